@@ -1,0 +1,1 @@
+"""Densities, samplers and divergences, in log space; no trainable state."""

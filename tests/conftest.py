@@ -1,0 +1,28 @@
+"""Every test starts from the same state and leaves none behind."""
+
+import os
+from pathlib import Path
+
+import pyro
+import pytest
+import torch
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def clean_state():
+    torch.set_default_dtype(torch.float64)
+    pyro.clear_param_store()
+    pyro.set_rng_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder with the public data sets; tests that need it are skipped where there is none."""
+    root = Path(os.environ["PYRODGM_DATA"]) if "PYRODGM_DATA" in os.environ else SHARED_DATA
+    if not root.is_dir():
+        pytest.skip("no data sets here: set PYRODGM_DATA to a folder that has them")
+    return root
