@@ -1,0 +1,141 @@
+"""What every data set of images is, whether read by pyrodgm or made from a user's own tensors."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pyrodgm.datasets.split import Split, checked_split
+
+BINARIZATION_SEEDS = {"valid": 1, "test": 2}
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training, validation and test images. Make one with `pyrodgm.datasets.load` or `Dataset.from_tensors`.
+
+    Attributes:
+        name: what it is called in run folders and tables.
+        train, valid, test: the splits; one that does not exist has no rows, so that `if data.valid:` asks for it.
+        image_shape: channels, height, width; their product is D.
+        values: what `binarize` returns and validation and test images hold: "binary" (0 and 1) or "grey" ([0, 1]).
+        binarization: "dynamic" where training images are probabilities, drawn anew for each batch, and validation and
+            test images were drawn once; "fixed" where somebody has binarised the images; "none" where nobody has.
+
+    >>> data = Dataset.from_tensors(torch.rand(10, 1, 4, 4), valid=torch.rand(5, 1, 4, 4), binarization="dynamic")
+    >>> data.train, data.valid, len(data.test), data.image_shape
+    (Split(images=[10, 16], labels=None), Split(images=[5, 16], labels=None), 0, (1, 4, 4))
+    >>> batch = data.binarize(data.train.images[:2])
+    """
+
+    name: str
+    train: Split
+    valid: Split
+    test: Split
+    image_shape: tuple[int, int, int]
+    values: Literal["binary", "grey"]
+    binarization: Literal["fixed", "dynamic", "none"]
+
+    @classmethod
+    def from_tensors(
+        cls,
+        train: Tensor | Split,
+        valid: Tensor | Split | None = None,
+        test: Tensor | Split | None = None,
+        *,
+        image_shape: tuple[int, int, int] | None = None,
+        binarization: Literal["fixed", "dynamic", "none"] = "none",
+        name: str = "tensors",
+    ) -> "Dataset":
+        """Data set from tensors of one's own.
+
+        Args:
+            train, valid, test: images `[N, D]`, `[N, height, width]` or `[N, channels, height, width]`, floating point
+                in [0, 1], of one dtype and device; a `Split` to give labels `[N]` (int64) too. None: no such split.
+            image_shape: channels, height, width; the default is that of the training images, (1, 1, D) for `[N, D]`.
+            binarization: see `Dataset`. With "dynamic", validation and test images are drawn here, from fixed seeds,
+                which leaves images of 0 and 1 as they are.
+            name: name of the data set.
+
+        Raises:
+            TypeError: an argument is no tensor, images are not floating point, or labels are not int64.
+            ValueError: a shape, device, dtype or value does not fit; the message names the argument.
+        """
+        if binarization not in ("fixed", "dynamic", "none"):
+            raise ValueError(f'binarization: expected "fixed", "dynamic" or "none", got {binarization!r}')
+        splits = {"train": checked_split("train", train)}
+        if not splits["train"]:
+            raise ValueError("train: expected at least one image, got none")
+        first = splits["train"].images
+        for part, value in (("valid", valid), ("test", test)):
+            splits[part] = Split(first[:0]) if value is None else checked_split(part, value)
+            if _kind(splits[part].images) != _kind(first):
+                raise ValueError(f"{part}: expected {_kind(first)} as in train, got {_kind(splits[part].images)}")
+        for part, split in splits.items():
+            images = split.images.flatten(1)
+            if binarization == "dynamic" and part != "train":
+                images = _drawn(images, BINARIZATION_SEEDS[part])
+            elif binarization == "fixed" and not _is_binary(images):
+                raise ValueError(f'{part}: expected images of 0 and 1 with binarization="fixed", got other values')
+            splits[part] = Split(images, split.labels)
+        binary = binarization != "none" or all(_is_binary(split.images) for split in splits.values())
+        return cls(
+            name=name,
+            **splits,
+            image_shape=_image_shape(first, image_shape),
+            values="binary" if binary else "grey",
+            binarization=binarization,
+        )
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Mean of the training images, `[D]`: for a likelihood's output bias or a VampPrior's start."""
+        return self.train.images.mean(0)
+
+    def binarize(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Values of a training batch: `x ~ Bernoulli(images)` if the binarisation is dynamic, else `images` itself.
+
+        Args:
+            images: `[batch, D]`, rows of `train.images`, on any device.
+            generator: source of randomness on the same device; the default is torch's own.
+        """
+        return torch.bernoulli(images, generator=generator) if self.binarization == "dynamic" else images
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Dataset":
+        """The same data on another device; `dtype` is that of the images."""
+        return replace(
+            self,
+            train=self.train.to(device, dtype),
+            valid=self.valid.to(device, dtype),
+            test=self.test.to(device, dtype),
+        )
+
+
+def _kind(images: Tensor) -> str:
+    return f"images [N, {', '.join(map(str, images.shape[1:]))}] of {images.dtype} on {images.device}"
+
+
+def _image_shape(images: Tensor, given: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    channels, height, width = (1, 1, *images.shape[1:])[-3:]
+    own = (channels, height, width)
+    if given is None:
+        return own
+    positive = len(given) == 3 and all(isinstance(size, int) and size > 0 for size in given)
+    if not positive or math.prod(given) != math.prod(own) or (images.dim() > 2 and tuple(given) != own):
+        raise ValueError(f"image_shape: expected (channels, height, width) of images {list(images.shape)}, got {given}")
+    channels, height, width = given
+    return channels, height, width
+
+
+def _is_binary(images: Tensor) -> bool:
+    return bool(((images == 0) | (images == 1)).all())
+
+
+def _drawn(images: Tensor, seed: int) -> Tensor:
+    # Uniforms below the probability: never for 0, always for 1, and the same for every device.
+    generator = torch.Generator("cpu").manual_seed(seed)
+    uniforms = torch.rand(images.shape, generator=generator, dtype=torch.float32, device="cpu")
+    return (uniforms.to(images.device) < images).to(images.dtype)

@@ -1,0 +1,84 @@
+"""Finding, downloading and verifying the files of a data set."""
+
+import gzip
+import hashlib
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a data set: where it lies, where it comes from, and what is in it.
+
+    Attributes:
+        name: path under the root, without `.gz`.
+        url: public address; with `.gz` at its end, the file is stored with `.gz` too.
+        url_md5: MD5 of what the address gives.
+        content_md5: MD5 of the content once decompressed, the same for plain files and whoever's gzip.
+    """
+
+    name: str
+    url: str
+    url_md5: str
+    content_md5: str
+
+
+def data_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """Folder of the data: the argument, else the environment variable `PYRODGM_DATA`, else the user's cache folder."""
+    given = root or os.environ.get("PYRODGM_DATA")
+    if given:
+        return Path(given).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("pyrodgm"))
+
+
+def read(file: DataFile, root: str | os.PathLike[str] | None = None) -> bytes:
+    """Content of a file, decompressed and verified; downloaded first where it is missing.
+
+    Raises:
+        ValueError: the content is truncated or altered; the message has the expected MD5 and the one found.
+        FileNotFoundError: the file is missing and cannot be downloaded; the message has file, folder and address.
+    """
+    plain = data_root(root) / file.name
+    packed = plain.with_name(plain.name + ".gz")
+    path = next((path for path in (packed, plain) if path.exists()), None) or _download(file, plain.parent)
+    content, problem = _decompress(path) if path == packed else (path.read_bytes(), "truncated or altered")
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != file.content_md5:
+        raise ValueError(
+            f"{path} is {problem}: its content should have the MD5 {file.content_md5}, "
+            f"found {found} in the {len(content):,} bytes that could be read. "
+            f"Once it is deleted, it will be downloaded again from {file.url}"
+        )
+    return content
+
+
+def _decompress(path: Path) -> tuple[bytes, str]:
+    """What can be decompressed, and how to call it should it not be the right content."""
+    parts = []
+    with gzip.open(path) as stream:
+        try:
+            while part := stream.read(1 << 20):
+                parts.append(part)
+        except EOFError:
+            return b"".join(parts), "truncated"
+        except (gzip.BadGzipFile, zlib.error) as error:
+            return b"".join(parts), f"altered ({error})"
+    return b"".join(parts), "altered"
+
+
+def _download(file: DataFile, folder: Path) -> Path:
+    import pooch
+
+    name = Path(file.name).name + (".gz" if file.url.endswith(".gz") else "")
+    try:
+        # pooch writes under another name and renames once the checksum is right: no half file under the final name.
+        return Path(pooch.retrieve(file.url, known_hash=f"md5:{file.url_md5}", fname=name, path=folder))
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{name} is not in {folder}, and could not be downloaded there from {file.url}: {error}. "
+            f"Put the file into that folder, or set root or PYRODGM_DATA to a folder with {file.name}"
+        ) from error
