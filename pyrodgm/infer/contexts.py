@@ -1,0 +1,56 @@
+"""The contexts in which the library runs the programs of others."""
+
+import functools
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor, nn
+
+
+class _OwnParameters(Messenger):
+    """Answers ``pyro.param`` with the module's own parameter, so that the global store never sees it."""
+
+    def _pyro_param(self, msg: Any) -> None:
+        value = msg["args"][1] if len(msg["args"]) > 1 else None
+        if isinstance(value, Tensor) and not hasattr(value, "unconstrained"):
+            msg["value"], msg["done"], msg["stop"] = value, True, True
+
+
+@contextmanager
+def own_parameters() -> Iterator[None]:
+    """Context in which modules use their own parameters and Pyro's global parameter store is neither read nor written.
+
+    Statements that need a store (a constrained :class:`pyro.nn.PyroParam`, say) get one that ends with the context.
+    """
+    with pyro.get_param_store().scope(), _OwnParameters():
+        yield
+
+
+@contextmanager
+def evaluating(pair: nn.Module) -> Iterator[None]:
+    """Context in which a pair is run but not changed: evaluation mode, no gradients, none of Pyro's checks.
+
+    A module that is called with nothing, as priors are, gives the same each time, so it runs once.
+    """
+    training = pair.training
+    nullary = [m for m in pair.modules() if not inspect.signature(m.forward).parameters]
+    pair.eval()
+    try:
+        for module in nullary:
+            module.forward = functools.cache(module.forward)
+        with torch.no_grad(), own_parameters(), pyro.validation_enabled(False):
+            yield
+    finally:
+        for module in nullary:
+            module.__dict__.pop("forward", None)
+        pair.train(training)
+
+
+def fork_rng(device: torch.device) -> Any:
+    """Context that leaves the random state of the CPU and of ``device`` as it found it."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])

@@ -1,0 +1,137 @@
+"""The evidence lower bound, with exact divergences where they are known."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyro.infer
+import torch
+from pyro.distributions.util import scale_and_mask
+from pyro.infer.enum import get_importance_trace
+from pyro.infer.util import torch_backward
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from pyrodgm.infer.rows import samples
+
+Program = Callable[..., Any]
+Site = dict[str, Any]
+
+
+class TensorELBO(pyro.infer.ELBO):
+    """Base of the estimators: a Pyro ELBO whose loss is a tensor all the way, for reparametrised guides.
+
+    A subclass gives ``differentiable_loss``. It works in :class:`pyro.infer.SVI` and, called with a model and a guide,
+    as a module whose ``forward`` is the loss in nats, summed over the data.
+
+    Attributes:
+        kl_weight: Tensor ``[]`` that multiplies log p(z) - log q(z | x) or its exact divergence; a schedule updates
+            it in place.
+    """
+
+    def __init__(self, kl_weight: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kl_weight = torch.tensor(float(kl_weight))
+
+    def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} must define differentiable_loss")
+
+    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        with torch.no_grad():
+            return float(self.differentiable_loss(model, guide, *args, **kwargs))
+
+    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+        loss = self.differentiable_loss(model, guide, *args, **kwargs)
+        torch_backward(loss, self.retain_graph)
+        return float(loss)
+
+    def _get_trace(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> tuple[Any, Any]:
+        return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
+
+    def _require_reparametrized(self, site: Site) -> None:
+        if not site["fn"].has_rsample:
+            family = type(_base(site["fn"])).__name__
+            raise ValueError(
+                f"{type(self).__name__} needs reparametrised guide sites, but site '{site['name']}' is {family}, which "
+                "has no rsample; train this pair with pyro.infer.Trace_ELBO or TraceEnum_ELBO"
+            )
+
+
+class ELBO(TensorELBO):
+    r"""The evidence lower bound, each divergence exact where one is registered and sampled otherwise.
+
+    .. math:: \mathcal L(x) = \mathbb E_{q(z \mid x)}[\log p(x \mid z)] - w\, \mathrm{KL}(q(z \mid x) \,\|\, p(z))
+
+    A registered :func:`torch.distributions.kl_divergence` serves a site only if every latent site that the model draws
+    before it comes before it in the guide too; only then is the sum over sites of expected divergences the divergence
+    of the whole. :meth:`describe` tells which sites are served so.
+
+    Args:
+        kl_weight: The weight w, 1 for the evidence bound itself.
+        num_particles: Number of samples of the latents to average over.
+        vectorize_particles: Whether these are drawn in one vectorised pass.
+        max_plate_nesting: As in :class:`pyro.infer.ELBO`.
+
+    Raises:
+        ValueError: From the loss, if a latent site of the guide has no reparametrised sampler.
+
+    Source: Kingma and Welling (2013), arXiv 1312.6114, eq. 3.
+
+    Example:
+        >>> import pyro, torch, pyro.distributions as dist
+        >>> def model(x):
+        ...     with pyro.plate("data", len(x)):
+        ...         z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        ...         pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+        >>> def guide(x):
+        ...     with pyro.plate("data", len(x)):
+        ...         pyro.sample("z", dist.Normal(x / 2, 0.7))
+        >>> ELBO().describe(model, guide, torch.zeros(3))
+        {'z': 'exact'}
+    """
+
+    def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
+        loss: Tensor | float = 0.0
+        for model_trace, guide_trace in self._get_traces(model, guide, args, kwargs):
+            for site in samples(model_trace):
+                if site["is_observed"]:
+                    loss = loss - site["log_prob_sum"]
+            for _, divergence, _ in self._divergences(model_trace, guide_trace):
+                loss = loss + self.kl_weight.to(divergence) * divergence
+        return torch.as_tensor(loss) / self.num_particles
+
+    def describe(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> dict[str, str]:
+        """For each latent site whether its divergence is ``"exact"`` or ``"sampled"``."""
+        with torch.no_grad():
+            model_trace, guide_trace = next(self._get_traces(model, guide, args, kwargs))
+            return {name: kind for name, _, kind in self._divergences(model_trace, guide_trace)}
+
+    def _divergences(self, model_trace: Any, guide_trace: Any) -> Iterator[tuple[str, Tensor, str]]:
+        """Name, divergence summed over all dimensions, and kind, for each latent site of the guide."""
+        model_order, guide_order = _latent_names(model_trace), _latent_names(guide_trace)
+        for i, name in enumerate(guide_order):
+            q = guide_trace.nodes[name]
+            self._require_reparametrized(q)
+            if name not in model_order:  # an auxiliary site, which only the guide has
+                yield name, q["log_prob_sum"], "sampled"
+                continue
+            p = model_trace.nodes[name]
+            earlier = model_order[: model_order.index(name)]
+            if set(earlier) <= set(guide_order[:i]):
+                try:
+                    kl = kl_divergence(q["fn"], p["fn"])
+                except NotImplementedError:
+                    pass
+                else:
+                    yield name, scale_and_mask(kl, scale=q["scale"], mask=q["mask"]).sum(), "exact"
+                    continue
+            yield name, q["log_prob_sum"] - p["log_prob_sum"], "sampled"
+
+
+def _latent_names(trace: Any) -> list[str]:
+    return [site["name"] for site in samples(trace) if not site["is_observed"]]
+
+
+def _base(fn: Any) -> Any:
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return fn

@@ -1,0 +1,255 @@
+"""The log-likelihood of each datum by importance sampling with the guide."""
+
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import pyro.poutine as poutine
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from pyrodgm.infer.contexts import evaluating, fork_rng
+from pyrodgm.infer.rows import Trace, exchange, samples, sum_rows
+
+
+@dataclass(frozen=True)
+class LogLikelihood:
+    """Log-likelihoods estimated by importance sampling, and how far to trust them.
+
+    Attributes:
+        values: Estimated log p(x) of each datum in nats, ``[N]``, float64.
+        ess: Effective sample size of its importance weights, between 1 and ``num_samples``, ``[N]``.
+        k_hat: Pareto shape of their tail, ``[N]``; above 0.7 the estimate cannot be trusted (Vehtari et al. 2015,
+            arXiv 1507.02646).
+        num_samples: Importance samples a datum.
+        x: The data, ``[N, *event]``.
+        log_weights: Log importance weights, ``[num_samples, N]``, if they were kept.
+        draws: Samples of the guide a latent site, ``[num_samples, N, *event]``, if they were kept.
+        pointwise: log p(x | z) of each draw, ``[num_samples, N]``, if they were kept.
+        attributes: Names and versions that go into exports.
+    """
+
+    values: Tensor
+    ess: Tensor
+    k_hat: Tensor
+    num_samples: int
+    x: Tensor
+    log_weights: Tensor | None
+    draws: dict[str, Tensor] | None
+    pointwise: Tensor | None
+    attributes: dict[str, Any]
+
+    @property
+    def mean(self) -> float:
+        """Mean log-likelihood a datum, in nats."""
+        return float(self.values.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean over the data, in nats; NaN for a single datum."""
+        return float(self.values.std() / math.sqrt(len(self.values)))
+
+    @property
+    def untrusted_share(self) -> float:
+        """Share of the data whose k-hat exceeds 0.7."""
+        return float((self.k_hat > 0.7).double().mean())
+
+    def __str__(self) -> str:
+        return (
+            f"log p(x) = {self.mean:.2f} ± {self.standard_error:.2f} nats ({len(self.values)} data, "
+            f"{self.num_samples} samples, {100 * self.untrusted_share:.1f} % with k-hat > 0.7)"
+        )
+
+    def to_datatree(self) -> Any:
+        """Export to an ArviZ ``DataTree``.
+
+        Groups: ``posterior`` (draws of each latent), ``sample_stats`` (log importance weights), ``log_likelihood``
+        (log p(x | z) of each draw), ``observed_data`` (x) and ``importance`` (log-likelihood, effective sample size and
+        k-hat of each datum). The first three need ``keep=True`` in :func:`log_likelihood`. ``attrs`` holds model,
+        configuration, seed and versions.
+        """
+        import arviz_base
+        import xarray
+
+        groups: dict[str, dict[str, Any]] = {"observed_data": {"x": self.x.cpu().numpy()}}
+        if self.draws is not None and self.log_weights is not None and self.pointwise is not None:
+            groups["posterior"] = {name: z.cpu().numpy()[None] for name, z in self.draws.items()}
+            groups["sample_stats"] = {"log_weight": self.log_weights.cpu().numpy()[None]}
+            groups["log_likelihood"] = {"x": self.pointwise.cpu().numpy()[None]}
+        dims = {name: ["datum"] for name in ("log_weight", *(self.draws or {}))}
+        tree = arviz_base.from_dict(groups, dims={**dims, "x": ["datum"]}, attrs={"/": self.attributes})
+        summary = {"log_likelihood": self.values, "ess": self.ess, "k_hat": self.k_hat}
+        tree["importance"] = xarray.DataTree(
+            xarray.Dataset({name: ("datum", value.cpu().numpy()) for name, value in summary.items()})
+        )
+        return tree
+
+
+def log_likelihood(
+    pair: nn.Module,
+    x: Tensor,
+    num_samples: int = 5000,
+    *,
+    max_bytes: int = 2**27,
+    keep: bool = False,
+    seed: int | None = None,
+    config: dict[str, Any] | None = None,
+    progress: bool | None = None,
+) -> LogLikelihood:
+    r"""Estimate the log-likelihood of each datum.
+
+    .. math:: \log p(x) \approx \log \frac 1S \sum_{s=1}^S \frac{p(x, z_s)}{q(z_s \mid x)}, \qquad z_s \sim q(z \mid x)
+
+    The estimate is a lower bound in expectation and consistent in S. The guide runs once a datum and the prior once in
+    all; the likelihood runs on as many samples of as many data at a time as fit the memory.
+
+    Args:
+        pair: A module with ``model(x)`` and ``guide(x)`` whose sites all lie in the data plate, at dimension -1.
+        x: Data ``[N, *event]``; moved to the device and dtype of the pair in blocks.
+        num_samples: Importance samples a datum, S.
+        max_bytes: Bound on the memory for samples and activations; at least one datum and one sample at a time are
+            held whatever the bound.
+        keep: Whether the result keeps all draws, weights and log p(x | z), S values a datum and latent dimension.
+        seed: Seed of the samples; the caller's random state is left as it was. None takes the state as it is.
+        config: Goes into the exported attributes.
+        progress: Whether to show a progress bar; by default where the output is a terminal.
+
+    Raises:
+        ValueError: If an argument is out of range, or a site lies outside the data plate.
+        FloatingPointError: If a log-weight is NaN or infinite; names the datum.
+
+    Source: Burda et al. (2015), arXiv 1509.00519.
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+    if len(x) == 0:
+        raise ValueError(f"x must hold at least one datum, got shape {list(x.shape)}")
+    from tqdm.auto import tqdm
+
+    first = next(pair.parameters())
+    device = first.device
+    x_like = x.to(first.dtype) if x.is_floating_point() else x
+    blocks: list[dict[str, Any]] = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(evaluating(pair))
+        if seed is not None:
+            stack.enter_context(fork_rng(device))
+            torch.manual_seed(seed)
+        sampler = _Sampler(pair, x_like[:1].to(device), num_samples, max_bytes)
+        disable = None if progress is None else not progress
+        with tqdm(total=len(x), unit="datum", disable=disable) as bar:
+            for i, block in enumerate(x_like.split(sampler.block)):
+                result = sampler.weigh(block.to(device), keep)
+                bad = ~torch.isfinite(result["values"])
+                if bad.any():
+                    n = i * sampler.block + int(bad.nonzero()[0])
+                    raise FloatingPointError(f"the importance weights of datum {n} of x are not finite")
+                blocks.append(result)
+                bar.update(len(block))
+    joined: dict[str, Any] = {key: torch.cat([b[key] for b in blocks]) for key in ("values", "ess", "k_hat")}
+    kept: dict[str, Any] = {"log_weights": None, "draws": None, "pointwise": None}
+    if keep:
+        kept = {key: torch.cat([b[key] for b in blocks], 1) for key in ("log_weights", "pointwise")}
+        kept["draws"] = {n: torch.cat([b["draws"][n] for b in blocks], 1) for n in blocks[0]["draws"]}
+    versions = {"torch": torch.__version__, "pyro": pyro.__version__}
+    attributes = {"model": type(pair).__name__, "num_samples": num_samples, "seed": -1 if seed is None else seed}
+    attributes |= {**versions, "config": str(config or {})}
+    return LogLikelihood(num_samples=num_samples, x=x, attributes=attributes, **joined, **kept)
+
+
+class _Sampler:
+    """Draws and weighs importance samples, a block of data at a time, within a memory bound."""
+
+    def __init__(self, pair: Any, x: Tensor, num_samples: int, max_bytes: int) -> None:
+        self.pair, self.num_samples = pair, num_samples
+        with fork_rng(x.device):
+            bare = poutine.trace(pair.guide).get_trace(x)
+            bare_model = poutine.trace(poutine.replay(pair.model, trace=bare)).get_trace(x)
+            for site in samples(bare) + samples(bare_model):
+                if not any(f.dim == -1 and f.size == 1 for f in site["cond_indep_stack"]):
+                    raise ValueError(f"site '{site['name']}' lies outside the data plate at dimension -1")
+            depth = max(-f.dim for s in samples(bare_model) for f in s["cond_indep_stack"] if f.vectorized)
+            self.particle_dim = -depth - 1
+            guide_bytes = _growth(lambda n: self._guide(x, n))
+            model_bytes = _growth(lambda n: self._model(x, self._guide(x, n), slice(None)))
+        self.block = max(1, int(max_bytes / 2 / (guide_bytes * num_samples)))
+        self.chunk = max(1, int(max_bytes / 2 / ((model_bytes - guide_bytes) * self.block)))
+
+    def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
+        """Log-likelihood, effective sample size and k-hat of a block ``[B, *event]``, on the CPU."""
+        guide_trace = self._guide(x, self.num_samples)
+        log_w, pointwise = [], []
+        for begin in range(0, self.num_samples, self.chunk):
+            joint, given = self._model(x, guide_trace, slice(begin, begin + self.chunk))
+            log_w.append(joint)
+            pointwise.append(given)
+        log_weights = torch.cat(log_w) - self._rows(samples(guide_trace))
+        result: dict[str, Any] = {**_summarise(log_weights.double())}
+        if keep:
+            result["log_weights"], result["pointwise"] = log_weights.cpu(), torch.cat(pointwise).cpu()
+            result["draws"] = {s["name"]: s["value"].cpu() for s in samples(guide_trace)}
+        return result
+
+    def _guide(self, x: Tensor, num_samples: int) -> Trace:
+        trace = poutine.trace(self._particles(self.pair.guide, num_samples)).get_trace(x)
+        trace.compute_log_prob()
+        return trace
+
+    def _model(self, x: Tensor, guide_trace: Trace, part: slice) -> tuple[Tensor, Tensor]:
+        """log p(x, z) and log p(x | z), ``[samples, B]``, of some of the samples."""
+        values = {s["name"]: s["value"][part] for s in samples(guide_trace)}
+        count = len(next(iter(values.values())))
+        replayed = poutine.replay(self._particles(self.pair.model, count), trace=exchange(guide_trace, values))
+        trace = poutine.trace(replayed).get_trace(x)
+        trace.compute_log_prob()
+        given = self._rows([s for s in samples(trace) if s["is_observed"]])
+        return given + self._rows([s for s in samples(trace) if not s["is_observed"]]), given
+
+    def _particles(self, program: Callable[..., Any], count: int) -> Callable[..., Any]:
+        return pyro.plate("num_particles_vectorized", count, dim=self.particle_dim)(program)
+
+    def _rows(self, sites: list[Any]) -> Tensor:
+        return torch.stack([sum_rows(s["log_prob"], (self.particle_dim, -1)).flatten(1) for s in sites]).sum(0)
+
+
+def _summarise(log_weights: Tensor) -> dict[str, Tensor]:
+    from arviz_stats.base import array_stats
+
+    total = log_weights.logsumexp(0)
+    ess = (2 * total - (2 * log_weights).logsumexp(0)).exp()
+    if len(log_weights) < 5:  # too few for a tail
+        k_hat = torch.full_like(total, math.inf)
+    else:
+        k_hat = torch.as_tensor(array_stats.psislw(-log_weights.T.cpu().numpy())[1])
+    return {"values": (total - math.log(len(log_weights))).cpu(), "ess": ess.cpu(), "k_hat": k_hat.cpu()}
+
+
+class _Allocations(TorchDispatchMode):
+    """Adds up the bytes of all tensors made under it, an upper bound of what is held at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        held = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        for t in tree_leaves(out):
+            if isinstance(t, Tensor) and t.untyped_storage().data_ptr() not in held:
+                self.bytes += t.untyped_storage().nbytes()
+        return out
+
+
+def _growth(run: Callable[[int], Any]) -> float:
+    """Bytes that each further sample costs."""
+    used = []
+    for count in (1, 3):
+        with _Allocations() as allocations:
+            run(count)
+        used.append(allocations.bytes)
+    return max(1.0, (used[1] - used[0]) / 2)

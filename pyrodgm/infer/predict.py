@@ -1,0 +1,41 @@
+"""Means of the data under a trained pair: reconstructions and samples."""
+
+from typing import Any
+
+import pyro.poutine as poutine
+from torch import Tensor, nn
+
+from pyrodgm.infer.contexts import evaluating
+
+
+def reconstruct(pair: nn.Module, x: Tensor) -> Tensor:
+    """Mean of p(x' | z) at one sample z of the guide for each datum.
+
+    Args:
+        pair: A module with ``model(x)``, whose data site is ``"x"``, and ``guide(x)``.
+        x: Data ``[N, *event]``.
+
+    Returns:
+        Means of the data, ``[N, *event]``.
+    """
+    with evaluating(pair):
+        guide_trace = poutine.trace(pair.guide).get_trace(x)
+        return _mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
+
+
+def sample(pair: nn.Module, like: Tensor) -> Tensor:
+    """Mean of p(x | z) at one sample z of the prior for each row.
+
+    Args:
+        pair: A module with ``model(x)``, whose data site is ``"x"``.
+        like: A tensor with the shape of the result, ``[N, *event]``; its values do not matter.
+
+    Returns:
+        Means of the data, ``[N, *event]``.
+    """
+    with evaluating(pair):
+        return _mean_of_x(poutine.uncondition(pair.model), like)
+
+
+def _mean_of_x(program: Any, x: Tensor) -> Tensor:
+    return poutine.trace(program).get_trace(x).nodes["x"]["fn"].mean

@@ -1,0 +1,46 @@
+"""The likelihood of binary data."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+
+class BernoulliLikelihood(nn.Module):
+    r"""Independent Bernoulli variables whose logits a network gives.
+
+    .. math:: p(x \mid z) = \prod_d \mathrm{Bernoulli}\bigl(x_d; \mathrm{sigmoid}(\mathrm{net}(z)_d + b_d)\bigr),
+              \qquad b = \mathrm{logit}(m), \quad m \in [0.001, 0.999]^D
+
+    Args:
+        net: Maps ``[*, ...]`` to logits ``[*, D]``.
+        mean: Mean of the training data, ``[D]`` in [0, 1], cut off at 0.001 from either end; its logits become a fixed
+            output bias, so that an untrained network already predicts the mean (Burda et al. 2015, arXiv 1509.00519).
+
+    Called with latents it returns a distribution with batch shape ``[*]`` and event shape ``[D]``; log-probabilities
+    are in nats.
+
+    Raises:
+        ValueError: If ``mean`` has a value outside [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from pyrodgm.nn import mlp
+        >>> likelihood = BernoulliLikelihood(mlp(40, [300, 300], 784))
+        >>> likelihood(torch.zeros(5, 40)).mean.shape
+        torch.Size([5, 784])
+    """
+
+    bias: Tensor | None
+
+    def __init__(self, net: nn.Module, mean: Tensor | None = None) -> None:
+        super().__init__()
+        self.net = net
+        if mean is not None and not ((mean >= 0) & (mean <= 1)).all():
+            raise ValueError(f"mean must lie in [0, 1], got values from {mean.min():.4g} to {mean.max():.4g}")
+        self.register_buffer("bias", None if mean is None else torch.logit(mean, eps=1e-3))
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        logits = self.net(z)
+        if self.bias is not None:
+            logits = logits + self.bias
+        return dist.Bernoulli(logits=logits).to_event(1)

@@ -1,0 +1,5 @@
+"""Network blocks with no probability in them; all act on the rightmost dimension and broadcast over the others."""
+
+from pyrodgm.nn.dense import Dense, GatedDense, mlp
+
+__all__ = ["Dense", "GatedDense", "mlp"]

@@ -1,0 +1,82 @@
+"""Fully connected layers and the multilayer perceptrons made of them."""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Layer = Callable[[int, int], nn.Module]
+
+
+def _linear(in_features: int, out_features: int) -> nn.Linear:
+    """A linear map with He-normal weights (He et al. 2015, arXiv 1502.01852) and zero bias."""
+    linear = nn.Linear(in_features, out_features)
+    nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+class Dense(nn.Module):
+    r"""A linear map and an activation, :math:`x \mapsto f(Ax + a)`.
+
+    Args:
+        in_features: Size of the last dimension of the input.
+        out_features: Size of the last dimension of the output.
+        activation: Makes the activation module.
+
+    Shape:
+        ``[*, in_features]`` to ``[*, out_features]``.
+    """
+
+    def __init__(self, in_features: int, out_features: int, activation: Callable[[], nn.Module] = nn.ReLU) -> None:
+        super().__init__()
+        self.linear = _linear(in_features, out_features)
+        self.activation = activation()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.linear(x))
+
+
+class GatedDense(nn.Module):
+    r"""A linear map times a learned gate, :math:`x \mapsto (Ax + a) \odot \mathrm{sigmoid}(Bx + b)`.
+
+    Both maps are one matrix product. Source: Dauphin et al. (2016), arXiv 1612.08083, as used by Tomczak and Welling
+    (2017), arXiv 1705.07120.
+
+    Args:
+        in_features: Size of the last dimension of the input.
+        out_features: Size of the last dimension of the output.
+
+    Shape:
+        ``[*, in_features]`` to ``[*, out_features]``.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.linear = _linear(in_features, 2 * out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.glu(self.linear(x), dim=-1)
+
+
+def mlp(in_features: int, hidden: Sequence[int], out_features: int, layer: Layer = GatedDense) -> nn.Sequential:
+    """Hidden layers followed by a linear output layer.
+
+    Args:
+        in_features: Size of the last dimension of the input.
+        hidden: Sizes of the hidden layers; empty for a linear map.
+        out_features: Size of the last dimension of the output.
+        layer: Makes a hidden layer from its input and output sizes.
+
+    Shape:
+        ``[*, in_features]`` to ``[*, out_features]``.
+
+    Example:
+        >>> import torch
+        >>> mlp(784, [300, 300], 80)(torch.zeros(5, 784)).shape
+        torch.Size([5, 80])
+    """
+    sizes = [in_features, *hidden]
+    layers = [layer(a, b) for a, b in itertools.pairwise(sizes)]
+    return nn.Sequential(*layers, _linear(sizes[-1], out_features))

@@ -1,0 +1,58 @@
+"""The mixture-of-Gaussians prior."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyrodgm.distributions import DiagNormalMixture
+
+
+class MixtureOfGaussians(nn.Module):
+    r"""A mixture of Gaussians with diagonal covariances, means and variances learned.
+
+    .. math:: p(z) = \sum_{k=1}^K w_k\, \mathcal N\bigl(z; \mu_k, \mathrm{diag}\, e^{\lambda_k}\bigr)
+
+    Args:
+        features: Number of latent dimensions D.
+        num_components: Number of components K.
+        learn_weights: Whether the weights w are learned; they are 1/K otherwise.
+        spread: Standard deviation of the normal draws that initialise the means.
+        log_variance_range: Lower and upper bound at which the log-variance is cut off.
+
+    Called with nothing it returns a distribution with event shape ``[D]``.
+
+    Raises:
+        ValueError: If ``num_components`` is not positive.
+
+    Source: Dilokthanakul et al. (2016), arXiv 1611.02648; Shu (2016), "Gaussian mixture VAE"; the rival of the
+    VampPrior in Tomczak and Welling (2017), arXiv 1705.07120.
+
+    Example:
+        >>> MixtureOfGaussians(40, 500)().sample().shape
+        torch.Size([40])
+    """
+
+    logits: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        num_components: int,
+        learn_weights: bool = False,
+        spread: float = 1.0,
+        log_variance_range: tuple[float, float] = (-6.0, 2.0),
+    ) -> None:
+        super().__init__()
+        if num_components < 1:
+            raise ValueError(f"num_components must be at least 1, got {num_components}")
+        self.loc = nn.Parameter(spread * torch.randn(num_components, features))
+        self.log_variance = nn.Parameter(torch.zeros(num_components, features))
+        self.log_variance_range = log_variance_range
+        if learn_weights:
+            self.logits = nn.Parameter(torch.zeros(num_components))
+        else:
+            self.register_buffer("logits", torch.zeros(num_components), persistent=False)
+
+    def forward(self) -> dist.TorchDistribution:
+        scale = (0.5 * self.log_variance.clamp(*self.log_variance_range)).exp()
+        return DiagNormalMixture(self.logits, self.loc, scale)

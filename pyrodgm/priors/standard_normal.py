@@ -1,0 +1,31 @@
+"""The standard-normal prior."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+
+class StandardNormal(nn.Module):
+    r"""Independent standard-normal latents, :math:`p(z) = \mathcal N(z; 0, I)`.
+
+    Args:
+        features: Number of latent dimensions D.
+
+    Called with nothing it returns a distribution with event shape ``[D]``.
+
+    Example:
+        >>> StandardNormal(40)().event_shape
+        torch.Size([40])
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        # buffers follow the module's device and dtype; there is nothing in them to save
+        self.register_buffer("loc", torch.zeros(features), persistent=False)
+        self.register_buffer("scale", torch.ones(features), persistent=False)
+
+    def forward(self) -> dist.TorchDistribution:
+        return dist.Normal(self.loc, self.scale).to_event(1)

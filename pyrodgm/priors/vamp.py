@@ -1,0 +1,93 @@
+"""The variational mixture of posteriors."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyrodgm.distributions import DiagNormalMixture
+
+
+class VampPrior(nn.Module):
+    r"""A uniform mixture of the approximate posteriors of K pseudo-inputs.
+
+    .. math:: p(z) = \frac 1K \sum_{k=1}^K q(z \mid u_k), \qquad u_k \in [0, 1]^D
+
+    The posterior is shared with the guide, not owned: it appears neither in ``parameters()`` nor in ``state_dict()`` of
+    the prior, so a pair that holds both saves it once.
+
+    Args:
+        posterior: The module that gives q(z | x); the one of the pair.
+        pseudo_inputs: Initial pseudo-inputs, ``[K, *event]`` in [0, 1].
+        trainable: Whether the pseudo-inputs are learned. If not, they are the paper's "VampPrior data" when they are
+            training images.
+
+    Called with nothing it returns a distribution over one latent, with event shape that of q(z | x).
+
+    Raises:
+        ValueError: If ``pseudo_inputs`` has no component dimension or values outside [0, 1].
+
+    Source: Tomczak and Welling (2017), arXiv 1705.07120, eq. 9.
+
+    Example:
+        >>> import torch
+        >>> from pyrodgm.nn import mlp
+        >>> from pyrodgm.posteriors import GaussianPosterior
+        >>> posterior = GaussianPosterior(mlp(784, [300, 300], 2 * 40))
+        >>> prior = VampPrior.around_mean(posterior, 500, torch.full((784,), 0.1))
+        >>> prior().sample().shape
+        torch.Size([40])
+    """
+
+    raw_inputs: Tensor
+    logits: Tensor
+
+    def __init__(self, posterior: nn.Module, pseudo_inputs: Tensor, trainable: bool = True) -> None:
+        super().__init__()
+        if pseudo_inputs.dim() < 2 or len(pseudo_inputs) == 0:
+            raise ValueError(f"pseudo_inputs must have shape [K, *event], got {list(pseudo_inputs.shape)}")
+        if not ((pseudo_inputs >= 0) & (pseudo_inputs <= 1)).all():
+            low, high = pseudo_inputs.min(), pseudo_inputs.max()
+            raise ValueError(f"pseudo_inputs must lie in [0, 1], got values from {low:.4g} to {high:.4g}")
+        self._shared_posterior = (posterior,)  # a tuple, so that it is not registered as a submodule
+        value = pseudo_inputs.detach().to(torch.get_default_dtype()).clone()
+        if trainable:
+            self.raw_inputs = nn.Parameter(value)
+        else:
+            self.register_buffer("raw_inputs", value)
+        self.register_buffer("logits", value.new_zeros(len(value)), persistent=False)
+
+    @classmethod
+    def around_mean(cls, posterior: nn.Module, num_components: int, mean: Tensor, std: float = 0.01) -> "VampPrior":
+        """Trainable pseudo-inputs drawn around ``mean`` (``[*event]`` in [0, 1]) with standard deviation ``std``."""
+        noise = std * torch.randn(num_components, *mean.shape, device=mean.device)
+        return cls(posterior, (mean + noise).clamp(0.0, 1.0))
+
+    @classmethod
+    def from_data(
+        cls, posterior: nn.Module, num_components: int, images: Tensor, std: float = 0.01, trainable: bool = True
+    ) -> "VampPrior":
+        """Pseudo-inputs that start as ``num_components`` random rows of ``images`` (``[N, *event]`` in [0, 1]).
+
+        Trainable ones get normal noise of standard deviation ``std``, so that equal images part ways.
+        """
+        if num_components > len(images):
+            raise ValueError(f"num_components must be at most the {len(images)} images given, got {num_components}")
+        rows = images[torch.randperm(len(images))[:num_components].to(images.device)]
+        return cls(posterior, (rows + std * torch.randn_like(rows)).clamp(0.0, 1.0) if trainable else rows, trainable)
+
+    @property
+    def posterior(self) -> nn.Module:
+        """The shared q(z | x)."""
+        return self._shared_posterior[0]
+
+    @property
+    def pseudo_inputs(self) -> Tensor:
+        """The pseudo-inputs as the posterior sees them, ``[K, *event]`` in [0, 1]."""
+        return self.raw_inputs.clamp(0.0, 1.0)
+
+    def forward(self) -> dist.TorchDistribution:
+        components = self.posterior(self.pseudo_inputs)
+        base = getattr(components, "base_dist", None)
+        if isinstance(base, dist.Normal) and len(components.event_shape) == 1:
+            return DiagNormalMixture(self.logits, base.loc, base.scale)
+        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
