@@ -7,6 +7,8 @@ import pyro
 import pytest
 import torch
 
+torch.set_num_threads(1)  # the tensors are small, and threads that wait for each other are slow on a busy machine
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 

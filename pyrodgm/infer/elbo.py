@@ -42,7 +42,7 @@ class TensorELBO(pyro.infer.ELBO):
     def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         torch_backward(loss, self.retain_graph)
-        return float(loss)
+        return float(loss.detach())
 
     def _get_trace(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> tuple[Any, Any]:
         return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)

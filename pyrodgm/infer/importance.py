@@ -25,7 +25,8 @@ class LogLikelihood:
         values: Estimated log p(x) of each datum in nats, ``[N]``, float64.
         ess: Effective sample size of its importance weights, between 1 and ``num_samples``, ``[N]``.
         k_hat: Pareto shape of their tail, ``[N]``; above 0.7 the estimate cannot be trusted (Vehtari et al. 2015,
-            arXiv 1507.02646).
+            arXiv 1507.02646). Minus infinity for a flat tail, infinity
+            with fewer than 25 samples.
         num_samples: Importance samples a datum.
         x: The data, ``[N, *event]``.
         log_weights: Log importance weights, ``[num_samples, N]``, if they were kept.
@@ -218,15 +219,26 @@ class _Sampler:
 
 
 def _summarise(log_weights: Tensor) -> dict[str, Tensor]:
-    from arviz_stats.base import array_stats
-
     total = log_weights.logsumexp(0)
     ess = (2 * total - (2 * log_weights).logsumexp(0)).exp()
-    if len(log_weights) < 5:  # too few for a tail
-        k_hat = torch.full_like(total, math.inf)
-    else:
-        k_hat = torch.as_tensor(array_stats.psislw(-log_weights.T.cpu().numpy())[1])
-    return {"values": (total - math.log(len(log_weights))).cpu(), "ess": ess.cpu(), "k_hat": k_hat.cpu()}
+    values = total - math.log(len(log_weights))
+    return {"values": values.cpu(), "ess": ess.cpu(), "k_hat": _pareto_k_hat(log_weights.cpu())}
+
+
+def _pareto_k_hat(log_weights: Tensor) -> Tensor:
+    """Pareto shape of each column's upper tail: minus infinity if that is flat, infinity if there is no fit."""
+    import numpy as np
+    from arviz_stats.base import array_stats
+
+    count = math.ceil(min(0.2 * len(log_weights), 3 * math.sqrt(len(log_weights))))
+    k_hat = torch.full(log_weights.shape[1:], math.inf, dtype=torch.float64)
+    if count < 5:
+        return k_hat
+    tail = log_weights.topk(count, dim=0).values
+    flat = tail[0] - tail[-1] < 1e-9
+    with np.errstate(all="ignore"):
+        k_hat[~flat] = torch.as_tensor(array_stats.psislw(-log_weights[:, ~flat].T.numpy())[1])
+    return k_hat.nan_to_num(nan=math.inf).masked_fill(flat, -math.inf)
 
 
 class _Allocations(TorchDispatchMode):

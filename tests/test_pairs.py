@@ -1,0 +1,277 @@
+"""Every model/guide pair through everything that users may rely on. A new pair is one row of PAIRS."""
+
+import copy
+import io
+import subprocess
+import sys
+
+import pyro
+import pyro.poutine as poutine
+import pytest
+import torch
+from pyro.infer import (
+    SVI,
+    Importance,
+    Predictive,
+    RenyiELBO,
+    Trace_ELBO,
+    TraceMeanField_ELBO,
+)
+from pyro.infer.importance import psis_diagnostic, vectorized_importance_weights
+from safetensors.torch import load, save
+
+from pyrodgm.infer import ELBO, IWELBO, TrainStep, fit, load_weights, log_likelihood, save_weights
+from pyrodgm.likelihoods import BernoulliLikelihood
+from pyrodgm.models import VAE
+from pyrodgm.nn import Dense, mlp
+from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.priors import MixtureOfGaussians, StandardNormal, VampPrior
+
+D, LATENT, BATCH = 12, 3, 5
+
+
+def posterior(features=LATENT):
+    return GaussianPosterior(mlp(D, [8], 2 * features))
+
+
+def likelihood(features=LATENT, **kwargs):
+    return BernoulliLikelihood(mlp(features, [8], D), **kwargs)
+
+
+def vae_standard():
+    return VAE(StandardNormal(LATENT), likelihood(mean=torch.linspace(0, 1, D)), posterior())
+
+
+def vae_relu():
+    encoder = mlp(D, [8, 8], 2 * LATENT, layer=Dense)
+    return VAE(StandardNormal(LATENT), likelihood(), GaussianPosterior(encoder))
+
+
+def vae_mixture():
+    return VAE(MixtureOfGaussians(LATENT, 4), likelihood(), posterior())
+
+
+def vae_weighted_mixture():
+    return VAE(MixtureOfGaussians(LATENT, 4, learn_weights=True), likelihood(), posterior())
+
+
+def vae_vamp():
+    q = posterior()
+    return VAE(VampPrior.around_mean(q, 6, torch.full((D,), 0.4), std=0.2), likelihood(), q)
+
+
+def vae_vamp_data():
+    q = posterior()
+    return VAE(VampPrior.from_data(q, 6, torch.rand(20, D), trainable=False), likelihood(), q)
+
+
+PAIRS = [vae_standard, vae_relu, vae_mixture, vae_weighted_mixture, vae_vamp, vae_vamp_data]
+
+
+@pytest.fixture(params=PAIRS, ids=lambda build: build.__name__)
+def build(request):
+    return request.param
+
+
+@pytest.fixture
+def x():
+    return torch.rand(BATCH, D).round()
+
+
+def latents(trace):
+    return {n: s for n, s in trace.nodes.items() if s["type"] == "sample" and not s["is_observed"] and n != "data"}
+
+
+def test_sites_and_plates(build, x):
+    pair = build()
+    guide_trace = poutine.trace(pair.guide).get_trace(x)
+    model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(x)
+    assert latents(guide_trace).keys() == latents(model_trace).keys()
+    assert torch.equal(model_trace.nodes["x"]["value"], x)
+    for trace in (guide_trace, model_trace):
+        trace.compute_log_prob()
+        for name in ({"x"} if trace is model_trace else set()) | latents(trace).keys():
+            site = trace.nodes[name]
+            (frame,) = site["cond_indep_stack"]
+            assert (frame.name, frame.dim) == ("data", -1)
+            assert site["log_prob"].shape == (BATCH,)
+            assert torch.isfinite(site["log_prob"]).all()
+
+
+def test_guide_samples_lie_in_the_support_of_the_prior(build, x):
+    pair = build()
+    guide_trace = poutine.trace(pair.guide).get_trace(x)
+    model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(x)
+    for name, site in latents(guide_trace).items():
+        assert model_trace.nodes[name]["fn"].support.check(site["value"]).all()
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Trace_ELBO(),
+        Trace_ELBO(num_particles=5, vectorize_particles=True),
+        TraceMeanField_ELBO(num_particles=2),
+        RenyiELBO(num_particles=3, vectorize_particles=True, max_plate_nesting=1),
+        ELBO(),
+        ELBO(num_particles=4, vectorize_particles=True),
+        IWELBO(3),
+        IWELBO(3, gradient="stl"),
+        IWELBO(3, alpha=0.5, gradient="dreg"),
+    ],
+    ids=lambda o: f"{type(o).__module__.split('.')[0]}-{type(o).__name__}-{o.num_particles}",
+)
+def test_every_estimator_trains_it_through_plain_svi(build, x, objective):
+    pair = build()
+    before = copy.deepcopy(pair.state_dict())
+    svi = SVI(pair.model, pair.guide, pyro.optim.Adam({"lr": 1e-3}), loss=copy.deepcopy(objective))
+    loss = svi.step(x)
+    assert abs(loss) < 1e6
+    changed = {n for n, p in pair.named_parameters() if not torch.equal(before[n], p)}
+    assert changed == {n for n, _ in pair.named_parameters()}
+
+
+def test_particles_agree_with_single_samples(build, x):
+    """A vectorised particle plate gives what one pass a particle gives: networks broadcast over it."""
+    pair = build()
+    trace = poutine.trace(pyro.plate("particles", 4, dim=-2)(pair.guide)).get_trace(x)
+    model = poutine.trace(poutine.replay(pyro.plate("particles", 4, dim=-2)(pair.model), trace=trace)).get_trace(x)
+    model.compute_log_prob()
+    trace.compute_log_prob()
+    for i in range(4):
+        single = poutine.trace(pair.guide).get_trace(x)
+        for name in latents(trace):
+            single.nodes[name]["value"] = trace.nodes[name]["value"][i]
+        alone = poutine.trace(poutine.replay(pair.model, trace=single)).get_trace(x)
+        alone.compute_log_prob()
+        for name in (*latents(trace), "x"):
+            assert torch.allclose(model.nodes[name]["log_prob"][i], alone.nodes[name]["log_prob"])
+
+
+def test_evaluation_by_pyro_and_by_us_agree(build, x):
+    pair = build()
+    ours = log_likelihood(pair, x[:1], 500, seed=4, keep=True)
+    torch.manual_seed(4)
+    theirs, _, _ = vectorized_importance_weights(pair.model, pair.guide, x[:1], num_samples=500, max_plate_nesting=1)
+    assert torch.allclose(ours.log_weights[:, 0], theirs)
+    assert psis_diagnostic(pair.model, pair.guide, x[:1], num_particles=1000, max_plate_nesting=1) < 10
+    posterior = Importance(pair.model, pair.guide, num_samples=20).run(x[:1])
+    assert posterior.get_ESS() > 1
+
+
+def test_model_draws_data(build):
+    pair = build()
+    draws = poutine.uncondition(pair.model)(torch.zeros(7, D))
+    assert draws is None
+    drawn = Predictive(poutine.uncondition(pair.model), num_samples=3)(torch.zeros(7, D))["x"]
+    assert drawn.shape == (3, 7, D)
+    assert ((drawn == 0) | (drawn == 1)).all()
+
+
+def test_prior_samples_follow_its_density(build):
+    """E[h(z)] over samples equals the integral of h times the density, by importance sampling from a wide normal."""
+    with torch.no_grad():
+        prior = build().prior()
+        z = prior.sample((40_000,))
+        wide = torch.distributions.Independent(torch.distributions.Normal(z.mean(0), 2.0 * z.std(0)), 1)
+        y = wide.sample((200_000,))
+        weight = (prior.log_prob(y) - wide.log_prob(y)).exp()
+        assert weight.mean().item() == pytest.approx(1.0, abs=5 * weight.std().item() / 200_000**0.5)
+        for h in (lambda v: v, lambda v: v**2, lambda v: v * v.roll(1, -1), lambda v: torch.sin(3 * v)):
+            direct, integral = h(z), weight[:, None] * h(y)
+            error = (direct.var(0) / len(z) + integral.var(0) / len(y)).sqrt()
+            assert ((direct.mean(0) - integral.mean(0)).abs() < 5 * error).all()
+
+
+def test_copies_share_nothing(build, x):
+    pair = build()
+    twin = copy.deepcopy(pair)
+    before = copy.deepcopy(pair.state_dict())
+    step = TrainStep(twin, ELBO(), torch.optim.Adam(twin.parameters(), lr=0.1))
+    step(x)
+    assert all(torch.equal(before[n], v) for n, v in pair.state_dict().items())
+    assert all(not torch.equal(before[n], p) for n, p in twin.named_parameters())
+    assert len(pyro.get_param_store()) == 0
+    if hasattr(pair.prior, "posterior"):
+        assert pair.prior.posterior is pair.posterior
+        assert twin.prior.posterior is twin.posterior
+
+
+def test_plain_svi_on_two_pairs_shares_nothing(build, x):
+    first, second = build(), build()
+    third = copy.deepcopy(second)
+    for pair in (first, second, third):
+        SVI(pair.model, pair.guide, pyro.optim.Adam({"lr": 0.1}), loss=Trace_ELBO()).step(x)
+    names = set(pyro.get_param_store().keys())
+    assert len(names) == 3 * len(list(first.parameters()))
+    values = [dict(pair.named_parameters()) for pair in (second, third)]
+    assert all(values[0][n] is not values[1][n] for n in values[0])
+
+
+def test_state_is_saved_once_and_read_back(build, x, tmp_path):
+    pair = build()
+    state = pair.state_dict()
+    assert len({v.data_ptr() for v in state.values()}) == len(state)
+    assert save(state)  # safetensors refuses shared memory
+    assert load(save(state)).keys() == state.keys()
+    save_weights(state, tmp_path / "weights.safetensors")
+    other = build()
+    load_weights(other, tmp_path / "weights.safetensors")
+    with torch.no_grad():
+        pyro.set_rng_seed(1)
+        a = Trace_ELBO().loss(pair.model, pair.guide, x)
+        pyro.set_rng_seed(1)
+        assert Trace_ELBO().loss(other.model, other.guide, x) == a
+    buffer = io.BytesIO()
+    torch.save(pair, buffer)
+    buffer.seek(0)
+    unpickled = torch.load(buffer, weights_only=False)
+    pyro.set_rng_seed(1)
+    assert Trace_ELBO().loss(unpickled.model, unpickled.guide, x) == a
+
+
+def test_state_is_read_in_a_fresh_process(tmp_path):
+    x = torch.rand(BATCH, D).round()
+    expected = []
+    for build in PAIRS:
+        pair = build()
+        save_weights(pair.state_dict(), tmp_path / f"{build.__name__}.safetensors")
+        expected.append(log_likelihood(pair, x, 10, seed=1).mean)
+    torch.save(x, tmp_path / "x.pt")
+    script = f"""
+import sys, torch
+sys.path.insert(0, {str(__file__.rsplit("/", 1)[0])!r})
+torch.set_default_dtype(torch.float64)
+from test_pairs import PAIRS, load_weights, log_likelihood
+for build in PAIRS:
+    pair = build()
+    load_weights(pair, f"{tmp_path}/{{build.__name__}}.safetensors")
+    print(repr(log_likelihood(pair, torch.load("{tmp_path}/x.pt"), 10, seed=1).mean))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert [float(line) for line in run.stdout.split()] == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dtype(build, x, dtype):
+    pair = build().to(dtype)
+    loss = ELBO().differentiable_loss(pair.model, pair.guide, x.to(dtype))
+    assert loss.dtype == dtype
+    loss.backward()
+    assert all(p.grad.dtype == dtype and torch.isfinite(p.grad).all() for p in pair.parameters())
+
+
+@pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_device(build, x, device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    pair = build().to(device)
+    with pyro.validation_enabled(False):
+        loss = ELBO().differentiable_loss(pair.model, pair.guide, x.to(device))
+    assert loss.device.type == device
+
+
+def test_fit_improves_it(build):
+    x = (torch.rand(200, 1) > 0.5).to(torch.get_default_dtype()).expand(200, D).contiguous()
+    result = fit(build(), x, epochs=15, batch_size=20, optimizer=lambda p: torch.optim.Adam(p, 2e-2), progress=False)
+    assert result.metrics[-1]["train_bound"] > -4.0  # D independent bits would cost 8.3 nats, the one bit 0.7
