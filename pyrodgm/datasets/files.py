@@ -45,38 +45,41 @@ def read(file: DataFile, root: str | os.PathLike[str] | None = None) -> bytes:
     plain = data_root(root) / file.name
     packed = plain.with_name(plain.name + ".gz")
     path = next((path for path in (packed, plain) if path.exists()), None) or _download(file, plain.parent)
-    content, problem = _decompress(path) if path == packed else (path.read_bytes(), "truncated or altered")
+    content, problem = _decompress(path) if path == packed else (path.read_bytes(), None)
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != file.content_md5:
+    if problem or found != file.content_md5:
         raise ValueError(
-            f"{path} is {problem}: its content should have the MD5 {file.content_md5}, "
+            f"{path} is {problem or 'truncated or altered'}: its content should have the MD5 {file.content_md5}, "
             f"found {found} in the {len(content):,} bytes that could be read. "
             f"Once it is deleted, it will be downloaded again from {file.url}"
         )
     return content
 
 
-def _decompress(path: Path) -> tuple[bytes, str]:
-    """What can be decompressed, and how to call it should it not be the right content."""
+def _decompress(path: Path) -> tuple[bytes, str | None]:
+    """What can be decompressed, and why that is not all."""
     parts = []
     with gzip.open(path) as stream:
         try:
-            while part := stream.read(1 << 20):
+            # Unlike read, read1 gives what there is before it raises.
+            while part := stream.read1(1 << 20):
                 parts.append(part)
         except EOFError:
-            return b"".join(parts), "truncated"
+            return b"".join(parts), "truncated (the gzip stream has no end)"
         except (gzip.BadGzipFile, zlib.error) as error:
             return b"".join(parts), f"altered ({error})"
-    return b"".join(parts), "altered"
+    return b"".join(parts), None
 
 
 def _download(file: DataFile, folder: Path) -> Path:
     import pooch
 
     name = Path(file.name).name + (".gz" if file.url.endswith(".gz") else "")
+    # Streamed, a response that fails would keep its socket open.
+    downloader = pooch.HTTPDownloader(stream=False, chunk_size=1 << 20)
     try:
         # pooch writes under another name and renames once the checksum is right: no half file under the final name.
-        return Path(pooch.retrieve(file.url, known_hash=f"md5:{file.url_md5}", fname=name, path=folder))
+        return Path(pooch.retrieve(file.url, f"md5:{file.url_md5}", fname=name, path=folder, downloader=downloader))
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
             f"{name} is not in {folder}, and could not be downloaded there from {file.url}: {error}. "
