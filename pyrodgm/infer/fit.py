@@ -71,8 +71,8 @@ def fit(
         device: Where to train; by default where the pair is.
         seed: Seed of everything random in training; the caller's random state is left as it was.
         run_dir: Folder for ``config.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and ``state.pt``.
-        resume: Go on from ``state.pt`` if it is there. On the CPU the result is that of an uninterrupted run, bit for
-            bit, however the earlier process ended.
+        resume: Go on from ``state.pt`` if it is there. On the CPU, with as many threads, the result is that of an
+            uninterrupted run, bit for bit, however the earlier process ended.
         config: Anything that JSON can hold, kept in ``config.json``.
         progress: Whether to show a progress bar; by default where the output is a terminal.
 

@@ -65,6 +65,7 @@ def same(first, second):
 def train_and_die(run_dir, moment, count):
     """Body of a process that kills itself at the ``count``-th file that it puts in place."""
     torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
     seen = 0
     replace, fsync = os.replace, os.fsync
 
