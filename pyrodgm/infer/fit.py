@@ -14,6 +14,7 @@ from pyrodgm.datasets import Dataset
 from pyrodgm.infer.contexts import fork_rng
 from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.run_folder import RunFolder
+from pyrodgm.infer.step import Compile
 from pyrodgm.infer.training import OptimizerMaker, Row, SchedulerMaker, Training
 
 
@@ -48,6 +49,7 @@ def fit(
     kl_warmup: float = 0.0,
     patience: int | None = None,
     clip_grad_norm: float | None = None,
+    compile: Compile = "auto",  # noqa: A002
     device: torch.device | str | None = None,
     seed: int = 0,
     run_dir: Path | str | None = None,
@@ -68,6 +70,7 @@ def fit(
         kl_warmup: Epochs over which the objective's ``kl_weight`` rises linearly from 0 to its value.
         patience: Epochs without a better validation bound, counted after the warm-up, before training stops.
         clip_grad_norm: Largest Euclidean norm of the gradient of all parameters together.
+        compile: How steps run, as in :class:`TrainStep`: ``"auto"``, ``"eager"``, ``"traced"`` or ``"compiled"``.
         device: Where to train; by default where the pair is.
         seed: Seed of everything random in training; the caller's random state is left as it was.
         run_dir: Folder for ``config.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and ``state.pt``.
@@ -129,6 +132,8 @@ def fit(
             optimizer,
             lr_scheduler,
             clip_grad_norm,
+            compile,
+            epochs,
             batch_size,
             kl_warmup,
             seed,

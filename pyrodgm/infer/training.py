@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer.contexts import evaluating, fork_rng, own_parameters
 from pyrodgm.infer.nonfinite import NonFiniteError, nonfinite_parameters, nonfinite_sites
-from pyrodgm.infer.step import TrainStep
+from pyrodgm.infer.step import Compile, TrainStep
 
 OptimizerMaker = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 SchedulerMaker = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
 Row = dict[str, float]
 
+VALIDATION_BATCH = 500  # without gradients there is room for more than a training batch
 CHECK_EVERY = 100  # steps between two looks at the losses, each of which waits for the device
 
 
@@ -42,12 +43,13 @@ class Training:
         optimizer: OptimizerMaker,
         lr_scheduler: SchedulerMaker | None,
         clip_grad_norm: float | None,
+        compile: Compile,  # noqa: A002
+        epochs: int,
         batch_size: int,
         kl_warmup: float,
         seed: int,
     ) -> None:
-        first = next(pair.parameters())
-        self.device, self.dtype = first.device, first.dtype
+        self.device = next(pair.parameters()).device
         self.pair, self.data, self.batch_size, self.kl_warmup, self.seed = pair, data, batch_size, kl_warmup, seed
         self.objective, self.evidence_bound = copy.copy(objective), copy.copy(objective)
         self.kl_weight = torch.ones((), device=self.device)
@@ -58,8 +60,9 @@ class Training:
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
         self.optimizer = optimizer(pair.parameters())
         self.scheduler = lr_scheduler(self.optimizer) if lr_scheduler else None
-        self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm)
         self.steps_per_epoch = math.ceil(len(data.train.images) / batch_size)
+        steps = epochs * self.steps_per_epoch
+        self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps)
         self.epoch, self.best_epoch, self.best_bound = 0, 0, -math.inf
         self.rows: list[Row] = []
         self.seconds: list[float] = []
@@ -119,7 +122,7 @@ class Training:
         images, total = self.data.valid.images, torch.zeros((), device=self.device)
         with fork_rng(self.device), evaluating(self.pair):
             torch.manual_seed(self.seed)
-            for x in images.split(self.batch_size):
+            for x in images.split(max(self.batch_size, VALIDATION_BATCH)):
                 total += self.evidence_bound.differentiable_loss(self.pair.model, self.pair.guide, x)
         return -float(total) / len(images)
 
@@ -127,6 +130,7 @@ class Training:
         """Everything that going on from here needs, in plain values and tensors."""
         return {
             "epoch": self.epoch,
+            "mode": self.step.mode,  # compiled steps round otherwise than traced ones
             "best_epoch": self.best_epoch,
             "best_bound": self.best_bound,
             "best_weights": self.best_weights,
@@ -144,6 +148,8 @@ class Training:
         state = copy.deepcopy(state)
         self.epoch, self.best_epoch, self.best_bound = state["epoch"], state["best_epoch"], state["best_bound"]
         self.best_weights, self.rows, self.seconds = state["best_weights"], state["rows"], state["seconds"]
+        self.step.mode = state["mode"]
+        self.step.forget()
         self.pair.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler:

@@ -23,7 +23,7 @@ from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
-from pyrodgm.priors import StandardNormal, VampPrior
+from pyrodgm.priors import VampPrior
 
 
 def build(seed=0):
@@ -219,9 +219,7 @@ class Explosive(Pair):
             pyro.sample("z", dist.Normal(self.loc + active * (gap + 1.0 - active).sqrt(), 1.0))  # a slope 1/0 if active
 
 
-@pytest.mark.parametrize(
-    ("where", "cause"), [("value", "log_prob of x in the model"), ("gradient", "value of loc")]
-)
+@pytest.mark.parametrize(("where", "cause"), [("value", "log_prob of x in the model"), ("gradient", "value of loc")])
 @pytest.mark.parametrize("at", [3, 9])
 def test_nan_stops_with_step_and_site_and_keeps_the_last_good_state(tmp_path, where, cause, at):
     x = torch.rand(40, 4)

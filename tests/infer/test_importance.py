@@ -58,9 +58,12 @@ class ProbabilisticPCA(Pair):
 
 
 def draw(pair, count):
-    return pyro.poutine.trace(pyro.poutine.uncondition(pair.model)).get_trace(torch.zeros(count, D)).nodes["x"][
-        "value"
-    ].detach()
+    return (
+        pyro.poutine.trace(pyro.poutine.uncondition(pair.model))
+        .get_trace(torch.zeros(count, D))
+        .nodes["x"]["value"]
+        .detach()
+    )
 
 
 def test_exact_evidence_of_probabilistic_pca():

@@ -1,0 +1,120 @@
+"""A Pyro program as one flat graph of tensor operations."""
+
+import copy
+from typing import Any
+
+import pyro
+import pyro.infer
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from pyrodgm.infer.contexts import fork_rng, own_parameters
+
+
+class UntraceableError(RuntimeError):
+    """A program whose operations depend on the values of tensors, or that leaves tensors, cannot be traced."""
+
+
+class LossModule(nn.Module):
+    """The objective of a pair as a module: ``forward(kl_weight, *batch)`` is the loss a datum, a tensor ``[]``."""
+
+    def __init__(self, pair: nn.Module, objective: pyro.infer.ELBO) -> None:
+        super().__init__()
+        self.pair, self.objective = pair, objective
+
+    def forward(self, kl_weight: Tensor | None, *batch: Tensor) -> Tensor:
+        objective = self.objective
+        if kl_weight is not None:
+            objective = copy.copy(objective)
+            objective.kl_weight = kl_weight
+        with own_parameters(), pyro.validation_enabled(False):
+            return objective.differentiable_loss(self.pair.model, self.pair.guide, *batch) / len(batch[0])
+
+
+class LossGraph:
+    """Loss and gradients of a pair on batches of one shape, traced once through Pyro's own execution.
+
+    Parameters, buffers, the objective's ``kl_weight`` and the batch are inputs of the graph, so that it goes on working
+    as they change; buffers that the program updates in place (running statistics, persistent chains) advance inside.
+
+    Args:
+        pair: The module with ``model`` and ``guide``.
+        objective: Any :class:`pyro.infer.ELBO`.
+        batch: Tensors with the shapes of the batches to come.
+        compiled: Whether ``torch.compile`` compiles the graph.
+
+    Raises:
+        UntraceableError: If the program cannot be traced; names the reason and the site.
+    """
+
+    def __init__(
+        self, pair: nn.Module, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...], compiled: bool = False
+    ) -> None:
+        module = LossModule(pair, objective)
+        self.objective = objective
+        self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        names = list(self.trained)
+        # aliases without gradient: the optimiser's updates in place show in them
+        self.values = [p.detach() for p in self.trained.values()]
+        self.fixed = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
+        self.fixed |= dict(module.named_buffers())
+
+        def loss_and_gradients(
+            values: list[Tensor], fixed: dict[str, Tensor], kl_weight: Tensor | None, batch: tuple[Tensor, ...]
+        ) -> tuple[Tensor, list[Tensor | None]]:
+            leaves = [value.detach().requires_grad_() for value in values]
+            state = {**dict(zip(names, leaves, strict=True)), **fixed}
+            loss = functional_call(module, state, (kl_weight, *batch))
+            return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True))
+
+        # tracing runs the program: on copies of its state, so that nothing has happened before the first step
+        watcher = _Watcher()
+        fixed = {name: value.clone() for name, value in self.fixed.items()}
+        try:
+            with fork_rng(batch[0].device), torch.enable_grad(), watcher:
+                graph = make_fx(loss_and_gradients)(self.values, fixed, self._kl_weight, batch)
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
+        graph.graph.eliminate_dead_code(_is_kept)
+        graph.recompile()
+        self.run = torch.compile(graph, options={"fallback_random": True}) if compiled else graph
+
+    @property
+    def _kl_weight(self) -> Tensor | None:
+        return getattr(self.objective, "kl_weight", None)
+
+    def __call__(self, *batch: Tensor) -> Tensor:
+        """Set the gradients of the parameters; returns the loss a datum, a tensor ``[]`` in nats."""
+        with torch.no_grad():
+            loss, gradients = self.run(self.values, self.fixed, self._kl_weight, batch)
+        for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
+            parameter.grad = gradient
+        return loss
+
+    @property
+    def graph_module(self) -> GraphModule:
+        """The graph, for a look at it."""
+        return getattr(self.run, "_orig_mod", self.run)  # type: ignore[arg-type]
+
+
+class _Watcher(Messenger):
+    """Remembers the sample site that a program has come to."""
+
+    site = "none"
+
+    def _pyro_sample(self, msg: Any) -> None:
+        self.site = msg["name"]
+
+
+def _is_kept(node: Node) -> bool:
+    """Whether a node does more than its result says: changes an input, or moves on the random state."""
+    if node.op in ("placeholder", "output"):
+        return True
+    if isinstance(node.target, torch._ops.OpOverload):
+        return node.target._schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags
+    return False
