@@ -1,6 +1,7 @@
 """A Pyro program as one flat graph of tensor operations."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -9,7 +10,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.fx import GraphModule, Node
+from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrodgm.infer.contexts import fork_rng, own_parameters
@@ -17,6 +18,29 @@ from pyrodgm.infer.contexts import fork_rng, own_parameters
 
 class UntraceableError(RuntimeError):
     """A program whose operations depend on the values of tensors, or that leaves tensors, cannot be traced."""
+
+
+def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False) -> Callable[..., Any]:
+    """Trace ``function``, which may run Pyro programs, into one graph of tensor operations.
+
+    Args:
+        function: Takes ``inputs`` and gives back tensors, either in lists, tuples and dictionaries as they like.
+        inputs: What to run it on; later calls take inputs of the same shapes.
+        compiled: Whether ``torch.compile`` compiles the graph, with PyTorch's own random numbers.
+
+    Raises:
+        UntraceableError: If it cannot be traced; names the reason and the site.
+    """
+    watcher = _Watcher()
+    try:
+        with watcher:
+            graph = make_fx(function)(*inputs)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
+    graph.graph.eliminate_dead_code(_is_kept)
+    graph.recompile()
+    return torch.compile(graph, options={"fallback_random": True}) if compiled else graph
 
 
 class LossModule(nn.Module):
@@ -72,17 +96,9 @@ class LossGraph:
             return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True))
 
         # tracing runs the program: on copies of its state, so that nothing has happened before the first step
-        watcher = _Watcher()
         fixed = {name: value.clone() for name, value in self.fixed.items()}
-        try:
-            with fork_rng(batch[0].device), torch.enable_grad(), watcher:
-                graph = make_fx(loss_and_gradients)(self.values, fixed, self._kl_weight, batch)
-        except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
-        graph.graph.eliminate_dead_code(_is_kept)
-        graph.recompile()
-        self.run = torch.compile(graph, options={"fallback_random": True}) if compiled else graph
+        with fork_rng(batch[0].device), torch.enable_grad():
+            self.run = flatten(loss_and_gradients, (self.values, fixed, self._kl_weight, batch), compiled)
 
     @property
     def _kl_weight(self) -> Tensor | None:
@@ -95,11 +111,6 @@ class LossGraph:
         for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
             parameter.grad = gradient
         return loss
-
-    @property
-    def graph_module(self) -> GraphModule:
-        """The graph, for a look at it."""
-        return getattr(self.run, "_orig_mod", self.run)  # type: ignore[arg-type]
 
 
 class _Watcher(Messenger):
