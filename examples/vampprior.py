@@ -96,9 +96,9 @@ def _prior(config: Config, data: Dataset, posterior: GaussianPosterior) -> nn.Mo
     return VampPrior.from_data(posterior, config.components, images, config.pseudo_std, trainable)
 
 
-def main(config: Config) -> experiment.Results:
-    """Train, evaluate, write results and figures, print one row of the table."""
-    path = Path(config.run or f"runs/{config.data}-{config.prior}-{config.seed}")
+def train(config: Config) -> experiment.Results:
+    """Train, evaluate, write results and figures."""
+    path = run_folder(config)
     experiment.check_resumable(path, "vampprior", config, FREE)
     data = datasets.load(config.data, config.root)
     torch.manual_seed(config.seed)
@@ -118,7 +118,7 @@ def main(config: Config) -> experiment.Results:
         resume=config.resume,
         config=experiment.describe("vampprior", config),
     )
-    results = experiment.report(
+    return experiment.report(
         pair,
         data,
         experiment.read_run(path),
@@ -127,9 +127,18 @@ def main(config: Config) -> experiment.Results:
         seed=config.seed,
         figures=config.figures,
     )
+
+
+def run_folder(config: Config) -> Path:
+    """Where the run is kept."""
+    return Path(config.run or f"runs/{config.data}-{config.prior}-{config.seed}")
+
+
+def main(config: Config) -> None:
+    """Train and print one row of the table."""
+    results = train(config)
     print(experiment.table({f"{config.data} {config.prior}": results}))
-    print(f"in {path}: results.json, metrics.csv, best.safetensors{', figures' if config.figures else ''}")
-    return results
+    print(f"in {run_folder(config)}: weights, metrics.csv, results.json{', figures' if config.figures else ''}")
 
 
 if __name__ == "__main__":

@@ -279,7 +279,9 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
                 few, reconstruct(pair, few), shape, title=f"{name}: test images, each with its reconstruction"
             ),
             "samples": plots.image_grid(sample(pair, real), shape, title=f"{name}: samples from the model (means)"),
-            "log_likelihood": plots.log_likelihood_histogram(likelihood.values, title=f"{name}: test images"),
+            "log_likelihood": plots.log_likelihood_histogram(
+                likelihood.values, title=f"{name}: log-likelihoods of test images"
+            ),
             "training": plots.training_curves(run.metrics, title=f"{name}: training"),
         }
         vamp = next((module for module in pair.modules() if isinstance(module, VampPrior)), None)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#666666"
 DPI = 150
-LONGEST_SIDE = 960  # screen pixels of a mosaic
+LONGEST_SIDE = 1200  # screen pixels of a mosaic
+BETWEEN = 0.7  # the grey between tiles: neither the black nor the white that binary images have at their edges
 
 
 def image_grid(
@@ -37,10 +38,10 @@ def image_grid(
 
     Example:
         >>> image_grid(torch.rand(100, 64), (1, 8, 8), title="noise").axes[0].images[0].get_array().shape
-        (89, 89)
+        (91, 91)
     """
     tiles = _tiles("images", images, image_shape)
-    return _picture(_mosaic(tiles, _columns(columns, tiles), _gap(tiles)), title)
+    return _picture(_mosaic(tiles, _columns(columns, tiles)), title)
 
 
 def reconstructions(
@@ -66,9 +67,8 @@ def reconstructions(
     left, right = _tiles("originals", originals, image_shape), _tiles("reconstructed", reconstructed, image_shape)
     if len(left) != len(right):
         raise ValueError(f"reconstructed: expected {len(left)} images, as many as originals; got {len(right)}")
-    gap = _gap(left)
-    pairs = np.concatenate([left, np.ones_like(left[:, :, :gap]), right], axis=2)
-    return _picture(_mosaic(pairs, _columns(columns, pairs), 4 * gap), title)
+    pairs = np.concatenate([left, np.full_like(left[:, :, : _gap(left)], BETWEEN), right], axis=2)
+    return _picture(_mosaic(pairs, _columns(columns, pairs), widen=4), title)
 
 
 def grown_samples(
@@ -89,9 +89,8 @@ def grown_samples(
         raise ValueError(f"samples: expected shape [{len(pseudo_inputs)}, N, *], got {list(samples.shape)}")
     seeds = _tiles("pseudo_inputs", pseudo_inputs, image_shape)
     grown = _tiles("samples", samples.flatten(0, 1), image_shape)
-    gap = _gap(seeds)
-    left, right = _mosaic(seeds, 1, gap), _mosaic(grown, samples.shape[1], gap)
-    return _picture(np.concatenate([left, np.ones_like(left[:, : 4 * gap]), right], axis=1), title)
+    left, right = _mosaic(seeds, 1), _mosaic(grown, samples.shape[1])
+    return _picture(np.concatenate([left, np.full_like(left[:, : _gap(seeds)], BETWEEN), right], axis=1), title)
 
 
 def log_likelihood_histogram(values: Tensor, *, bins: int | str = "auto", title: str | None = None) -> "Figure":
@@ -150,7 +149,8 @@ def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None
     weights.set_ylabel("KL weight")
     weights.set_xlabel("epoch")
     weights.sharex(bounds)
-    weights.xaxis.get_major_locator().set_params(integer=True)
+    weights.set_xlim(epoch[0] - 0.5, epoch[-1] + 0.5)
+    weights.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     figure.align_ylabels()
     return figure
 
@@ -170,7 +170,9 @@ def _tiles(name: str, images: Tensor, image_shape: tuple[int, int, int]) -> np.n
 def _columns(columns: int | None, tiles: np.ndarray) -> int:
     if columns is None:
         count, height, width, _ = tiles.shape
-        columns = max(1, round(math.sqrt(count * height / width)))
+        square = max(1, round(math.sqrt(count * height / width)))
+        # The fewest empty places in the last row, the squarest of these.
+        columns = min(range(square, square * 3 // 2 + 1), key=lambda c: (-count % c, c))
     if columns < 1:
         raise ValueError(f"columns: expected at least 1, got {columns}")
     return min(columns, len(tiles))
@@ -180,14 +182,16 @@ def _gap(tiles: np.ndarray) -> int:
     return max(1, round(min(tiles.shape[1:3]) / 14))
 
 
-def _mosaic(tiles: np.ndarray, columns: int, gap: int) -> np.ndarray:
-    """One picture of all tiles in rows, white between them and where the last row ends early."""
+def _mosaic(tiles: np.ndarray, columns: int, widen: int = 1) -> np.ndarray:
+    """One picture of all tiles in rows, with a gap around each, ``widen`` times as wide beside it as above it."""
     count, height, width, channels = tiles.shape
-    rows = -(-count // columns)
-    cells = np.ones((rows * columns, height + gap, width + gap, channels))
+    rows, gap = -(-count // columns), _gap(tiles)
+    right = width + widen * gap
+    cells = np.full((rows * columns, height + gap, right, channels), BETWEEN)
     cells[:count, :height, :width] = tiles
-    grid = cells.reshape(rows, columns, height + gap, width + gap, channels).swapaxes(1, 2)
-    return grid.reshape(rows * (height + gap), columns * (width + gap), channels)[:-gap, :-gap]
+    grid = cells.reshape(rows, columns, height + gap, right, channels).swapaxes(1, 2)
+    inner = grid.reshape(rows * (height + gap), columns * right, channels)[:, : gap - widen * gap or None]
+    return np.pad(inner, ((gap, 0), (gap, 0), (0, 0)), constant_values=BETWEEN)
 
 
 def _picture(mosaic: np.ndarray, title: str | None) -> "Figure":
@@ -196,11 +200,10 @@ def _picture(mosaic: np.ndarray, title: str | None) -> "Figure":
 
     scale = max(1, LONGEST_SIDE // max(mosaic.shape[:2]))
     height, width = (scale * side / DPI for side in mosaic.shape[:2])
-    margin, strip = 0.08, 0.36 if title else 0.08
-    room = max(width + 2 * margin, 0.095 * len(title or ""))
-    figure = Figure(figsize=(room, height + margin + strip), dpi=DPI)
-    total = height + margin + strip
-    axes = figure.add_axes(((room - width) / 2 / room, margin / total, width / room, height / total))
+    strip = 0.36 if title else 0.0
+    room, total = max(width, 0.095 * len(title or "")), height + strip
+    figure = Figure(figsize=(room, total), dpi=DPI)
+    axes = figure.add_axes(((room - width) / 2 / room, 0, width / room, height / total))
     axes.set_axis_off()
     pixels = mosaic[..., 0] if mosaic.shape[-1] == 1 else mosaic
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
