@@ -206,12 +206,12 @@ def evaluate(
     likelihood = log_likelihood(pair, x, num_samples, seed=seed, progress=progress)
     with fork_rng(first.device):
         torch.manual_seed(seed)
-        elbo, errors = _elbo(pair, x), _knn_errors(pair, data, x, rows)
+        elbo, units, errors = _elbo(pair, x), active_units(pair, x), _knn_errors(pair, data, x, rows)
     results = Results(
         log_likelihood=likelihood.mean,
         standard_error=likelihood.standard_error,
         elbo=elbo,
-        active_units=active_units(pair, x),
+        active_units=units,
         untrusted_share=likelihood.untrusted_share,
         knn_error=errors,
         num_images=len(x),
