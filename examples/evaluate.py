@@ -47,7 +47,7 @@ class Config:
     """Number of test images whose samples are exported."""
 
 
-def main(config: Config) -> experiment.Results:
+def main(config: Config) -> None:
     """Evaluate, write results and figures, print them."""
     if config.export is not None:
         _check_export(config.export)
@@ -60,7 +60,7 @@ def main(config: Config) -> experiment.Results:
     pair.to(config.device or trained.device)
     num_samples = config.num_samples or trained.num_samples
     seed = trained.seed if config.seed is None else config.seed
-    results = experiment.report(
+    results, _ = experiment.report(
         pair,
         data,
         run,
@@ -78,7 +78,6 @@ def main(config: Config) -> experiment.Results:
         tree = likelihood.to_datatree()
         (tree.to_zarr if config.export.suffix == ".zarr" else tree.to_netcdf)(config.export)
         print(f"in {config.export}: importance samples of {len(x)} test images")
-    return results
 
 
 def _rebuild(run: experiment.Run, root: str | None) -> tuple[Any, torch.nn.Module, datasets.Dataset]:

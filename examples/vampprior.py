@@ -18,7 +18,7 @@ from torch import nn
 
 from pyrodgm import datasets, experiment
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer import AdamNormGrad, fit
+from pyrodgm.infer import AdamNormGrad, LogLikelihood, fit
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
 from pyrodgm.nn import mlp
@@ -96,7 +96,7 @@ def _prior(config: Config, data: Dataset, posterior: GaussianPosterior) -> nn.Mo
     return VampPrior.from_data(posterior, config.components, images, config.pseudo_std, trainable)
 
 
-def train(config: Config) -> experiment.Results:
+def train(config: Config) -> tuple[experiment.Results, LogLikelihood]:
     """Train, evaluate, write results and figures."""
     path = run_folder(config)
     experiment.check_resumable(path, "vampprior", config, FREE)
@@ -136,7 +136,7 @@ def run_folder(config: Config) -> Path:
 
 def main(config: Config) -> None:
     """Train and print one row of the table."""
-    results = train(config)
+    results, _ = train(config)
     print(experiment.table({f"{config.data} {config.prior}": results}))
     print(f"in {run_folder(config)}: weights, metrics.csv, results.json{', figures' if config.figures else ''}")
 

@@ -232,10 +232,10 @@ def report(
     seed: int = 0,
     figures: bool = True,
     progress: bool | None = None,
-) -> Results:
+) -> tuple[Results, LogLikelihood]:
     """Evaluate the pair of a run, write ``results.json`` and, if wanted, all figures into ``figures/``.
 
-    Arguments are those of :func:`evaluate`.
+    Arguments and what is returned are those of :func:`evaluate`.
     """
     results, likelihood = evaluate(
         pair,
@@ -250,7 +250,7 @@ def report(
     write_atomically(run.path / "results.json", lambda file: file.write_text(text + "\n"))
     if figures:
         write_figures(pair, data, run, likelihood, seed)
-    return results
+    return results, likelihood
 
 
 def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikelihood, seed: int = 0) -> list[Path]:

@@ -68,7 +68,7 @@ def reconstructions(
     if len(left) != len(right):
         raise ValueError(f"reconstructed: expected {len(left)} images, as many as originals; got {len(right)}")
     pairs = np.concatenate([left, np.full_like(left[:, :, : _gap(left)], BETWEEN), right], axis=2)
-    return _picture(_mosaic(pairs, _columns(columns, pairs), widen=4), title)
+    return _picture(_mosaic(pairs, _columns(columns, pairs), widen=3), title)
 
 
 def grown_samples(
@@ -140,7 +140,7 @@ def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None
         best = int(np.nanargmax(valid))
         label = f"best: {_number(valid[best])} at epoch {epoch[best]:g}"
         bounds.plot(epoch[best], valid[best], "o", color=VERMILION, markersize=7, markeredgecolor="white", label=label)
-    bounds.set_ylim(*_useful_range(train, valid))
+    bounds.set_ylim(*_useful_range(train, valid, kl_weight))
     bounds.set_ylabel("bound (nats an image)")
     bounds.legend(frameon=False, loc="lower right")
     bounds.tick_params(labelbottom=False)
@@ -149,7 +149,7 @@ def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None
     weights.set_ylabel("KL weight")
     weights.set_xlabel("epoch")
     weights.sharex(bounds)
-    weights.set_xlim(epoch[0] - 0.5, epoch[-1] + 0.5)
+    weights.set_xlim(epoch[0] - 0.5 - 0.01 * len(epoch), epoch[-1] + 0.5 + 0.01 * len(epoch))
     weights.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     figure.align_ylabels()
     return figure
@@ -224,13 +224,15 @@ def _charts(title: str | None, heights: list[float]) -> tuple["Figure", Any]:
     return figure, charts
 
 
-def _useful_range(train: np.ndarray, valid: np.ndarray) -> tuple[float, float]:
-    """Limits that the first tenth of the epochs, often far below the rest, does not stretch."""
-    start = len(train) // 10
+def _useful_range(train: np.ndarray, valid: np.ndarray, kl_weight: np.ndarray) -> tuple[float, float]:
+    """Limits that show where the curves end up: not stretched by the first epochs nor by another KL weight."""
+    start = max(len(train) // 10, int(np.argmax(kl_weight == kl_weight[-1])))
+    if start > 0.9 * len(train):
+        start = len(train) // 10
     later = np.concatenate([train[start:], valid[start:]])
     low, high = np.nanmin(later), np.nanmax(later)
-    slack = 0.05 * (high - low) or 1.0
-    return float(low - slack), float(high + slack)
+    height = high - low or 1.0
+    return float(low - 0.6 * height), float(high + 0.15 * height)
 
 
 def _number(value: float) -> str:

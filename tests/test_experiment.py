@@ -211,7 +211,7 @@ def test_impossible_number_of_images_is_named(count):
 def test_report_writes_results_and_figures(run):
     data, model = dataset(), pair()
     experiment.load_pair(run, model)
-    results = experiment.report(model, data, run, num_samples=50, seed=1)
+    results, _ = experiment.report(model, data, run, num_samples=50, seed=1)
     assert json.loads((run.path / "results.json").read_text()) == asdict(results)
     names = {"real", "reconstructions", "samples", "log_likelihood", "training", "pseudo_inputs", "grown_samples"}
     files = list((run.path / "figures").iterdir())

@@ -83,7 +83,7 @@ def test_reconstructions_stand_at_the_right_of_their_originals():
     originals, reconstructed = torch.rand(2, 4, math.prod(GREY))
     picture = shown(plots.reconstructions(originals, reconstructed, GREY, columns=2))
     for i in range(4):
-        top, left = 1 + i // 2 * 9, 1 + i % 2 * (6 + 1 + 6 + 4)
+        top, left = 1 + i // 2 * 9, 1 + i % 2 * (6 + 1 + 6 + 3)
         torch.testing.assert_close(tile(picture, top, left, GREY), originals[i])
         torch.testing.assert_close(tile(picture, top, left + 7, GREY), reconstructed[i])
 
@@ -158,7 +158,7 @@ def test_training_curves_hold_the_metrics():
     assert best.get_xdata() == [30.0]
     assert best.get_ydata() == [metrics[29]["valid_bound"]]
     low, high = bounds.get_ylim()
-    later = [row[key] for row in metrics[4:] for key in ("train_bound", "valid_bound")]
+    later = [row[key] for row in metrics[9:] for key in ("train_bound", "valid_bound")]
     assert metrics[0]["train_bound"] < low < min(later)
     assert max(later) < high
     assert bounds.get_xlim() == weights.get_xlim()
