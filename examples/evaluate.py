@@ -1,0 +1,118 @@
+"""Evaluate the best weights of a run folder on the test set.
+
+    python examples/evaluate.py runs/static_mnist-vampprior-14 --num-samples 10000
+
+Prints a row of the table and the kNN error of the latent means, and replaces `results.json` and the figures in the run
+folder. Nothing in the run folder is executed: its `config.json` names one of the examples that lie beside this file,
+which rebuilds data and model.
+"""
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from pyrodgm import datasets, experiment
+from pyrodgm.infer import DamagedFileError, log_likelihood
+
+EXPORTS = {".nc": ("netCDF4", "h5netcdf"), ".zarr": ("zarr",)}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Evaluate a run on the test set. What is left out is as it was in the run."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder."""
+    num_samples: int | None = None
+    """Importance samples a test image."""
+    num_images: int | None = None
+    """Number of test images, evenly spread over the test set."""
+    seed: int | None = None
+    """Seed of the importance samples."""
+    root: str | None = None
+    """Folder of the data."""
+    device: str | None = None
+    """Where to evaluate, as PyTorch calls it."""
+    figures: bool = True
+    """Write figures into the run folder."""
+    export: Path | None = None
+    """File for the importance samples as an ArviZ DataTree: NAME.nc (netCDF) or NAME.zarr."""
+    export_images: int = 100
+    """Number of test images whose samples are exported."""
+
+
+def main(config: Config) -> None:
+    """Evaluate, write results and figures, print them."""
+    if config.export is not None:
+        _check_export(config.export)
+    try:
+        run = experiment.read_run(config.run)
+        trained, pair, data = _rebuild(run, config.root)
+        experiment.load_pair(run, pair)
+    except (FileNotFoundError, DamagedFileError) as error:
+        raise SystemExit(f"{config.run} cannot be evaluated: {error}") from error
+    pair.to(config.device or trained.device)
+    num_samples = config.num_samples or trained.num_samples
+    seed = trained.seed if config.seed is None else config.seed
+    results, _ = experiment.report(
+        pair,
+        data,
+        run,
+        num_samples=num_samples,
+        num_images=config.num_images or trained.num_images,
+        seed=seed,
+        figures=config.figures,
+    )
+    print(experiment.table({run.path.name: results}))
+    for site, error in results.knn_error.items():
+        print(f"{100 * error:.1f} % of the test images are labelled wrongly by their nearest neighbours in {site}")
+    if config.export is not None:
+        x = data.test.images[experiment.spread(len(data.test), min(config.export_images, len(data.test)))]
+        likelihood = log_likelihood(pair, x, num_samples, keep=True, seed=seed, config=run.arguments)
+        tree = likelihood.to_datatree()
+        (tree.to_zarr if config.export.suffix == ".zarr" else tree.to_netcdf)(config.export)
+        print(f"in {config.export}: importance samples of {len(x)} test images")
+
+
+def _rebuild(run: experiment.Run, root: str | None) -> tuple[Any, torch.nn.Module, datasets.Dataset]:
+    """Configuration, untrained pair and data of a run."""
+    example = _load_example(run)
+    trained = experiment.restore_config(example.Config, run)
+    try:
+        data = datasets.load(trained.data, root or trained.root)
+        return trained, example.build(trained, data), data
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise DamagedFileError(f"{run.path / 'config.json'} describes no pair that can be built: {error}") from error
+
+
+def _load_example(run: experiment.Run) -> ModuleType:
+    """The module of an example that builds pairs, looked up by name among the files beside this one only."""
+    folder = Path(__file__).parent
+    files = {file.stem: file for file in folder.glob("*.py") if "\ndef build(" in file.read_text(encoding="utf-8")}
+    if run.example not in files:
+        known = ", ".join(sorted(files))
+        raise DamagedFileError(f"{run.path / 'config.json'} names the example {run.example!r}; in {folder} are {known}")
+    spec = importlib.util.spec_from_file_location(run.example, files[run.example])
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[run.example] = module  # where dataclasses look up their annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+def _check_export(file: Path) -> None:
+    """End before the work begins if the file could not be written after it."""
+    if file.suffix not in EXPORTS:
+        raise SystemExit(f"--export: expected a name that ends in {' or '.join(EXPORTS)}, got {file}")
+    libraries = EXPORTS[file.suffix]
+    if not any(importlib.util.find_spec(name) for name in libraries):
+        raise SystemExit(f"--export: to write {file}, install {' or '.join(libraries)}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

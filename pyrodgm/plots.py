@@ -1,0 +1,239 @@
+"""Figures of data, of what a model makes of them, and of its training.
+
+Every function returns a matplotlib ``Figure`` of its own: no backend is chosen, nothing global is touched, and
+``figure.savefig("name.png")`` writes it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which the colour-blind can tell apart.
+BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#666666"
+DPI = 150
+LONGEST_SIDE = 1200  # screen pixels of a mosaic
+BETWEEN = 0.7  # the grey between tiles: neither the black nor the white that binary images have at their edges
+
+
+def image_grid(
+    images: Tensor, image_shape: tuple[int, int, int], *, columns: int | None = None, title: str | None = None
+) -> "Figure":
+    """Images side by side, in reading order: real ones, samples from a model, pseudo-inputs.
+
+    Args:
+        images: ``[N, *]`` in [0, 1], each image with as many values as ``image_shape`` says.
+        image_shape: Channels (1 for grey, 3 for colour), height, width.
+        columns: Images a row; by default the grid is about as high as wide.
+        title: Text above.
+
+    Raises:
+        ValueError: If a shape or value does not fit; names the argument.
+
+    Example:
+        >>> image_grid(torch.rand(100, 64), (1, 8, 8), title="noise").axes[0].images[0].get_array().shape
+        (91, 91)
+    """
+    tiles = _tiles("images", images, image_shape)
+    return _picture(_mosaic(tiles, _columns(columns, tiles)), title)
+
+
+def reconstructions(
+    originals: Tensor,
+    reconstructed: Tensor,
+    image_shape: tuple[int, int, int],
+    *,
+    columns: int | None = None,
+    title: str | None = None,
+) -> "Figure":
+    """Each image with its reconstruction at its right.
+
+    Args:
+        originals: ``[N, *]`` in [0, 1].
+        reconstructed: ``[N, *]`` in [0, 1].
+        image_shape: Channels (1 or 3), height, width.
+        columns: Pairs a row; by default the grid is about as high as wide.
+        title: Text above.
+
+    Raises:
+        ValueError: If a shape or value does not fit; names the argument.
+    """
+    left, right = _tiles("originals", originals, image_shape), _tiles("reconstructed", reconstructed, image_shape)
+    if len(left) != len(right):
+        raise ValueError(f"reconstructed: expected {len(left)} images, as many as originals; got {len(right)}")
+    pairs = np.concatenate([left, np.full_like(left[:, :, : _gap(left)], BETWEEN), right], axis=2)
+    return _picture(_mosaic(pairs, _columns(columns, pairs), widen=3), title)
+
+
+def grown_samples(
+    pseudo_inputs: Tensor, samples: Tensor, image_shape: tuple[int, int, int], *, title: str | None = None
+) -> "Figure":
+    """Pseudo-inputs in the first column, in each row the samples that were grown from that one.
+
+    Args:
+        pseudo_inputs: ``[K, *]`` in [0, 1].
+        samples: ``[K, N, *]`` in [0, 1].
+        image_shape: Channels (1 or 3), height, width.
+        title: Text above.
+
+    Raises:
+        ValueError: If a shape or value does not fit; names the argument.
+    """
+    if samples.dim() < 3 or len(samples) != len(pseudo_inputs):
+        raise ValueError(f"samples: expected shape [{len(pseudo_inputs)}, N, *], got {list(samples.shape)}")
+    seeds = _tiles("pseudo_inputs", pseudo_inputs, image_shape)
+    grown = _tiles("samples", samples.flatten(0, 1), image_shape)
+    left, right = _mosaic(seeds, 1), _mosaic(grown, samples.shape[1])
+    return _picture(np.concatenate([left, np.full_like(left[:, : _gap(seeds)], BETWEEN), right], axis=1), title)
+
+
+def log_likelihood_histogram(values: Tensor, *, bins: int | str = "auto", title: str | None = None) -> "Figure":
+    """Histogram of the log-likelihoods of single data, with their mean.
+
+    Args:
+        values: Log-likelihoods ``[N]`` in nats, finite.
+        bins: Number of bins, or the name of a rule of :func:`numpy.histogram_bin_edges`.
+        title: Text above.
+
+    Raises:
+        ValueError: If ``values`` is empty, not finite or of another shape.
+    """
+    numbers = values.detach().cpu().double().numpy()
+    if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
+        raise ValueError(f"values: expected finite log-likelihoods [N], N > 0; got {values}")
+    figure, (axes,) = _charts(title, [1.0])
+    axes.hist(numbers, bins=bins, color=BLUE, edgecolor="white", linewidth=0.4)
+    axes.axvline(numbers.mean(), color=VERMILION, linewidth=1.8, label=f"mean {_number(numbers.mean())}")
+    axes.set_xlabel("log p(x) (nats)")
+    axes.set_ylabel(f"images of {len(numbers):,}")
+    axes.legend(frameon=False)
+    return figure
+
+
+def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None = None) -> "Figure":
+    """Bounds on training and validation data by epoch, the best epoch, and the KL weight below.
+
+    Args:
+        metrics: A row an epoch with ``epoch``, ``train_bound``, ``valid_bound`` (nats a datum, NaN where there are no
+            validation data) and ``kl_weight``, as in :attr:`pyrodgm.infer.FitResult.metrics`.
+        title: Text above.
+
+    Raises:
+        ValueError: If there are no rows or one has not these entries.
+    """
+    keys = ("epoch", "train_bound", "valid_bound", "kl_weight")
+    missing = [key for key in keys if any(key not in row for row in metrics)]
+    if not metrics or missing:
+        raise ValueError(f"metrics: expected rows with {', '.join(keys)}; got {len(metrics)} rows without {missing}")
+    epoch, train, valid, kl_weight = (np.array([row[key] for row in metrics]) for key in keys)
+    figure, (bounds, weights) = _charts(title, [4.0, 1.0])
+    marker = "." if len(epoch) < 30 else ""
+    bounds.plot(epoch, train, color=BLUE, marker=marker, label="training, KL as weighted below")
+    if np.isfinite(valid).any():
+        bounds.plot(epoch, valid, color=VERMILION, linestyle="--", marker=marker, label="validation")
+        best = int(np.nanargmax(valid))
+        label = f"best: {_number(valid[best])} at epoch {epoch[best]:g}"
+        bounds.plot(epoch[best], valid[best], "o", color=VERMILION, markersize=7, markeredgecolor="white", label=label)
+    bounds.set_ylim(*_useful_range(train, valid, kl_weight))
+    bounds.set_ylabel("bound (nats an image)")
+    bounds.legend(frameon=False, loc="lower right")
+    bounds.tick_params(labelbottom=False)
+    weights.plot(epoch, kl_weight, color=GREY, marker=marker)
+    weights.set_ylim(-0.1, max(1.0, kl_weight.max()) * 1.1)
+    weights.set_ylabel("KL weight")
+    weights.set_xlabel("epoch")
+    weights.sharex(bounds)
+    weights.set_xlim(epoch[0] - 0.5 - 0.01 * len(epoch), epoch[-1] + 0.5 + 0.01 * len(epoch))
+    weights.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    figure.align_ylabels()
+    return figure
+
+
+def _tiles(name: str, images: Tensor, image_shape: tuple[int, int, int]) -> np.ndarray:
+    """The images as ``[N, height, width, channels]``."""
+    if len(image_shape) != 3 or image_shape[0] not in (1, 3):
+        raise ValueError(f"image_shape: expected (channels, height, width) with 1 or 3 channels, got {image_shape}")
+    if images.dim() < 2 or not len(images) or math.prod(images.shape[1:]) != math.prod(image_shape):
+        raise ValueError(f"{name}: expected at least one image of shape {image_shape}, got {list(images.shape)}")
+    images = images.detach().to("cpu", torch.float64)
+    if not ((images >= 0) & (images <= 1)).all():
+        raise ValueError(f"{name}: expected values in [0, 1], got some from {images.min():.4g} to {images.max():.4g}")
+    return images.reshape(-1, *image_shape).movedim(1, -1).numpy()
+
+
+def _columns(columns: int | None, tiles: np.ndarray) -> int:
+    if columns is None:
+        count, height, width, _ = tiles.shape
+        square = max(1, round(math.sqrt(count * height / width)))
+        # The fewest empty places in the last row, the squarest of these.
+        columns = min(range(square, square * 3 // 2 + 1), key=lambda c: (-count % c, c))
+    if columns < 1:
+        raise ValueError(f"columns: expected at least 1, got {columns}")
+    return min(columns, len(tiles))
+
+
+def _gap(tiles: np.ndarray) -> int:
+    return max(1, round(min(tiles.shape[1:3]) / 14))
+
+
+def _mosaic(tiles: np.ndarray, columns: int, widen: int = 1) -> np.ndarray:
+    """One picture of all tiles in rows, with a gap around each, ``widen`` times as wide beside it as above it."""
+    count, height, width, channels = tiles.shape
+    rows, gap = -(-count // columns), _gap(tiles)
+    right = width + widen * gap
+    cells = np.full((rows * columns, height + gap, right, channels), BETWEEN)
+    cells[:count, :height, :width] = tiles
+    grid = cells.reshape(rows, columns, height + gap, right, channels).swapaxes(1, 2)
+    inner = grid.reshape(rows * (height + gap), columns * right, channels)[:, : gap - widen * gap or None]
+    return np.pad(inner, ((gap, 0), (gap, 0), (0, 0)), constant_values=BETWEEN)
+
+
+def _picture(mosaic: np.ndarray, title: str | None) -> "Figure":
+    """A figure as large as the mosaic, each of whose pixels covers a whole number of screen pixels."""
+    from matplotlib.figure import Figure
+
+    scale = max(1, LONGEST_SIDE // max(mosaic.shape[:2]))
+    height, width = (scale * side / DPI for side in mosaic.shape[:2])
+    strip = 0.36 if title else 0.0
+    room, total = max(width, 0.095 * len(title or "")), height + strip
+    figure = Figure(figsize=(room, total), dpi=DPI)
+    axes = figure.add_axes(((room - width) / 2 / room, 0, width / room, height / total))
+    axes.set_axis_off()
+    pixels = mosaic[..., 0] if mosaic.shape[-1] == 1 else mosaic
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    if title:
+        figure.text(0.5, 1 - 0.5 * strip / total, title, ha="center", va="center", fontsize=11)
+    return figure
+
+
+def _charts(title: str | None, heights: list[float]) -> tuple["Figure", Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.0), dpi=DPI, layout="constrained")
+    charts = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes in charts:
+        axes.spines[["top", "right"]].set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure, charts
+
+
+def _useful_range(train: np.ndarray, valid: np.ndarray, kl_weight: np.ndarray) -> tuple[float, float]:
+    """Limits that show where the curves end up: not stretched by the first epochs nor by another KL weight."""
+    start = max(len(train) // 10, int(np.argmax(kl_weight == kl_weight[-1])))
+    if start > 0.9 * len(train):
+        start = len(train) // 10
+    later = np.concatenate([train[start:], valid[start:]])
+    low, high = np.nanmin(later), np.nanmax(later)
+    height = high - low or 1.0
+    return float(low - 0.6 * height), float(high + 0.15 * height)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")

@@ -1,0 +1,234 @@
+"""Every example runs with tiny sizes, and what it prints and writes is looked at."""
+
+import ast
+import csv
+import importlib.util
+import json
+import math
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+TINY = "--data digits --components 3 --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+
+# The command lines that are run. RUN is a fresh folder; one that begins with & goes on where the one before ended.
+COMMANDS = [
+    f"vampprior.py {TINY} --run RUN",
+    "&evaluate.py RUN",
+    "&evaluate.py RUN --num-samples 40 --num-images 10 --seed 3 --device cpu --no-figures",
+    f"&vampprior.py {TINY} --run RUN --epochs 3 --resume --num-images 7",
+    f"vampprior.py {TINY} --run RUN --prior standard --optimizer adam --learning-rate 1e-3 --patience 1 --no-figures",
+    "&evaluate.py RUN --no-figures",
+    f"vampprior.py {TINY} --run RUN --prior mixture --batch-size 300 --patience None --seed 1 --no-figures",
+    "&evaluate.py RUN --no-figures",
+    f"vampprior.py {TINY} --run RUN --prior vampprior-data --hidden 4 3 --no-figures",
+    "&evaluate.py RUN --no-figures",
+    f"vampprior.py {TINY} --run RUN --pseudo-inputs images --pseudo-std 0.1 --no-figures",
+    "demo.py --run RUN --epochs 2 --num-samples 30",
+]
+
+
+@pytest.fixture(autouse=True)
+def as_a_script(monkeypatch):
+    """What a fresh interpreter would have."""
+    threads = torch.get_num_threads()
+    torch.set_default_dtype(torch.float32)
+    torch.set_num_threads(1)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    yield
+    torch.set_num_threads(threads)
+    for file in EXAMPLES.glob("*.py"):
+        sys.modules.pop(file.stem, None)
+
+
+@pytest.fixture
+def launch(monkeypatch, capsys):
+    def launch(command):
+        name, *arguments = command.split()
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return launch
+
+
+def chains():
+    """Command lines that belong together."""
+    found = []
+    for command in COMMANDS:
+        if command.startswith("&"):
+            found[-1].append(command[1:])
+        else:
+            found.append([command])
+    return found
+
+
+def results(path):
+    values = json.loads((path / "results.json").read_text())
+    numbers = [values["log_likelihood"], values["standard_error"], values["elbo"], *values["knn_error"].values()]
+    assert all(math.isfinite(number) for number in numbers)
+    assert -64 < values["elbo"] < values["log_likelihood"] + 1 < 0  # nats of 64 pixels that are hardly learned yet
+    assert values["seconds_per_epoch"] > 0
+    return values
+
+
+def printed(text):
+    """Log-likelihood and standard error in each row of a table."""
+    found = re.findall(r"(-\d+\.\d\d) ± (\d+\.\d\d) ", text)
+    return [(float(mean), float(error)) for mean, error in found]
+
+
+def test_every_example_is_run():
+    programs = {file.name for file in EXAMPLES.glob("*.py") if "__main__" in file.read_text()}
+    assert programs == {command.strip("&").split()[0] for command in COMMANDS}
+
+
+@pytest.mark.parametrize("chain", chains(), ids=lambda chain: chain[0].replace(TINY, ""))
+def test_commands(chain, launch, tmp_path):
+    run = tmp_path / "run"
+    for command in chain:
+        text = launch(command.replace("RUN", str(run)))
+        folders = sorted(file.parent for file in tmp_path.rglob("results.json"))
+        for folder in folders:
+            results(folder)
+            assert (folder / "figures").exists() == ("--no-figures" not in chain[0])
+        if "demo.py" not in command:
+            assert folders == [run]
+            values = results(run)
+            row = round(values["log_likelihood"], 2), round(values["standard_error"], 2)
+            assert printed(text) == [row]
+
+
+def test_evaluation_repeats_what_training_printed(launch, tmp_path):
+    trained = launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
+    first = results(tmp_path)
+    (tmp_path / "results.json").unlink()
+    assert printed(launch(f"evaluate.py {tmp_path} --no-figures")) == printed(trained)
+    assert results(tmp_path) == first
+    launch(f"evaluate.py {tmp_path} --no-figures --seed 5 --num-samples 31 --num-images 5")
+    other = results(tmp_path)
+    assert (other["seed"], other["num_samples"], other["num_images"]) == (5, 31, 5)
+    assert other["log_likelihood"] != first["log_likelihood"]
+
+
+def test_resumed_run_goes_on_and_keeps_its_arguments(launch, tmp_path):
+    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
+    with pytest.raises(FileExistsError, match="holds a run"):
+        launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
+    with pytest.raises(ValueError, match="latent: was 2, is 3"):
+        launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures --resume --latent 3")
+    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures --resume --epochs 3")
+    with (tmp_path / "metrics.csv").open() as file:
+        assert [float(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3]
+
+
+def test_demo_compares_both_priors_and_leaves_an_older_run_alone(launch, tmp_path):
+    text = launch(f"demo.py --run {tmp_path / 'demo'} --epochs 1 --num-samples 30")
+    rows = [results(tmp_path / "demo" / prior) for prior in ("standard", "vampprior")]
+    assert printed(text)[:2] == [(round(r["log_likelihood"], 2), round(r["standard_error"], 2)) for r in rows]
+    gain = float(re.search(r"gains (-?\d+\.\d\d) ±", text)[1])
+    assert gain == pytest.approx(rows[1]["log_likelihood"] - rows[0]["log_likelihood"], abs=0.006)
+    launch(f"demo.py --run {tmp_path / 'demo'} --epochs 1 --num-samples 30 --seed 1")
+    assert results(tmp_path / "demo" / "standard") == rows[0]
+    assert results(tmp_path / "demo-2" / "standard") != rows[0]
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
+def test_help_explains_every_flag(file, launch, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as end:
+        launch(f"{file.name} --help")
+    assert end.value.code == 0
+    text = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+    (config,) = (n for n in ast.parse(file.read_text()).body if isinstance(n, ast.ClassDef) and n.name == "Config")
+    for field, explanation in zip(config.body[1::2], config.body[2::2], strict=True):
+        if "Positional" not in ast.unparse(field.annotation):
+            assert f"--{field.target.id.replace('_', '-')} " in text.replace(",", " ")
+        assert " ".join(explanation.value.value.split()) in text
+
+
+DAMAGES = {
+    "config.json": [
+        lambda text: text[:100],
+        lambda text: text.replace(b'"vampprior",\n    "arguments"', b'"../tests/conftest",\n    "arguments"'),
+        lambda text: text.replace(b'"vampprior",\n    "arguments"', b'"demo",\n    "arguments"'),
+        lambda text: text.replace(b'"latent": 2', b'"latent": -2'),
+        lambda text: text.replace(b'"latent": 2', b'"latent": "2"'),
+        lambda text: text.replace(b'"latent": 2', b'"width": 2'),
+        lambda text: text.replace(b'"digits"', b'"letters"'),
+    ],
+    "best.safetensors": [lambda text: text[:-3]],
+    "metrics.csv": [lambda text: b""],
+}
+
+
+def test_damaged_run_is_refused_by_name(launch, tmp_path):
+    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
+    for name, changes in DAMAGES.items():
+        content = (tmp_path / name).read_bytes()
+        for change in changes:
+            assert change(content) != content
+            (tmp_path / name).write_bytes(change(content))
+            with pytest.raises(SystemExit, match=f"cannot be evaluated: .*{re.escape(name)}"):
+                launch(f"evaluate.py {tmp_path} --no-figures")
+        (tmp_path / name).unlink()
+        with pytest.raises(SystemExit, match=f"{re.escape(name)} is missing"):
+            launch(f"evaluate.py {tmp_path} --no-figures")
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SystemExit, match="nowhere is no folder"):
+        launch(f"evaluate.py {tmp_path / 'nowhere'}")
+
+
+def test_nothing_in_a_run_folder_is_executed(launch, tmp_path, monkeypatch):
+    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
+    (tmp_path / "vampprior.py").write_text("raise SystemExit('executed')\ndef build(config, data): ...\n")
+    (tmp_path / "intruder.py").write_text("raise SystemExit('executed')\ndef build(config, data): ...\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    launch(f"evaluate.py {tmp_path} --no-figures")
+    config = tmp_path / "config.json"
+    text = config.read_text()
+    for name in ("intruder", "./intruder", str(tmp_path / "intruder"), "intruder.py"):
+        config.write_text(text.replace('"example": "vampprior"', f'"example": {json.dumps(name)}'))
+        with pytest.raises(SystemExit, match="names the example"):
+            launch(f"evaluate.py {tmp_path} --no-figures")
+
+
+def test_export_is_refused_before_the_work_begins(launch, tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match=r"expected a name that ends in \.nc or \.zarr, got draws\.txt"):
+        launch(f"evaluate.py {tmp_path} --export draws.txt")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="install zarr"):
+        launch(f"evaluate.py {tmp_path} --export draws.zarr")
+
+
+@pytest.mark.parametrize(("suffix", "libraries"), [(".nc", ("netCDF4", "h5netcdf")), (".zarr", ("zarr",))])
+def test_export_holds_the_importance_samples(launch, tmp_path, suffix, libraries):
+    if not any(importlib.util.find_spec(name) for name in libraries):
+        pytest.skip(f"none of {', '.join(libraries)} is installed")
+    import xarray
+
+    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
+    launch(f"evaluate.py {tmp_path} --no-figures --export {tmp_path / 'draws'}{suffix} --export-images 6")
+    tree = xarray.open_datatree(tmp_path / f"draws{suffix}")
+    assert tree["posterior"]["z"].shape == (1, 30, 6, 2)
+    mean = float(tree["importance"]["log_likelihood"].mean())
+    assert mean == pytest.approx(results(tmp_path)["log_likelihood"])
+
+
+def test_as_a_program(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(EXAMPLES / "vampprior.py"), *TINY.split(), "--no-figures"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    (row,) = printed(done.stdout)
+    assert row[0] == round(results(tmp_path / "runs" / "digits-vampprior-14")["log_likelihood"], 2)

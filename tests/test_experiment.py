@@ -1,0 +1,241 @@
+import json
+import math
+import shutil
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+import pytest
+import torch
+from torch import nn
+
+from pyrodgm import experiment
+from pyrodgm.datasets import Dataset, Split
+from pyrodgm.infer import DamagedFileError, fit, log_likelihood
+from pyrodgm.infer.checkpoint import load_state
+from pyrodgm.likelihoods import BernoulliLikelihood
+from pyrodgm.models import VAE
+from pyrodgm.nn import mlp
+from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.priors import StandardNormal, VampPrior
+
+PIXELS, LATENT = 12, 3
+
+
+@dataclass(frozen=True)
+class Config:
+    latent: int = LATENT
+    rate: float = 0.5
+    hidden: tuple[int, ...] = (8, 8)
+    prior: Literal["standard", "vampprior"] = "vampprior"
+    root: str | None = None
+    figures: bool = True
+
+
+def dataset(labels=True):
+    images = (torch.rand(60, PIXELS) < torch.linspace(0.5, 0.9, PIXELS)).double()
+    splits = (Split(x, x[:, 0].long() if labels else None) for x in images.split(20))
+    return Dataset.from_tensors(*splits, image_shape=(1, 3, 4), name="coins")
+
+
+def pair(vamp=True):
+    posterior = GaussianPosterior(mlp(PIXELS, [8], 2 * LATENT))
+    prior = VampPrior.around_mean(posterior, 5, torch.full((PIXELS,), 0.5)) if vamp else StandardNormal(LATENT)
+    return VAE(prior, BernoulliLikelihood(mlp(LATENT, [8], PIXELS)), posterior)
+
+
+def coins(mean, copied=()):
+    """A pair whose likelihood does not depend on z, so that log p(x) is known; the latents ``copied`` are pixels."""
+    posterior = GaussianPosterior(nn.Linear(PIXELS, 2 * LATENT))
+    likelihood = BernoulliLikelihood(nn.Linear(LATENT, PIXELS), mean)
+    for net in (posterior.net, likelihood.net):
+        nn.init.zeros_(net.weight)
+        nn.init.zeros_(net.bias)
+    for unit in copied:
+        posterior.net.weight.data[unit, unit] = 1.0
+        posterior.net.bias.data[unit] = -0.5
+    return VAE(StandardNormal(LATENT), likelihood, posterior)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    path = tmp_path_factory.mktemp("trained")
+    fit(pair(), dataset(), epochs=2, run_dir=path, config=experiment.describe("toy", Config()))
+    torch.set_default_dtype(torch.float32)
+    return path
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    return experiment.read_run(tmp_path / "run")
+
+
+def test_run_is_read_back(run):
+    assert run.example == "toy"
+    assert experiment.restore_config(Config, run) == Config()
+    assert [row["epoch"] for row in run.metrics] == [1, 2]
+    assert len(run.seconds) == 2
+    twin = pair()
+    experiment.load_pair(run, twin)
+    weights = load_state(run.path / "state.pt")["best_weights"]
+    assert all(torch.equal(value, weights[name]) for name, value in twin.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.csv", "times.csv", "best.safetensors"])
+def test_missing_file_is_named(run, name):
+    (run.path / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        experiment.load_pair(experiment.read_run(run.path), pair())
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("config.json", lambda text: text[: len(text) // 2]),
+        ("config.json", lambda text: b"[]"),
+        ("config.json", lambda text: b"\xff\xfe"),
+        ("config.json", lambda text: text.replace(b'"example"', b'"other"')),
+        ("config.json", lambda text: text.replace(b'"toy"', b"1")),
+        ("config.json", lambda text: text.replace(b'"arguments"', b'"other"')),
+        ("metrics.csv", lambda text: b""),
+        ("metrics.csv", lambda text: text.replace(b"valid_bound", b"other")),
+        ("metrics.csv", lambda text: text[: text.rindex(b",")]),
+        ("times.csv", lambda text: text.replace(b"2,", b"2,x")),
+        ("best.safetensors", lambda text: b""),
+        ("best.safetensors", lambda text: text[:-5]),
+        ("best.safetensors", lambda text: text[:-1] + bytes([text[-1] ^ 1])),
+    ],
+)
+def test_damaged_file_is_named(run, name, damage):
+    file = run.path / name
+    content = file.read_bytes()
+    file.write_bytes(damage(content))
+    assert file.read_bytes() != content
+    with pytest.raises(DamagedFileError, match=name):
+        experiment.load_pair(experiment.read_run(run.path), pair())
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        experiment.read_run(tmp_path / "nowhere")
+
+
+def test_weights_of_another_pair_are_named(run):
+    with pytest.raises(DamagedFileError, match=r"(?s)best\.safetensors is not of the pair .*raw_inputs"):
+        experiment.load_pair(run, pair(vamp=False))
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("latent", 2.5),
+        ("latent", True),
+        ("latent", "3"),
+        ("rate", "fast"),
+        ("rate", True),
+        ("hidden", 8),
+        ("hidden", [8, "8"]),
+        ("prior", "flow"),
+        ("root", 3),
+        ("figures", 1),
+        ("colour", "red"),
+    ],
+)
+def test_argument_of_another_kind_is_named(run, argument, value):
+    changed = replace(run, arguments={**run.arguments, argument: value})
+    with pytest.raises(DamagedFileError, match=rf"config\.json: .*{argument}"):
+        experiment.restore_config(Config, changed)
+
+
+def test_whole_number_is_a_fine_float_and_missing_argument_is_named(run):
+    assert experiment.restore_config(Config, replace(run, arguments={**run.arguments, "rate": 2})).rate == 2
+    del run.arguments["rate"], run.arguments["root"]
+    with pytest.raises(DamagedFileError, match="rate, root are missing"):
+        experiment.restore_config(Config, run)
+
+
+def test_run_is_resumed_with_its_own_arguments_only(run):
+    experiment.check_resumable(run.path.parent / "new", "toy", Config(latent=9), ())
+    experiment.check_resumable(run.path, "toy", Config(), ())
+    experiment.check_resumable(run.path, "toy", Config(root="/data"), ("root",))
+    with pytest.raises(ValueError, match=r"latent: was 3, is 9; hidden: was \[8, 8\], is \[4\]"):
+        experiment.check_resumable(run.path, "toy", Config(latent=9, hidden=(4,), root="/data"), ("root",))
+    with pytest.raises(ValueError, match="holds a run of the example toy, not other"):
+        experiment.check_resumable(run.path, "other", Config(), ())
+
+
+def test_evaluation_of_a_pair_whose_likelihood_is_known():
+    data = dataset()
+    mean = data.mean.clamp(0.05, 0.95)
+    results, likelihood = experiment.evaluate(coins(mean), data, num_samples=4, num_images=10, seconds=[1.0, 9.0, 2.0])
+    x = data.test.images[::2]
+    exact = (x * mean.log() + (1 - x) * (-mean).log1p()).sum(1)
+    torch.testing.assert_close(likelihood.values, exact)
+    assert results.log_likelihood == pytest.approx(exact.mean().item())
+    assert results.standard_error == pytest.approx(exact.std().item() / math.sqrt(10))
+    assert results.elbo == pytest.approx(exact.mean().item())
+    assert results.active_units == {"z": 0}
+    assert (results.num_images, results.num_samples, results.seconds_per_epoch) == (10, 4, 2.0)
+
+
+def test_latents_that_copy_the_label_count_as_active_and_label_rightly():
+    data = dataset()
+    results, likelihood = experiment.evaluate(coins(data.mean, copied=[0]), data, num_samples=100)
+    assert results.active_units == {"z": 1}
+    assert results.knn_error == {"z": 0.0}
+    assert results.elbo < results.log_likelihood
+    assert results.untrusted_share == (likelihood.k_hat > 0.7).double().mean()
+    pixel = experiment.evaluate(coins(data.mean, copied=[1]), data, num_samples=50)[0]
+    assert pixel.knn_error["z"] > 0.05
+    assert experiment.evaluate(coins(data.mean), dataset(labels=False), num_samples=4)[0].knn_error == {}
+
+
+def test_evaluation_is_reproducible_and_leaves_the_random_state():
+    model, data = pair(), dataset()
+    state = torch.get_rng_state()
+    first, likelihood = experiment.evaluate(model, data, num_samples=50, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert experiment.evaluate(model, data, num_samples=50, seed=3)[0] == first
+    assert experiment.evaluate(model, data, num_samples=50, seed=4)[0] != first
+    assert torch.equal(log_likelihood(model, data.test.images, 50, seed=3).values, likelihood.values)
+
+
+@pytest.mark.parametrize("count", [0, 21])
+def test_impossible_number_of_images_is_named(count):
+    with pytest.raises(ValueError, match=f"from 1 to 20, got {count}"):
+        experiment.evaluate(pair(), dataset(), num_samples=5, num_images=count)
+
+
+def test_report_writes_results_and_figures(run):
+    data, model = dataset(), pair()
+    experiment.load_pair(run, model)
+    results, _ = experiment.report(model, data, run, num_samples=50, seed=1)
+    assert json.loads((run.path / "results.json").read_text()) == asdict(results)
+    names = {"real", "reconstructions", "samples", "log_likelihood", "training", "pseudo_inputs", "grown_samples"}
+    files = list((run.path / "figures").iterdir())
+    assert {file.name for file in files} == {f"{name}.png" for name in names}
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+
+
+def test_pair_without_pseudo_inputs_gets_the_other_figures(run):
+    likelihood = log_likelihood(coins(dataset().mean), dataset().test.images, 4)
+    files = experiment.write_figures(coins(dataset().mean), dataset(), run, likelihood)
+    assert {file.stem for file in files} == {"real", "reconstructions", "samples", "log_likelihood", "training"}
+
+
+def test_table_has_a_row_a_model():
+    one = experiment.Results(-23.456, 0.214, -24.1, {"z": 9}, 0.125, {}, 300, 1000, 0, 0.1234)
+    two = replace(one, log_likelihood=-101.0, active_units={"z1": 9, "z2": 3}, seconds_per_epoch=None)
+    head, first, second = experiment.table({"a": one, "longer": two}).splitlines()
+    assert len(head) == len(first) == len(second)
+    assert first.split() == ["a", "-23.46", "±", "0.21", "-24.10", "9", "12.5", "%", "0.123"]
+    assert second.split() == ["longer", "-101.00", "±", "0.21", "-24.10", "z1", "9,", "z2", "3", "12.5", "%", "?"]
+
+
+def test_spread_covers_the_rows_evenly():
+    assert experiment.spread(10, 10).tolist() == list(range(10))
+    steps = experiment.spread(1000, 36).diff()
+    assert steps.min() == 27
+    assert steps.max() == 28
