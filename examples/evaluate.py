@@ -3,8 +3,9 @@
     python examples/evaluate.py runs/static_mnist-vampprior-14 --num-samples 10000
 
 Prints a row of the table and the kNN error of the latent means, and replaces `results.json` and the figures in the run
-folder. Nothing in the run folder is executed: its `config.json` names one of the examples that lie beside this file,
-which rebuilds data and model.
+folder. Nothing in the run folder is executed: its `config.json` names one of the examples that lie beside this file.
+Such an example has a dataclass `Config` with (at least) data, root, device, seed, num_samples and num_images, and a
+function `build(config, data)` that returns the untrained pair.
 """
 
 import importlib.util
@@ -70,8 +71,8 @@ def main(config: Config) -> None:
         figures=config.figures,
     )
     print(experiment.table({run.path.name: results}))
-    for site, error in results.knn_error.items():
-        print(f"{100 * error:.1f} % of the test images are labelled wrongly by their nearest neighbours in {site}")
+    for site, share in results.knn_error.items():
+        print(f"{100 * share:.1f} % of the test images are labelled wrongly by their nearest neighbours in {site}")
     if config.export is not None:
         x = data.test.images[experiment.spread(len(data.test), min(config.export_images, len(data.test)))]
         likelihood = log_likelihood(pair, x, num_samples, keep=True, seed=seed, config=run.arguments)

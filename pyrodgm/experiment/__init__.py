@@ -1,0 +1,20 @@
+"""What examples share: reading a run folder back, results on test data, figures."""
+
+from pyrodgm.experiment.report import report, write_figures
+from pyrodgm.experiment.results import Results, evaluate, spread, table
+from pyrodgm.experiment.run import Run, check_resumable, describe, load_pair, read_run, restore_config
+
+__all__ = [
+    "Results",
+    "Run",
+    "check_resumable",
+    "describe",
+    "evaluate",
+    "load_pair",
+    "read_run",
+    "report",
+    "restore_config",
+    "spread",
+    "table",
+    "write_figures",
+]

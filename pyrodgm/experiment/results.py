@@ -1,0 +1,148 @@
+"""What a trained pair reaches on test data."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyrodgm.datasets import Dataset
+from pyrodgm.infer import ELBO, LogLikelihood, active_units, knn_error, log_likelihood, posterior_means
+from pyrodgm.infer.contexts import evaluating, fork_rng
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a trained pair reaches on test data; ``results.json`` holds these entries.
+
+    Attributes:
+        log_likelihood: Mean log p(x) of an image in nats, by importance sampling.
+        standard_error: Its standard error over the images.
+        elbo: Mean evidence lower bound of an image in nats.
+        active_units: Number of active latent dimensions, for each latent site.
+        untrusted_share: Share of the images whose Pareto k-hat exceeds 0.7.
+        knn_error: Share of the images that their nearest training images, by posterior means, label wrongly, for each
+            latent site; empty where there are no labels.
+        num_images: Number of test images.
+        num_samples: Importance samples an image.
+        seed: Seed of these.
+        seconds_per_epoch: Median over the epochs of training, validation included, if they are known.
+    """
+
+    log_likelihood: float
+    standard_error: float
+    elbo: float
+    active_units: dict[str, int]
+    untrusted_share: float
+    knn_error: dict[str, float]
+    num_images: int
+    num_samples: int
+    seed: int
+    seconds_per_epoch: float | None
+
+
+def evaluate(
+    pair: nn.Module,
+    data: Dataset,
+    *,
+    num_samples: int = 5000,
+    num_images: int | None = None,
+    seed: int = 0,
+    seconds: Sequence[float] = (),
+    progress: bool | None = None,
+) -> tuple[Results, LogLikelihood]:
+    """Evaluate a pair on test data.
+
+    Args:
+        pair: A trained pair with ``model(x)`` and ``guide(x)``.
+        data: The data it was trained on; its test images are evaluated.
+        num_samples: Importance samples an image.
+        num_images: Number of test images, at least 2, evenly spread over the split; all by default.
+        seed: Seed of everything random here; the caller's random state is left as it was.
+        seconds: Seconds that each epoch of training took.
+        progress: Whether to show a progress bar; by default where the output is a terminal.
+
+    Returns:
+        The results, and the log-likelihood of each image.
+
+    Raises:
+        ValueError: If ``data`` has fewer test images than ``num_images``, or ``num_images`` is less than 2.
+    """
+    rows = spread(len(data.test), len(data.test) if num_images is None else num_images)
+    first = next(pair.parameters())
+    x = data.test.images[rows].to(first.device, first.dtype)
+    likelihood = log_likelihood(pair, x, num_samples, seed=seed, progress=progress)
+    with fork_rng(first.device):
+        torch.manual_seed(seed)
+        elbo, units, errors = _elbo(pair, x), active_units(pair, x), _knn_errors(pair, data, x, rows)
+    results = Results(
+        log_likelihood=likelihood.mean,
+        standard_error=likelihood.standard_error,
+        elbo=elbo,
+        active_units=units,
+        untrusted_share=likelihood.untrusted_share,
+        knn_error=errors,
+        num_images=len(x),
+        num_samples=num_samples,
+        seed=seed,
+        seconds_per_epoch=statistics.median(seconds) if seconds else None,
+    )
+    return results, likelihood
+
+
+def table(results: Mapping[str, Results]) -> str:
+    """Results as an aligned text table, a row for each name."""
+    head = ["", "test log p(x)", "ELBO", "active units", "k-hat > 0.7", "s/epoch"]
+    rows = [head]
+    for name, r in results.items():
+        units = ", ".join(f"{n}" if len(r.active_units) == 1 else f"{site} {n}" for site, n in r.active_units.items())
+        rows.append(
+            [
+                name,
+                f"{r.log_likelihood:.2f} ± {r.standard_error:.2f}",
+                f"{r.elbo:.2f}",
+                units,
+                f"{100 * r.untrusted_share:.1f} %",
+                "?" if r.seconds_per_epoch is None else f"{r.seconds_per_epoch:.3g}",
+            ]
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+
+
+def spread(total: int, count: int) -> Tensor:
+    """``count`` row numbers, ``[count]``, evenly spread over ``total`` rows: files are often sorted by class.
+
+    Raises:
+        ValueError: If ``count`` is less than 1 or more than ``total``.
+
+    Example:
+        >>> spread(10, 4).tolist()
+        [0, 2, 5, 7]
+    """
+    if not 1 <= count <= total:
+        raise ValueError(f"count: expected a number of images from 1 to {total}, got {count}")
+    return torch.arange(count) * total // count
+
+
+def _elbo(pair: Any, x: Tensor) -> float:
+    estimator, loss = ELBO(num_particles=10), 0.0
+    with evaluating(pair):
+        for block in x.split(500):
+            loss += float(estimator.differentiable_loss(pair.model, pair.guide, block))
+    return -loss / len(x)
+
+
+def _knn_errors(pair: nn.Module, data: Dataset, x: Tensor, rows: Tensor) -> dict[str, float]:
+    if data.train.labels is None or data.test.labels is None:
+        return {}
+    train_labels, test_labels = data.train.labels, data.test.labels[rows]
+    near, far = posterior_means(pair, x), posterior_means(pair, data.binarize(data.train.images))
+    return {site: knn_error(far[site], train_labels, near[site], test_labels) for site in near}
