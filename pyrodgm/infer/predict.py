@@ -18,6 +18,7 @@ def reconstruct(pair: nn.Module, x: Tensor) -> Tensor:
     Returns:
         Means of the data, ``[N, *event]``.
     """
+    x = _like_parameters(x, pair)
     with evaluating(pair):
         guide_trace = poutine.trace(pair.guide).get_trace(x)
         return _mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
@@ -34,7 +35,12 @@ def sample(pair: nn.Module, like: Tensor) -> Tensor:
         Means of the data, ``[N, *event]``.
     """
     with evaluating(pair):
-        return _mean_of_x(poutine.uncondition(pair.model), like)
+        return _mean_of_x(poutine.uncondition(pair.model), _like_parameters(like, pair))
+
+
+def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:
+    first = next(pair.parameters())
+    return x.to(first.device, first.dtype)
 
 
 def _mean_of_x(program: Any, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import pyro
 import torch
 
 import pyrodgm
-from pyrodgm.infer.checkpoint import load_state, save_state, save_weights, write_atomically
+from pyrodgm.infer.checkpoint import DamagedFileError, load_state, save_state, save_weights, write_atomically
 from pyrodgm.infer.records import tensorboard_writer, write_csv
 from pyrodgm.infer.training import Training
 
@@ -38,11 +38,10 @@ class RunFolder:
         if config_file.exists() and self.state_file.exists():
             if not resume:
                 raise FileExistsError(f"{path} holds a run: resume it with resume=True, or name another run_dir")
-            old = json.loads(config_file.read_text())["settings"]
+            old = _read_settings(config_file)
             changed = [f"{k}: was {old.get(k)!r}, is {v!r}" for k, v in settings.items() if old.get(k) != v]
             if changed:
                 raise ValueError(f"the run in {path} was begun with other settings ({'; '.join(changed)})")
-            return
         versions = {"pyrodgm": pyrodgm.__version__, "torch": torch.__version__, "pyro": pyro.__version__}
         versions["python"] = platform.python_version()
         text = json.dumps({"versions": versions, "settings": settings, "config": config or {}}, indent=2)
@@ -67,3 +66,10 @@ class RunFolder:
                 self.tensorboard.add_scalar(key, row[key], int(row["step"]))
             self.tensorboard.flush()
         save_state(training.state(), self.state_file)
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text())["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"{file} is damaged: {error}") from error

@@ -182,6 +182,9 @@ def test_traps_around_resuming(tmp_path):
     state.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
     with pytest.raises(DamagedFileError, match=r"state\.pt is damaged"):
         train(tmp_path, epochs=2, resume=True)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(DamagedFileError, match=r"config\.json is damaged"):
+        train(tmp_path, epochs=2, resume=True)
     best = tmp_path / "best.safetensors"
     whole = best.read_bytes()
     best.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
