@@ -18,11 +18,10 @@ LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
 def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     """Load a data set by name.
 
-    | name | images | train / valid / test | binarisation | labels |
-    |---|---|---|---|---|
-    | `digits` | scikit-learn's scans, 8x8, 17 grey levels | 1,197 / 300 / 300 | dynamic | 0-9 |
-    | `mnist` | LeCun and Cortes's, 28x28, 256 grey levels | 50,000 / 10,000 / 10,000 | dynamic | 0-9 |
-    | `static_mnist` | Larochelle's binarised MNIST, 28x28 | 50,000 / 10,000 / 10,000 | fixed | none |
+    - `digits`: scikit-learn's scans, 8x8, 17 grey levels; 1,197 / 300 / 300 images to train, validate and test; dynamic
+      binarisation; labels 0-9.
+    - `mnist`: LeCun and Cortes's, 28x28, 256 grey levels; 50,000 / 10,000 / 10,000; dynamic binarisation; labels 0-9.
+    - `static_mnist`: Larochelle's binarised MNIST, 28x28; 50,000 / 10,000 / 10,000; fixed binarisation; no labels.
 
     Files are read from `root/mnist/` and `root/binarized_mnist/`, with `.gz` or without; a file that is missing there
     is downloaded. Its content must have the known MD5 before any of it is used. Splits and the binarisation of

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pyro
+import pyro.infer
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
@@ -49,6 +50,18 @@ def evaluating(pair: nn.Module) -> Iterator[None]:
         for module in nullary:
             module.__dict__.pop("forward", None)
         pair.train(training)
+
+
+def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...]) -> None:
+    """Run an objective once with Pyro's checks on, so that mistakes show as readable errors; change nothing.
+
+    Pyro's estimators look at a program's plates when they first meet it; afterwards they consume no more randomness.
+    """
+    before = {name: value.clone() for name, value in pair.named_buffers()}
+    with torch.no_grad(), fork_rng(batch[0].device), own_parameters():
+        objective.differentiable_loss(pair.model, pair.guide, *batch)
+        for name, value in pair.named_buffers():
+            value.copy_(before[name])
 
 
 def fork_rng(device: torch.device) -> Any:

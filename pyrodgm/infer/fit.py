@@ -139,7 +139,6 @@ def fit(
             seed,
         )
         folder = None if run_dir is None else RunFolder(Path(run_dir), resume, settings, config)
-        training.rehearse()
         if folder is not None:
             folder.restore(training)
         _train(training, epochs, patience, folder, progress)

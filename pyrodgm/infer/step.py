@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.infer.capture import CapturedStep, is_capturable
-from pyrodgm.infer.contexts import fork_rng, own_parameters
+from pyrodgm.infer.contexts import rehearse
 from pyrodgm.infer.graph import LossGraph, LossModule, UntraceableError
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class TrainStep:
     def __call__(self, *batch: Tensor) -> Tensor:
         key = (self.pair.training, *((x.shape, x.dtype, x.device) for x in batch))
         if key not in self._graphs:
-            self._rehearse(batch)
+            rehearse(self.pair, self.objective, batch)
             self._graphs[key] = self._eager if self.mode == "eager" else self._trace(batch)
         return self._graphs[key](*batch)
 
@@ -104,14 +104,6 @@ class TrainStep:
             return loss
 
         return CapturedStep(update, self.pair, self.optimizer, batch) if captured else update
-
-    def _rehearse(self, batch: tuple[Tensor, ...]) -> None:
-        """Let the objective look at the program once, with what it consumes and changes put back."""
-        before = {name: value.clone() for name, value in self.pair.named_buffers()}
-        with torch.no_grad(), fork_rng(batch[0].device), own_parameters():
-            self.objective.differentiable_loss(self.pair.model, self.pair.guide, *batch)
-            for name, value in self.pair.named_buffers():
-                value.copy_(before[name])
 
     def _eager(self, *batch: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer.contexts import evaluating, fork_rng, own_parameters
+from pyrodgm.infer.contexts import evaluating, fork_rng, rehearse
 from pyrodgm.infer.nonfinite import NonFiniteError, nonfinite_parameters, nonfinite_sites
 from pyrodgm.infer.step import Compile, TrainStep
 
@@ -64,18 +64,13 @@ class Training:
         steps = epochs * self.steps_per_epoch
         self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps)
         self.epoch, self.best_epoch, self.best_bound = 0, 0, -math.inf
+        with fork_rng(self.device):
+            first = self._batch(torch.arange(min(batch_size, len(data.train.images)), device=self.device))
+        for each in (self.objective, self.evidence_bound):
+            rehearse(pair, each, (first,))
         self.rows: list[Row] = []
         self.seconds: list[float] = []
         self.best_weights: dict[str, Tensor] = {}
-
-    def rehearse(self) -> None:
-        """Run the objective once with Pyro's checks on, so that mistakes show up as readable errors; change nothing."""
-        buffers = copy.deepcopy(self.pair.state_dict())
-        with torch.no_grad(), fork_rng(self.device), own_parameters():
-            x = self._batch(torch.arange(min(self.batch_size, len(self.data.train.images))))
-            for objective in (self.objective, self.evidence_bound):
-                objective.differentiable_loss(self.pair.model, self.pair.guide, x)
-        self.pair.load_state_dict(buffers)
 
     def run_epoch(self, tick: Callable[[int, float], None] = lambda steps, bound: None) -> Row:
         """Train for one epoch and validate; returns the row of metrics, which is also kept.

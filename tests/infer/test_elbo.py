@@ -137,7 +137,7 @@ def test_unregistered_divergence_is_sampled_and_said_so():
     assert ELBO().describe(model, pair.guide, X) == {"z": "sampled"}
 
 
-@pytest.mark.parametrize("objective", [ELBO(), IWELBO(3)])
+@pytest.mark.parametrize("objective", [ELBO(), IWELBO(3)], ids=["ELBO", "IWELBO"])
 def test_site_without_rsample_is_refused_by_name(objective):
     def program(x):
         with pyro.plate("data", len(x)):
@@ -337,7 +337,11 @@ def test_doubly_reparametrised_gradient_through_a_hierarchy():
     assert ((var1 + var2).sqrt() < 0.01).all()
 
 
-@pytest.mark.parametrize("objective", [ELBO(), ELBO(num_particles=2), IWELBO(3), IWELBO(3, gradient="dreg")])
+@pytest.mark.parametrize(
+    "objective",
+    [ELBO(), ELBO(num_particles=2), IWELBO(3), IWELBO(3, gradient="dreg")],
+    ids=["ELBO", "ELBO-2", "IWELBO", "IWELBO-dreg"],
+)
 def test_plain_svi_and_module_train_the_same_pair(objective):
     pair = LinearGaussian()
     svi = SVI(pair.model, pair.guide, pyro.optim.Adam({"lr": 0.01}), loss=objective)

@@ -13,6 +13,7 @@ from pyro.nn import PyroParam, pyro_method
 from torch import nn
 
 from pyrodgm.infer import ELBO, IWELBO, TrainStep
+from pyrodgm.infer.contexts import rehearse
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
@@ -63,7 +64,7 @@ def run(objective, mode, steps=6, build=Stateful, clip=1.0):
         IWELBO(4, alpha=0.5, gradient="stl"),
         IWELBO(4, gradient="dreg"),
     ],
-    ids=repr,
+    ids=lambda o: f"{type(o).__name__}-{o.num_particles}-{getattr(o, 'gradient', '')}",
 )
 def test_traced_equals_eager_with_all_that_a_pair_can_hold(objective):
     def deterministic():
@@ -90,8 +91,8 @@ def test_one_graph_for_each_shape_and_nothing_left_by_tracing():
     before = copy.deepcopy(pair.state_dict())
     step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=0.0), compile="traced")
     rng = torch.get_rng_state()
-    step._rehearse((torch.rand(8, D).round(),))
-    torch.set_rng_state(rng)
+    rehearse(pair, step.objective, (torch.ones(8, D),))
+    assert torch.equal(rng, torch.get_rng_state())
     assert all(torch.equal(before[n], v) for n, v in pair.state_dict().items())
     for size in (8, 8, 5, 8, 5):
         step(torch.ones(size, D))

@@ -1,0 +1,16 @@
+"""Sphinx configuration; ``make docs`` builds the pages."""
+
+import pyrodgm
+
+project = "pyrodgm"
+copyright = "the pyrodgm developers"  # noqa: A001
+release = pyrodgm.__version__
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_parser"]
+html_theme = "furo"
+html_title = f"pyrodgm {release}"
+exclude_patterns = ["_build"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+myst_heading_anchors = 3
+default_role = "code"
