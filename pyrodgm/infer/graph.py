@@ -15,6 +15,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrodgm.infer.contexts import fork_rng, own_parameters
 
+Prepare = Callable[..., tuple[Tensor, ...]]
+
 
 class UntraceableError(RuntimeError):
     """A program whose operations depend on the values of tensors, or that leaves tensors, cannot be traced."""
@@ -44,14 +46,17 @@ def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False)
 
 
 class LossModule(nn.Module):
-    """The objective of a pair as a module: ``forward(kl_weight, *batch)`` is the loss a datum, a tensor ``[]``."""
+    """The objective of a pair as a module: ``forward(kl_weight, *inputs)`` is the loss a datum, a tensor ``[]``.
 
-    def __init__(self, pair: nn.Module, objective: pyro.infer.ELBO) -> None:
+    ``prepare`` makes the arguments of the programs from the inputs.
+    """
+
+    def __init__(self, pair: nn.Module, objective: pyro.infer.ELBO, prepare: Prepare) -> None:
         super().__init__()
-        self.pair, self.objective = pair, objective
+        self.pair, self.objective, self.prepare = pair, objective, prepare
 
-    def forward(self, kl_weight: Tensor | None, *batch: Tensor) -> Tensor:
-        objective = self.objective
+    def forward(self, kl_weight: Tensor | None, *inputs: Tensor) -> Tensor:
+        objective, batch = self.objective, self.prepare(*inputs)
         if kl_weight is not None:
             objective = copy.copy(objective)
             objective.kl_weight = kl_weight
@@ -62,13 +67,14 @@ class LossModule(nn.Module):
 class LossGraph:
     """Loss and gradients of a pair on batches of one shape, traced once through Pyro's own execution.
 
-    Parameters, buffers, the objective's ``kl_weight`` and the batch are inputs of the graph, so that it goes on working
-    as they change; buffers that the program updates in place (running statistics, persistent chains) advance inside.
+    The graph takes parameters, buffers and the objective's ``kl_weight`` anew each time, so that it goes on working as
+    they change; buffers that the program updates in place (running statistics, persistent chains) advance inside.
 
     Args:
         pair: The module with ``model`` and ``guide``.
         objective: Any :class:`pyro.infer.ELBO`.
-        batch: Tensors with the shapes of the batches to come.
+        prepare: Makes the arguments of the programs from the inputs, inside the graph.
+        inputs: Tensors with the shapes of the inputs to come.
         compiled: Whether ``torch.compile`` compiles the graph.
 
     Raises:
@@ -76,9 +82,14 @@ class LossGraph:
     """
 
     def __init__(
-        self, pair: nn.Module, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...], compiled: bool = False
+        self,
+        pair: nn.Module,
+        objective: pyro.infer.ELBO,
+        prepare: Prepare,
+        inputs: tuple[Tensor, ...],
+        compiled: bool = False,
     ) -> None:
-        module = LossModule(pair, objective)
+        module = LossModule(pair, objective, prepare)
         self.objective = objective
         self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         names = list(self.trained)
@@ -88,26 +99,26 @@ class LossGraph:
         self.fixed |= dict(module.named_buffers())
 
         def loss_and_gradients(
-            values: list[Tensor], fixed: dict[str, Tensor], kl_weight: Tensor | None, batch: tuple[Tensor, ...]
+            values: list[Tensor], fixed: dict[str, Tensor], kl_weight: Tensor | None, inputs: tuple[Tensor, ...]
         ) -> tuple[Tensor, list[Tensor | None]]:
             leaves = [value.detach().requires_grad_() for value in values]
             state = {**dict(zip(names, leaves, strict=True)), **fixed}
-            loss = functional_call(module, state, (kl_weight, *batch))
+            loss = functional_call(module, state, (kl_weight, *inputs))
             return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True))
 
         # tracing runs the program: on copies of its state, so that nothing has happened before the first step
         fixed = {name: value.clone() for name, value in self.fixed.items()}
-        with fork_rng(batch[0].device), torch.enable_grad():
-            self.run = flatten(loss_and_gradients, (self.values, fixed, self._kl_weight, batch), compiled)
+        with fork_rng(inputs[0].device), torch.enable_grad():
+            self.run = flatten(loss_and_gradients, (self.values, fixed, self._kl_weight, inputs), compiled)
 
     @property
     def _kl_weight(self) -> Tensor | None:
         return getattr(self.objective, "kl_weight", None)
 
-    def __call__(self, *batch: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Tensor:
         """Set the gradients of the parameters; returns the loss a datum, a tensor ``[]`` in nats."""
         with torch.no_grad():
-            loss, gradients = self.run(self.values, self.fixed, self._kl_weight, batch)
+            loss, gradients = self.run(self.values, self.fixed, self._kl_weight, inputs)
         for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
             parameter.grad = gradient
         return loss

@@ -11,14 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.infer.capture import CapturedStep, is_capturable
-from pyrodgm.infer.contexts import rehearse
-from pyrodgm.infer.graph import LossGraph, LossModule, UntraceableError
+from pyrodgm.infer.contexts import fork_rng, rehearse
+from pyrodgm.infer.graph import LossGraph, LossModule, Prepare, UntraceableError
 
 logger = logging.getLogger(__name__)
 
 Compile = Literal["auto", "eager", "traced", "compiled"]
 
 COMPILE_AFTER = 20_000  # steps from which "auto" compiles: about where the time saved has paid for the compiler's
+
+
+def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
+    return batch
 
 
 class TrainStep:
@@ -39,6 +43,8 @@ class TrainStep:
             below, where compiling would take longer than it saves. On a CUDA device a traced or compiled step is
             captured in a CUDA graph, optimiser included, if the optimiser is capturable.
         expected_steps: How often the step will be called, for ``"auto"``.
+        prepare: Makes the tuple of arguments of ``model`` and ``guide`` from those of the call, as part of the step:
+            picks rows of data that are on the device, say, and binarises them.
 
     A program that cannot be traced runs eagerly, with one warning that names the reason and the site.
 
@@ -68,46 +74,49 @@ class TrainStep:
         clip_grad_norm: float | None = None,
         compile: Compile = "auto",  # noqa: A002
         expected_steps: int = 0,
+        prepare: Prepare = _as_it_is,
     ) -> None:
         if compile not in get_args(Compile):
             raise ValueError(f"compile must be one of {', '.join(get_args(Compile))}; got {compile!r}")
         self.pair, self.objective, self.optimizer, self.clip_grad_norm = pair, objective, optimizer, clip_grad_norm
         automatic = "compiled" if expected_steps >= COMPILE_AFTER else "traced"
         self.mode = automatic if compile == "auto" else compile
+        self.prepare = prepare
         self._graphs: dict[tuple, Callable[..., Tensor]] = {}
 
-    def __call__(self, *batch: Tensor) -> Tensor:
-        key = (self.pair.training, *((x.shape, x.dtype, x.device) for x in batch))
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        key = (self.pair.training, *((x.shape, x.dtype, x.device) for x in inputs))
         if key not in self._graphs:
-            rehearse(self.pair, self.objective, batch)
-            self._graphs[key] = self._eager if self.mode == "eager" else self._trace(batch)
-        return self._graphs[key](*batch)
+            with fork_rng(inputs[0].device):
+                rehearse(self.pair, self.objective, self.prepare(*inputs))
+            self._graphs[key] = self._eager if self.mode == "eager" else self._trace(inputs)
+        return self._graphs[key](*inputs)
 
     def forget(self) -> None:
         """Trace anew from the next call on; needed after the optimiser has got another state."""
         self._graphs.clear()
 
-    def _trace(self, batch: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    def _trace(self, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         try:
-            graph = LossGraph(self.pair, self.objective, batch, compiled=self.mode == "compiled")
+            graph = LossGraph(self.pair, self.objective, self.prepare, inputs, compiled=self.mode == "compiled")
         except UntraceableError as error:
             warnings.warn(f"this pair cannot be traced and runs eagerly: {error}", stacklevel=3)
             self.mode = "eager"
             return self._eager
-        captured = is_capturable(self.optimizer, batch)
+        captured = is_capturable(self.optimizer, inputs)
         how = f"{self.mode}, captured in a CUDA graph" if captured else self.mode
-        logger.info("training step on batches %s: %s", [list(x.shape) for x in batch], how)
+        logger.info("training step on inputs %s: %s", [list(x.shape) for x in inputs], how)
 
-        def update(*batch: Tensor) -> Tensor:
-            loss = graph(*batch)
+        def update(*inputs: Tensor) -> Tensor:
+            loss = graph(*inputs)
             self._descend()
             return loss
 
-        return CapturedStep(update, self.pair, self.optimizer, batch) if captured else update
+        return CapturedStep(update, self.pair, self.optimizer, inputs) if captured else update
 
-    def _eager(self, *batch: Tensor) -> Tensor:
+    def _eager(self, *inputs: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        loss = LossModule(self.pair, self.objective)(None, *batch)
+        loss = LossModule(self.pair, self.objective, self.prepare)(None, *inputs)
         loss.backward()
         self._descend()
         return loss.detach()

@@ -62,12 +62,11 @@ class Training:
         self.scheduler = lr_scheduler(self.optimizer) if lr_scheduler else None
         self.steps_per_epoch = math.ceil(len(data.train.images) / batch_size)
         steps = epochs * self.steps_per_epoch
-        self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps)
+        self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps, self._batch)
         self.epoch, self.best_epoch, self.best_bound = 0, 0, -math.inf
         with fork_rng(self.device):
             first = self._batch(torch.arange(min(batch_size, len(data.train.images)), device=self.device))
-        for each in (self.objective, self.evidence_bound):
-            rehearse(pair, each, (first,))
+        rehearse(pair, self.evidence_bound, first)
         self.rows: list[Row] = []
         self.seconds: list[float] = []
         self.best_weights: dict[str, Tensor] = {}
@@ -85,7 +84,7 @@ class Training:
         checked = 0
         for i, rows in enumerate(self._permuted()):
             self._set_kl_weight(i)
-            losses[i] = self.step(self._batch(rows))
+            losses[i] = self.step(rows)
             sizes[i] = len(rows)
             if (i + 1) % CHECK_EVERY == 0 or i + 1 == self.steps_per_epoch:
                 total = float((losses[: i + 1] * sizes[: i + 1].to(self.device)).sum())
@@ -156,8 +155,8 @@ class Training:
     def _permuted(self) -> Iterator[Tensor]:
         return iter(torch.randperm(len(self.data.train.images)).to(self.device).split(self.batch_size))
 
-    def _batch(self, rows: Tensor) -> Tensor:
-        return self.data.binarize(self.data.train.images[rows])
+    def _batch(self, rows: Tensor) -> tuple[Tensor, ...]:
+        return (self.data.binarize(self.data.train.images[rows]),)
 
     def _set_kl_weight(self, i: int) -> None:
         done = self.epoch + (i + 1) / self.steps_per_epoch
@@ -181,13 +180,11 @@ class Training:
         for i, rows in enumerate(self._permuted()):
             before = copy.deepcopy(self.state())
             self._set_kl_weight(i)
-            x = self._batch(rows)
-            noise = copy.deepcopy(self.state())
-            loss = self.step(x)
+            loss = self.step(rows)
             causes = nonfinite_parameters(self.pair)
             if causes or not math.isfinite(float(loss)):
-                self.load({**noise, "weights": before["weights"]})
-                causes = nonfinite_sites(self.pair, x) or causes
+                self.load(before)
+                causes = nonfinite_sites(self.pair, *self._batch(rows)) or causes
                 step += i
                 break
         self.optimizer.zero_grad(set_to_none=True)

@@ -163,6 +163,24 @@ def test_run_folder_holds_what_it_should(uninterrupted):
     assert same(fresh, pair)
 
 
+def test_tensorboard_has_the_metrics_too(uninterrupted):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder, _ = uninterrupted
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    rows = read_csv(folder / "metrics.csv")
+    assert [e.step for e in events.Scalars("valid_bound")] == [row["step"] for row in rows]
+    bounds = [e.value for e in events.Scalars("valid_bound")]
+    assert bounds == pytest.approx([row["valid_bound"] for row in rows], rel=1e-5)
+
+
+def test_progress_bar_shows_the_running_bound(capsys):
+    _, result = train(None, epochs=2, progress=True)
+    shown = capsys.readouterr().err
+    assert f"train={result.metrics[-1]['train_bound']:.2f}" in shown
+    assert "14/14" in shown
+
+
 def test_without_a_folder_the_result_is_the_same(uninterrupted):
     assert same(train(None)[0], uninterrupted[1])
 
