@@ -27,24 +27,24 @@ def _beta_parameters(beta: Beta) -> tuple[Tensor, Tensor, Tensor]:
 
 @register_kl(Kumaraswamy, torch.distributions.Beta)
 def _kl_kumaraswamy_beta(p: Kumaraswamy, q: Beta) -> Tensor:
-    # E[log(1 - v)] by 61 nodes: relative error below 1e-10 for a >= 0.1 and below 1e-7 for a >= 0.01.
+    # E[log(1 - v)]: relative error in float64 below 3e-9 for a >= 0.01 and below 1e-12 for a >= 0.1.
     alpha, beta, log_norm = _beta_parameters(q)
-    expected_log1m = p._expected_log1m_power(1.0, 61)
+    expected_log1m = p._expected_log1m_power(1.0)
     cross = (alpha - 1.0) * p._expected_log() + (beta - 1.0) * expected_log1m - log_norm
     return p._narrow(p._negative_entropy() - cross)
 
 
 @register_kl(Kumaraswamy, Kumaraswamy)
 def _kl_kumaraswamy_kumaraswamy(p: Kumaraswamy, q: Kumaraswamy) -> Tensor:
-    # E[log(1 - v^a')] by 121 nodes: relative error below 1e-9 for a / a' >= 1e-3.
+    # E[log(1 - v^a')]: relative error in float64 below 1e-7 for a / a' >= 0.001 and below 1e-12 for a / a' >= 0.1.
     a, b = q._wide()
-    cross = a.log() + b.log() + (a - 1.0) * p._expected_log() + (b - 1.0) * p._expected_log1m_power(a, 121)
+    cross = a.log() + b.log() + (a - 1.0) * p._expected_log() + (b - 1.0) * p._expected_log1m_power(a)
     return p._narrow(p._negative_entropy() - cross)
 
 
 @register_kl(torch.distributions.Beta, Kumaraswamy)
 def _kl_beta_kumaraswamy(p: Beta, q: Kumaraswamy) -> Tensor:
-    # E[log(1 - v^a)] by the trapezoidal rule over a graded logit: relative error below 1e-8 for Beta(0.1 ... 50).
+    # E[log(1 - v^a)] by the trapezoidal rule over a graded logit: relative error below 1e-12 for Beta(0.1 ... 50).
     a, b = q._wide()
     alpha, beta, log_norm = _beta_parameters(p)
     total = torch.digamma(alpha + beta)

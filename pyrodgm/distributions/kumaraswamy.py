@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
@@ -153,12 +154,44 @@ class Kumaraswamy(TorchDistribution):
     def entropy(self) -> Tensor:
         return self._narrow(-self._negative_entropy())
 
-    def _expected_log1m_power(self, power: Tensor | float, nodes: int) -> Tensor:
-        """E[log(1 - v^power)] by tanh-sinh quadrature over -log(1 - v^a), in float64, `[*batch]`."""
+    def _expected_log1m_power(self, power: Tensor | float) -> Tensor:
+        """E[log(1 - v^power)] by tanh-sinh quadrature, in float64, `[*batch]` with the power's batch.
+
+        97 nodes: relative error below 3e-9 for a / power >= 0.01, 1e-12 for a / power >= 0.1. For float32 parameters
+        41 nodes: 2e-6 and 3e-9.
+        """
         a, b = self._wide()
-        points, weights = exponential_nodes(a, nodes)
-        minus_log_y = points / b.unsqueeze(-1)
-        # Beyond 600 the logarithm is linear to the last digit; below 1e-14 the weights vanish.
-        inside = minus_log_y.clamp(1e-14, 600.0)
-        log_v = torch.log1p(-torch.exp(-inside)) * (power / a).unsqueeze(-1)
-        return ((-torch.expm1(log_v)).log() + (inside - minus_log_y)) @ weights
+        single = self.concentration1.dtype == torch.float32
+        points, weights = exponential_nodes(a, 41, 2.75) if single else exponential_nodes(a, 97, 3.1)
+        ratio, b = torch.broadcast_tensors(power / a, b)
+        return _ExpectedLog1mPower.apply(ratio, b, points, weights)[0]
+
+
+class _ExpectedLog1mPower(torch.autograd.Function):
+    """sum_i w_i log(1 - (1 - exp(-e_i / b))^ratio) with its two derivatives, in as few passes as they take."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(ratio: Tensor, b: Tensor, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        exponent = points / b.unsqueeze(-1)
+        # Beyond 600 the logarithm is linear to the last digit; below 1e-15 the weights vanish.
+        inside = exponent.clamp(1e-15, 600.0)
+        y = inside.neg().exp_()
+        log_va = y.neg().log1p_()
+        rest = (log_va * ratio.unsqueeze(-1)).expm1_().neg_()
+        value = inside.sub_(exponent).add_(rest.log()) @ weights
+        slope = rest.reciprocal_().neg_().add_(1.0)
+        exponent.mul_(slope).mul_(y).div_(y.neg_().add_(1.0))
+        return value, slope.mul_(log_va) @ weights, (exponent @ weights) * (-ratio / b)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output[1:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        by_ratio, by_b = ctx.saved_tensors
+        return gradient * by_ratio, gradient * by_b, None, None

@@ -19,7 +19,7 @@ def _tanh_sinh(nodes: int, reach: float) -> tuple[tuple[float, ...], tuple[float
     return tuple(minus_log_u), tuple(weights / weights.sum())
 
 
-def exponential_nodes(like: Tensor, nodes: int = 31, reach: float = 2.9) -> tuple[Tensor, Tensor]:
+def exponential_nodes(like: Tensor, nodes: int = 97, reach: float = 3.1) -> tuple[Tensor, Tensor]:
     r"""Points and weights `[nodes]` with :math:`\sum_i w_i f(e_i) \approx \int_0^\infty e^{-e} f(e) \, de`.
 
     The tanh-sinh rule on the uniform draw :math:`u = e^{-e}`: integrable singularities at either end cost nothing.
