@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
@@ -187,11 +186,12 @@ class _ExpectedLog1mPower(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(*output[1:])
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+        if gradients[1] is not None or gradients[2] is not None:
+            raise NotImplementedError("the expectation of log(1 - v^power) has no second derivatives")
         by_ratio, by_b = ctx.saved_tensors
-        return gradient * by_ratio, gradient * by_b, None, None
+        return gradients[0] * by_ratio, gradients[0] * by_b, None, None

@@ -92,38 +92,38 @@ class LogitNormal(TorchDistribution):
             self._validate_sample(value)
         loc, scale = self._wide()
         log_v, log1m_v = unit_logs(value)
-        return self._narrow(torch.special.ndtr((log_v - log1m_v - loc) / scale))
+        return self._narrow(0.5 * torch.erfc((loc - log_v + log1m_v) / (scale * math.sqrt(2.0))))
 
     def icdf(self, value: Tensor) -> Tensor:
         loc, scale = self._wide()
         logit = loc + scale * torch.special.ndtri(wide(into_open_interval(value)))
         return keep_logs(into_open_interval(self._narrow(logit.sigmoid())), logsigmoid(logit), logsigmoid(-logit))
 
-    def _logit_nodes(self) -> tuple[Tensor, Tensor]:
+    def _logit_nodes(self, step: float) -> tuple[Tensor, Tensor]:
         """Logits `[*batch, nodes]` and the weights of an expectation over them."""
         loc, scale = self._wide()
-        points, weights = normal_nodes(-loc / scale)
+        points, weights = normal_nodes(-loc / scale, step)
         return loc.unsqueeze(-1) + scale.unsqueeze(-1) * points, weights
 
     @property
     def mean(self) -> Tensor:
-        logit, weights = self._logit_nodes()
+        logit, weights = self._logit_nodes(0.1)
         return self._narrow((weights * logit.sigmoid()).sum(-1))
 
     @property
     def median(self) -> Tensor:
-        return self.loc.sigmoid()
+        return self.icdf(torch.full_like(self.loc, 0.5))
 
     @property
     def variance(self) -> Tensor:
-        logit, weights = self._logit_nodes()
+        logit, weights = self._logit_nodes(0.1)
         fraction = logit.sigmoid()
         mean = (weights * fraction).sum(-1, keepdim=True)
         return self._narrow((weights * (fraction - mean).square()).sum(-1))
 
     def _expected_logs(self) -> tuple[Tensor, Tensor]:
         """E[log v] and E[log(1 - v)], in float64."""
-        logit, weights = self._logit_nodes()
+        logit, weights = self._logit_nodes(0.2)
         return (weights * logsigmoid(logit)).sum(-1), (weights * logsigmoid(-logit)).sum(-1)
 
     def _negative_entropy(self) -> Tensor:
