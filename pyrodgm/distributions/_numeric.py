@@ -19,9 +19,8 @@ def log1mexp(x: Tensor) -> Tensor:
 
 def log1m_power(power: Tensor, log_value: Tensor, log1m_value: Tensor) -> Tensor:
     """log(1 - v^power) from log v and log(1 - v), exact even where log v has underflowed to zero."""
-    near = power.clamp(min=1.0) * log_value > -1e-7
-    series = power.log() + log1m_value + 0.5 * (power - 1.0) * log_value
-    return torch.where(near, series, log1mexp(power * torch.where(near, -1.0, log_value)))
+    near = power.clamp(min=1.0) * log_value > -1e-16
+    return torch.where(near, power.log() + log1m_value, log1mexp(power * torch.where(near, -1.0, log_value)))
 
 
 def into_open_interval(value: Tensor) -> Tensor:

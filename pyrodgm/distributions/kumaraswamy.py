@@ -69,10 +69,9 @@ class Kumaraswamy(TorchDistribution):
         a, b = self._wide()
         minus_log_y = exponential / b
         log_v = log1mexp(-minus_log_y) / a
-        # 1 - v below any float's reach of 1: v^a = 1 - y, so log(1 - v) = log(y / a) to second order in y.
-        near = (minus_log_y > 20.0) & (log_v > -1e-8)
-        series = -minus_log_y - a.log() + 0.5 * (torch.exp(-minus_log_y) + log_v)
-        return log_v, torch.where(near, series, log1mexp(torch.where(near, -1.0, log_v)))
+        # Before y = exp(-minus_log_y) = 1 - v^a underflows: 1 - v = y / a to the last digit.
+        near = (minus_log_y > 40.0) & (log_v > -1e-16)
+        return log_v, torch.where(near, -minus_log_y - a.log(), log1mexp(torch.where(near, -1.0, log_v)))
 
     def _rsample_wide_logs(self, sample_shape: Any) -> tuple[Tensor, Tensor]:
         like = wide(self.concentration1)
