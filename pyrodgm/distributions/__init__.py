@@ -1,5 +1,27 @@
 """Densities, samplers and divergences, in log space; no trainable state."""
 
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
+from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
+from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series
+from pyrodgm.distributions.kumaraswamy import Kumaraswamy
+from pyrodgm.distributions.logit_normal import LogitNormal
+from pyrodgm.distributions.stick_breaking import (
+    GEM,
+    StickBreaking,
+    fractions_to_weights,
+    sticks_to_mass,
+    weights_to_fractions,
+)
 
-__all__ = ["DiagNormalMixture"]
+__all__ = [
+    "GEM",
+    "DiagNormalMixture",
+    "DiscretizedLogistic",
+    "Kumaraswamy",
+    "LogitNormal",
+    "StickBreaking",
+    "fractions_to_weights",
+    "kl_kumaraswamy_beta_series",
+    "sticks_to_mass",
+    "weights_to_fractions",
+]

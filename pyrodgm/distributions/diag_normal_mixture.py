@@ -8,7 +8,7 @@ from pyro.distributions import Categorical, Independent, Normal, TorchDistributi
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrodgm.distributions._util import wide
+from pyrodgm.distributions._numeric import wide
 
 
 class DiagNormalMixture(TorchDistribution):

@@ -5,13 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import mpmath as mp
 import numpy as np
 import torch
-from pyro.distributions import TorchDistribution
+from pyro.distributions import Beta, TorchDistribution
 from scipy import special, stats
 from torch import Tensor
 
 from pyrodgm import distributions as dgm
+
+mp.mp.dps = 50
 
 Grid = tuple[Tensor, Tensor]
 
@@ -54,7 +57,144 @@ def mixture_log_density(value, logits, loc, scale):
     return special.logsumexp(special.log_softmax(logits) + each, axis=-1)
 
 
+@np.vectorize
+def kumaraswamy_log_density(value, concentration1, concentration0):
+    v, a, b = mp.mpf(float(value)), mp.mpf(float(concentration1)), mp.mpf(float(concentration0))
+    return float(mp.log(a) + mp.log(b) + (a - 1) * mp.log(v) + (b - 1) * mp.log(1 - v**a))
+
+
+@np.vectorize
+def logit_normal_log_density(value, loc, scale):
+    v, m, s = mp.mpf(float(value)), mp.mpf(float(loc)), mp.mpf(float(scale))
+    white = (mp.log(v) - mp.log(1 - v) - m) / s
+    return float(-(white**2) / 2 - mp.log(s) - mp.log(2 * mp.pi) / 2 - mp.log(v) - mp.log(1 - v))
+
+
+@np.vectorize
+def discretized_logistic_log_density(value, loc, log_scale):
+    m, s = mp.mpf(float(loc)), mp.exp(mp.mpf(float(log_scale)))
+    k = round(float(value) * 7)
+    above = 1 if k == 7 else 1 / (1 + mp.exp(-((k + mp.mpf("0.5")) / 7 - m) / s))
+    below = 0 if k == 0 else 1 / (1 + mp.exp(-((k - mp.mpf("0.5")) / 7 - m) / s))
+    return float(mp.log(above - below))
+
+
+def sticks(each):
+    """Log-density of three stick weights from that of their two fractions."""
+
+    def log_density(value, **params):
+        v1, v2 = value[..., 0], value[..., 1] / (1 - value[..., 0])
+        first, second = ({k: p[..., i] for k, p in params.items()} for i in range(2))
+        return each(v1, **first) + each(v2, **second) - np.log1p(-v1)
+
+    return log_density
+
+
+def gem_log_density(value, concentration):
+    beta = stats.beta(1.0, concentration)
+    v2 = value[..., 1] / (1 - value[..., 0])
+    return beta.logpdf(value[..., 0]) + beta.logpdf(v2) - np.log1p(-value[..., 0])
+
+
+def unit_grid(count: int = 4000, reach: float = 3.6) -> Grid:
+    t = torch.linspace(-reach, reach, count, dtype=torch.float64)
+    points = torch.sigmoid(torch.pi * t.sinh())
+    return points, points * (1 - points) * torch.pi * t.cosh() * (t[1] - t[0])
+
+
+def simplex_grid(count: int = 250) -> Grid:
+    v, volume = unit_grid(count, 2.5)
+    one, two = torch.cartesian_prod(v, v).unbind(-1)
+    points = torch.stack([one, (1 - one) * two, (1 - one) * (1 - two)], -1)
+    return points, torch.cartesian_prod(volume, volume).prod(-1) * (1 - one)
+
+
+def build_kumaraswamy_sticks(concentration1, concentration0, validate_args=None):
+    fractions = dgm.Kumaraswamy(concentration1, concentration0, validate_args=validate_args)
+    return dgm.StickBreaking(fractions.to_event(1), validate_args=validate_args)
+
+
+def build_beta_sticks(concentration1, concentration0, validate_args=None):
+    fractions = Beta(concentration1, concentration0, validate_args=validate_args)
+    return dgm.StickBreaking(fractions.to_event(1), validate_args=validate_args)
+
+
+def build_gem(concentration, validate_args=None):
+    return dgm.GEM(concentration, 3, validate_args=validate_args)
+
+
+def build_discretized_logistic(loc, log_scale, validate_args=None):
+    return dgm.DiscretizedLogistic(loc, log_scale, 8, validate_args=validate_args)
+
+
+def wide(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+UNIT_POINTS = wide(1e-30, 1e-9, 0.1, 0.5, 0.93, 1 - 1e-9)
+SIMPLEX_POINTS = wide([0.2, 0.3, 0.5], [0.01, 0.98, 0.01], [1e-12, 1e-3, 1 - 1e-3 - 1e-12], [0.9, 0.09, 0.01])
+OUTSIDE_UNIT = [-0.1, 1.1, math.nan]
+OUTSIDE_SIMPLEX = [[0.5, 0.6, 0.2], [-0.1, 0.6, 0.5], [math.nan, 0.5, 0.5]]
+
 CASES = [
+    Case(
+        "Kumaraswamy",
+        dgm.Kumaraswamy,
+        {"concentration1": wide(0.7, 3.0), "concentration0": wide(0.8, 5.0)},
+        kumaraswamy_log_density,
+        UNIT_POINTS,
+        unit_grid,
+        OUTSIDE_UNIT,
+    ),
+    Case(
+        "LogitNormal",
+        dgm.LogitNormal,
+        {"loc": wide(0.3, -1.0), "scale": wide(0.5, 2.0)},
+        logit_normal_log_density,
+        UNIT_POINTS,
+        unit_grid,
+        OUTSIDE_UNIT,
+    ),
+    Case(
+        "StickBreaking of Kumaraswamy",
+        build_kumaraswamy_sticks,
+        {"concentration1": wide([0.8, 3.0], [1.0, 2.0]), "concentration0": wide([2.0, 1.0], [0.9, 4.0])},
+        sticks(kumaraswamy_log_density),
+        SIMPLEX_POINTS,
+        simplex_grid,
+        OUTSIDE_SIMPLEX,
+        event_dim=1,
+    ),
+    Case(
+        "StickBreaking of Beta",
+        build_beta_sticks,
+        {"concentration1": wide([0.8, 3.0], [1.0, 2.0]), "concentration0": wide([2.0, 1.0], [0.9, 4.0])},
+        sticks(lambda v, concentration1, concentration0: stats.beta(concentration1, concentration0).logpdf(v)),
+        SIMPLEX_POINTS,
+        simplex_grid,
+        OUTSIDE_SIMPLEX,
+        event_dim=1,
+    ),
+    Case(
+        "GEM",
+        build_gem,
+        {"concentration": wide(0.9, 4.0)},
+        gem_log_density,
+        SIMPLEX_POINTS,
+        simplex_grid,
+        OUTSIDE_SIMPLEX,
+        event_dim=1,
+    ),
+    Case(
+        "DiscretizedLogistic",
+        build_discretized_logistic,
+        {"loc": wide(0.4, 1.1), "log_scale": wide(-2.0, -0.5)},
+        discretized_logistic_log_density,
+        torch.arange(8, dtype=torch.float64) / 7,
+        lambda: (torch.arange(8, dtype=torch.float64) / 7, torch.ones(8, dtype=torch.float64)),
+        OUTSIDE_UNIT,
+        discrete=True,
+    ),
     Case(
         "DiagNormalMixture",
         dgm.DiagNormalMixture,

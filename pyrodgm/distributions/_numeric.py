@@ -1,0 +1,59 @@
+"""Log-space arithmetic on (0, 1) that several distributions share."""
+
+import torch
+from torch import Tensor
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """The tensor in float64, or as it is on a device that has none."""
+    return tensor if tensor.device.type == "mps" else tensor.to(torch.float64)
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 - exp(x)) for x < 0, to rounding for every x; gradients are finite wherever the value is."""
+    near = x > -0.6931471805599453
+    # Each branch gets an input that is safe for it: the branch not taken sends a gradient too.
+    close, far = torch.where(near, x, -1.0), torch.where(near, -1.0, x)
+    return torch.where(near, (-torch.expm1(close)).log(), torch.log1p(-far.exp()))
+
+
+def log1m_power(power: Tensor, log_value: Tensor, log1m_value: Tensor) -> Tensor:
+    """log(1 - v^power) from log v and log(1 - v), exact even where log v has underflowed to zero."""
+    near = power.clamp(min=1.0) * log_value > -1e-16
+    return torch.where(near, power.log() + log1m_value, log1mexp(power * torch.where(near, -1.0, log_value)))
+
+
+def into_open_interval(value: Tensor) -> Tensor:
+    """The nearest number strictly inside (0, 1) of the tensor's dtype; gradients pass as if nothing was moved."""
+    info = torch.finfo(value.dtype)
+    fixed = value.detach()
+    return value + (fixed.clamp(info.tiny, 1.0 - 0.5 * info.eps) - fixed)
+
+
+def keep_logs(value: Tensor, *logs: Tensor) -> Tensor:
+    """Writes on a draw the logarithms that it was computed from, for `kept_logs`."""
+    if not value.is_inference():
+        value._pyrodgm_logs = (value._version, *(log.detach() for log in logs))  # type: ignore[attr-defined]
+    return value
+
+
+def kept_logs(value: Tensor) -> tuple[Tensor, ...] | None:
+    """Logarithms kept on an untouched draw (without gradient), else None."""
+    kept = getattr(value, "_pyrodgm_logs", None)
+    return kept[1:] if kept is not None and not value.is_inference() and kept[0] == value._version else None
+
+
+def attach_gradient(log: Tensor, change: Tensor) -> Tensor:
+    """`log` with the gradient of the logarithm of a quantity whose own gradient is that of `change`, which is zero."""
+    # Larger coefficients than this overflow float32, where the change itself has underflowed.
+    return log + change * (-log).clamp(max=80.0).exp()
+
+
+def unit_logs(value: Tensor) -> tuple[Tensor, Tensor]:
+    """log v and log(1 - v) of `value` in [0, 1]; a draw that kept them gives them as exact as they were drawn."""
+    kept = kept_logs(value)
+    if kept is None:
+        inside = wide(into_open_interval(value))
+        return inside.log(), torch.log1p(-inside)
+    change = wide(value - value.detach())
+    return attach_gradient(kept[0], change), attach_gradient(kept[1], -change)

@@ -1,0 +1,115 @@
+"""KL divergences for torch's registry: `torch.distributions.kl_divergence` and Pyro's TraceMeanField_ELBO find them.
+
+Each is in closed form, or a quadrature whose error stands beside it.
+"""
+
+import math
+
+import torch
+from pyro.distributions import Beta
+from torch import Tensor
+from torch.distributions import kl_divergence, register_kl
+
+from pyrodgm.distributions._numeric import log1m_power, wide
+from pyrodgm.distributions.kumaraswamy import EULER, Kumaraswamy
+from pyrodgm.distributions.logit_normal import LogitNormal
+from pyrodgm.distributions.quadrature import beta_nodes
+from pyrodgm.distributions.stick_breaking import StickBreaking
+
+__all__: list[str] = []
+
+
+def _beta_parameters(beta: Beta) -> tuple[Tensor, Tensor, Tensor]:
+    """Concentrations of v and 1 - v, and the log normaliser, in float64."""
+    alpha, beta_ = wide(beta.concentration1), wide(beta.concentration0)
+    return alpha, beta_, torch.lgamma(alpha) + torch.lgamma(beta_) - torch.lgamma(alpha + beta_)
+
+
+@register_kl(Kumaraswamy, torch.distributions.Beta)
+def _kl_kumaraswamy_beta(p: Kumaraswamy, q: Beta) -> Tensor:
+    # E[log(1 - v)]: relative error in float64 below 3e-9 for a >= 0.01 and below 1e-12 for a >= 0.1.
+    alpha, beta, log_norm = _beta_parameters(q)
+    expected_log1m = p._expected_log1m_power(1.0)
+    cross = (alpha - 1.0) * p._expected_log() + (beta - 1.0) * expected_log1m - log_norm
+    return p._narrow(p._negative_entropy() - cross)
+
+
+@register_kl(Kumaraswamy, Kumaraswamy)
+def _kl_kumaraswamy_kumaraswamy(p: Kumaraswamy, q: Kumaraswamy) -> Tensor:
+    # E[log(1 - v^a')]: relative error in float64 below 1e-7 for a / a' >= 0.001 and below 1e-12 for a / a' >= 0.1.
+    a, b = q._wide()
+    cross = a.log() + b.log() + (a - 1.0) * p._expected_log() + (b - 1.0) * p._expected_log1m_power(a)
+    return p._narrow(p._negative_entropy() - cross)
+
+
+@register_kl(torch.distributions.Beta, Kumaraswamy)
+def _kl_beta_kumaraswamy(p: Beta, q: Kumaraswamy) -> Tensor:
+    # E[log(1 - v^a)] by the trapezoidal rule over a graded logit: relative error below 1e-12 for Beta(0.1 ... 50).
+    a, b = q._wide()
+    alpha, beta, log_norm = _beta_parameters(p)
+    total = torch.digamma(alpha + beta)
+    expected_log, expected_log1m = torch.digamma(alpha) - total, torch.digamma(beta) - total
+    negative_entropy = (alpha - 1.0) * expected_log + (beta - 1.0) * expected_log1m - log_norm
+    log_v, log1m_v, weights = beta_nodes(alpha, beta)
+    # Against log(1 - v), which is known: the remainder is bounded.
+    remainder = (weights * (log1m_power(a.unsqueeze(-1), log_v, log1m_v) - log1m_v)).sum(-1)
+    cross = a.log() + b.log() + (a - 1.0) * expected_log + (b - 1.0) * (expected_log1m + remainder)
+    return (negative_entropy - cross).to(p.concentration1.dtype)
+
+
+@register_kl(LogitNormal, torch.distributions.Beta)
+def _kl_logit_normal_beta(p: LogitNormal, q: Beta) -> Tensor:
+    # E[log v] and E[log(1 - v)] by the trapezoidal rule: absolute error below 1e-10 (1 + scale).
+    alpha, beta, log_norm = _beta_parameters(q)
+    expected_log, expected_log1m = p._expected_logs()
+    normal = -0.5 * math.log(2.0 * math.pi * math.e) - wide(p.scale).log()
+    return p._narrow(normal - alpha * expected_log - beta * expected_log1m + log_norm)
+
+
+@register_kl(LogitNormal, LogitNormal)
+def _kl_logit_normal_logit_normal(p: LogitNormal, q: LogitNormal) -> Tensor:
+    (loc, scale), (other_loc, other_scale) = p._wide(), q._wide()
+    log_ratio = scale.log() - other_scale.log()
+    return p._narrow(0.5 * torch.expm1(2.0 * log_ratio) - log_ratio + 0.5 * ((loc - other_loc) / other_scale).square())
+
+
+@register_kl(StickBreaking, StickBreaking)
+def _kl_stick_breaking_stick_breaking(p: StickBreaking, q: StickBreaking) -> Tensor:
+    # The map from fractions to weights is one to one, so the divergence is that of the fractions.
+    if p.event_shape != q.event_shape:
+        raise ValueError(f"expected as many sticks in q as in p, {p.event_shape[0]}, got {q.event_shape[0]}")
+    return kl_divergence(p.fractions, q.fractions)
+
+
+def kl_kumaraswamy_beta_series(p: Kumaraswamy, q: Beta, terms: int = 10) -> Tensor:
+    r"""KL(Kumaraswamy || Beta) by the published series cut after `terms` terms, to reproduce old numbers only.
+
+    .. math:: \frac{a - \alpha}{a} \left(-\gamma - \psi(b) - \frac1b\right) + \log ab + \log B(\alpha, \beta)
+        - \frac{b-1}{b} + (\beta - 1) b \sum_{m=1}^{M} \frac{1}{m + ab} B\!\left(\frac ma, b\right)
+
+    For beta > 1 it is too small, the more so the smaller b is: for Beta(1, 5) it gives 12.5 at (a, b) = (5, 0.2), where
+    the truth is 28.2, and 1.372 at (2, 3), where it is 1.399. It is exact for beta = 1. Use
+    `torch.distributions.kl_divergence` instead.
+
+    Args:
+        p: Kumaraswamy of batch shape `[*batch]`.
+        q: Beta whose batch shape broadcasts with it.
+        terms: how many terms of the series are summed.
+
+    Returns:
+        `[*batch]`, in nats.
+
+    Source: Nalisnick and Smyth (2017), arXiv 1605.06197, eq. 12.
+
+    >>> p, q = Kumaraswamy(torch.tensor(5.0), torch.tensor(0.2)), Beta(torch.tensor(1.0), torch.tensor(5.0))
+    >>> [round(x.item(), 1) for x in (kl_kumaraswamy_beta_series(p, q), torch.distributions.kl_divergence(p, q))]
+    [12.5, 28.2]
+    """
+    a, b, alpha, beta = p.concentration1, p.concentration0, q.concentration1, q.concentration0
+    order = torch.arange(1, terms + 1, dtype=a.dtype, device=a.device)
+    first, second = order / a.unsqueeze(-1), b.unsqueeze(-1)
+    log_beta = torch.lgamma(first) + torch.lgamma(second) - torch.lgamma(first + second)
+    series = b * (log_beta.exp() / (order + (a * b).unsqueeze(-1))).sum(-1)
+    log_norm = torch.lgamma(alpha) + torch.lgamma(beta) - torch.lgamma(alpha + beta)
+    closed = (a - alpha) / a * (-EULER - torch.digamma(b) - 1.0 / b) + torch.log(a * b) + log_norm - (b - 1.0) / b
+    return closed + (beta - 1.0) * series

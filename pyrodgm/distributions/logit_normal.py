@@ -1,0 +1,134 @@
+"""The logit-normal distribution."""
+
+import math
+from typing import Any
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.utils import broadcast_all
+from torch.nn.functional import logsigmoid
+
+from pyrodgm.distributions._numeric import into_open_interval, keep_logs, unit_logs, wide
+from pyrodgm.distributions.quadrature import normal_nodes
+
+
+class LogitNormal(TorchDistribution):
+    r"""Distribution on (0, 1) of the logistic function of a Normal draw.
+
+    .. math:: v = \sigma(t), \quad t \sim N(\text{loc}, \text{scale}^2), \qquad
+        \log p(v) = \log N(\mathrm{logit}\, v) - \log v - \log(1 - v)
+
+    Draws lie strictly inside (0, 1) and carry their two logarithms, so that their own density is right even where v
+    rounds to 0 or 1. Mean and variance are quadratures with an absolute error below 1e-10 in float64.
+
+    Args:
+        loc: `[*batch]`, real; mean of the logit.
+        scale: `[*batch]`, positive; standard deviation of the logit.
+
+    Raises:
+        ValueError: `scale` is not positive, or a value is outside [0, 1] (with validation on).
+
+    Source: Atchison and Shen (1980), Biometrika 67, 261.
+
+    >>> LogitNormal(torch.zeros(3), torch.ones(3)).mean
+    tensor([0.5000, 0.5000, 0.5000])
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
+    support = constraints.unit_interval
+    has_rsample = True
+
+    def __init__(self, loc: Tensor | float, scale: Tensor | float, *, validate_args: bool | None = None) -> None:
+        self.loc, self.scale = broadcast_all(loc, scale)
+        super().__init__(self.loc.shape, validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "LogitNormal":
+        new = self._get_checked_instance(LogitNormal, _instance)
+        batch_shape = torch.Size(batch_shape)
+        new.loc = self.loc.expand(batch_shape)
+        new.scale = self.scale.expand(batch_shape)
+        super(LogitNormal, new).__init__(batch_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def _wide(self) -> tuple[Tensor, Tensor]:
+        return wide(self.loc), wide(self.scale)
+
+    def _narrow(self, result: Tensor) -> Tensor:
+        return result.to(self.loc.dtype)
+
+    def _rsample_wide_logs(self, sample_shape: Any) -> tuple[Tensor, Tensor]:
+        loc, scale = self._wide()
+        noise = torch.randn(self._extended_shape(sample_shape), dtype=loc.dtype, device=loc.device)
+        logit = loc + scale * noise
+        return logsigmoid(logit), logsigmoid(-logit)
+
+    def rsample_logs(self, sample_shape: Any = ()) -> tuple[Tensor, Tensor]:
+        """log v and log(1 - v) of one reparameterised draw `[*sample, *batch]`, both exact where v rounds to 0 or 1."""
+        log_v, log1m_v = self._rsample_wide_logs(sample_shape)
+        return self._narrow(log_v), self._narrow(log1m_v)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        log_v, log1m_v = self._rsample_wide_logs(sample_shape)
+        return keep_logs(into_open_interval(self._narrow(log_v.exp())), log_v, log1m_v)
+
+    def log_prob_from_logs(self, log_value: Tensor, log1m_value: Tensor) -> Tensor:
+        """Log-density (with respect to v) at the v whose logarithms `rsample_logs` gave, `[*sample, *batch]`."""
+        loc, scale = self._wide()
+        log_v, log1m_v = wide(log_value), wide(log1m_value)
+        white = (log_v - log1m_v - loc) / scale
+        normal = -0.5 * white.square() - scale.log() - 0.5 * math.log(2.0 * math.pi)
+        return self._narrow(normal - log_v - log1m_v)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        return self.log_prob_from_logs(*unit_logs(value))
+
+    def cdf(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        loc, scale = self._wide()
+        log_v, log1m_v = unit_logs(value)
+        return self._narrow(0.5 * torch.erfc((loc - log_v + log1m_v) / (scale * math.sqrt(2.0))))
+
+    def icdf(self, value: Tensor) -> Tensor:
+        loc, scale = self._wide()
+        logit = loc + scale * torch.special.ndtri(wide(into_open_interval(value)))
+        return keep_logs(into_open_interval(self._narrow(logit.sigmoid())), logsigmoid(logit), logsigmoid(-logit))
+
+    def _logit_nodes(self, step: float) -> tuple[Tensor, Tensor]:
+        """Logits `[*batch, nodes]` and the weights of an expectation over them."""
+        loc, scale = self._wide()
+        points, weights = normal_nodes(-loc / scale, step)
+        return loc.unsqueeze(-1) + scale.unsqueeze(-1) * points, weights
+
+    @property
+    def mean(self) -> Tensor:
+        logit, weights = self._logit_nodes(0.1)
+        return self._narrow((weights * logit.sigmoid()).sum(-1))
+
+    @property
+    def median(self) -> Tensor:
+        return self.icdf(torch.full_like(self.loc, 0.5))
+
+    @property
+    def variance(self) -> Tensor:
+        logit, weights = self._logit_nodes(0.1)
+        fraction = logit.sigmoid()
+        mean = (weights * fraction).sum(-1, keepdim=True)
+        return self._narrow((weights * (fraction - mean).square()).sum(-1))
+
+    def _expected_logs(self) -> tuple[Tensor, Tensor]:
+        """E[log v] and E[log(1 - v)], in float64."""
+        logit, weights = self._logit_nodes(0.2)
+        return (weights * logsigmoid(logit)).sum(-1), (weights * logsigmoid(-logit)).sum(-1)
+
+    def _negative_entropy(self) -> Tensor:
+        expected_log, expected_log1m = self._expected_logs()
+        return -0.5 * math.log(2.0 * math.pi * math.e) - wide(self.scale).log() - expected_log - expected_log1m
+
+    def entropy(self) -> Tensor:
+        return self._narrow(-self._negative_entropy())

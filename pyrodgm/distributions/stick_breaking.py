@@ -1,0 +1,247 @@
+"""Stick-breaking distributions on the simplex."""
+
+from typing import Any
+
+import torch
+from pyro.distributions import Beta, Independent, TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+from torch.nn.functional import logsigmoid, pad
+
+from pyrodgm.distributions._numeric import attach_gradient, into_open_interval, keep_logs, kept_logs, log1mexp, wide
+
+
+def _logs_to_log_weights(log_v: Tensor, log1m_v: Tensor) -> Tensor:
+    rest = log1m_v.cumsum(-1)
+    return torch.cat([log_v, torch.zeros_like(log_v[..., :1])], -1) + pad(rest, (1, 0))
+
+
+def _log_weights_to_logs(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """log v, log(1 - v) and the log of what is left before each break, all `[..., K - 1]`."""
+    # What is left is a sum of the later weights: no 1 - v is ever taken, so nothing cancels.
+    left = log_weights.flip(-1).logcumsumexp(-1).flip(-1)
+    log_v, log1m_v = log_weights[..., :-1] - left[..., :-1], left[..., 1:] - left[..., :-1]
+    small = log_v < log1m_v
+    # The smaller of the two is exact relative to itself; the other follows from it.
+    return (
+        torch.where(small, log_v, log1mexp(torch.where(small, -1.0, log1m_v))),
+        torch.where(small, log1mexp(torch.where(small, log_v, -1.0)), log1m_v),
+        left[..., :-1] - left[..., :1],
+    )
+
+
+def _log_of_weights(weights: Tensor) -> Tensor:
+    kept = kept_logs(weights)
+    if kept is None:
+        return wide(weights.clamp(min=torch.finfo(weights.dtype).tiny)).log()
+    return attach_gradient(kept[0], wide(weights - weights.detach()))
+
+
+def fractions_to_weights(fractions: Tensor) -> Tensor:
+    r"""Stick weights :math:`\pi_k = v_k \prod_{j<k} (1 - v_j)`, the last one being what is left.
+
+    Args:
+        fractions: `[..., K - 1]`, in (0, 1).
+
+    Returns:
+        `[..., K]` on the simplex.
+
+    >>> fractions_to_weights(torch.tensor([0.5, 0.5]))
+    tensor([0.5000, 0.2500, 0.2500])
+    """
+    inside = wide(into_open_interval(fractions))
+    return _logs_to_log_weights(inside.log(), torch.log1p(-inside)).exp().to(fractions.dtype)
+
+
+def weights_to_fractions(weights: Tensor) -> Tensor:
+    r"""The inverse of `fractions_to_weights`: :math:`v_k = \pi_k / \sum_{j \ge k} \pi_j`.
+
+    Args:
+        weights: `[..., K]` on the simplex.
+
+    Returns:
+        `[..., K - 1]`, strictly inside (0, 1).
+
+    >>> weights_to_fractions(torch.tensor([0.5, 0.25, 0.25]))
+    tensor([0.5000, 0.5000])
+    """
+    log_v, _, _ = _log_weights_to_logs(_log_of_weights(weights))
+    return into_open_interval(log_v.exp().to(weights.dtype))
+
+
+def sticks_to_mass(weights: Tensor, mass: float = 0.99) -> Tensor:
+    """How many of the first sticks hold the share `mass` of the whole: integers from 1 to K, `[...]`.
+
+    Args:
+        weights: `[..., K]` on the simplex, in stick order.
+        mass: in (0, 1).
+
+    >>> sticks_to_mass(torch.tensor([0.7, 0.2, 0.09, 0.01]), 0.85)
+    tensor(2)
+    """
+    if not 0.0 < mass < 1.0:
+        raise ValueError(f"expected mass in (0, 1), got {mass}")
+    # What is left after n sticks, summed from the small end.
+    left = wide(weights).flip(-1).cumsum(-1).flip(-1)[..., 1:]
+    return (left > (1.0 - mass) * (1.0 + 1e-6)).sum(-1) + 1
+
+
+class StickBreaking(TorchDistribution):
+    r"""Distribution of `K` stick weights whose `K - 1` breaking fractions are independent.
+
+    .. math:: \pi_k = v_k \prod_{j<k} (1 - v_j), \qquad
+        \log p(\pi) = \sum_{k<K} \Big[ \log p_k(v_k) - \sum_{j<k} \log(1 - v_j) \Big]
+
+    The density is with respect to the first `K - 1` weights, as that of `Dirichlet`, which it equals for fractions
+    Beta(alpha, (K - k) alpha). Draws are strictly positive and carry the logarithms of their weights, so that the
+    density at a draw is right even where fractions round to 0 or 1 or weights underflow.
+
+    Args:
+        fractions: distribution on (0, 1) of batch shape `[*batch]` and event shape `[K - 1]`, made by `.to_event(1)`:
+            `Kumaraswamy`, `LogitNormal`, Pyro's `Beta`, or any other that Pyro has.
+
+    Raises:
+        ValueError: `fractions` is not of that form.
+
+    Source: Sethuraman (1994), Statistica Sinica 4, 639; Nalisnick and Smyth (2017), arXiv 1605.06197, §3.
+
+    >>> from pyrodgm.distributions import Kumaraswamy
+    >>> sticks = StickBreaking(Kumaraswamy(torch.ones(4, 9), torch.full((4, 9), 5.0)).to_event(1))
+    >>> sticks.rsample().shape, sticks.log_prob(sticks.rsample()).shape
+    (torch.Size([4, 10]), torch.Size([4]))
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+    support = constraints.simplex
+    has_rsample = True
+
+    def __init__(self, fractions: Independent, *, validate_args: bool | None = None) -> None:
+        if not isinstance(fractions, torch.distributions.Independent) or fractions.reinterpreted_batch_ndims != 1:
+            raise ValueError(f"expected fractions with event dimension 1, made by .to_event(1), got {fractions}")
+        if len(fractions.event_shape) != 1:
+            raise ValueError(f"expected fractions of event shape [K - 1], got {tuple(fractions.event_shape)}")
+        self._set(fractions)
+        size = fractions.event_shape[0] + 1
+        super().__init__(fractions.batch_shape, torch.Size((size,)), validate_args=validate_args)
+
+    def _set(self, fractions: Independent) -> None:
+        self.fractions = fractions
+        self.has_rsample = fractions.has_rsample
+        self._dtype = getattr(fractions.base_dist, next(iter(fractions.base_dist.arg_constraints))).dtype
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "StickBreaking":
+        new = self._get_checked_instance(StickBreaking, _instance)
+        batch_shape = torch.Size(batch_shape)
+        new._set(self.fractions.expand(batch_shape))
+        super(StickBreaking, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def _rsample_log_weights(self, sample_shape: Any) -> Tensor:
+        base, sample_shape = self.fractions.base_dist, torch.Size(sample_shape)
+        if hasattr(base, "_rsample_wide_logs"):
+            return _logs_to_log_weights(*base._rsample_wide_logs(sample_shape))
+        if isinstance(base, torch.distributions.Beta):
+            # Gamma(c) = Gamma(c + 1) U^(1 / c), so that the logarithm never underflows.
+            draws = []
+            for concentration in (wide(base.concentration1), wide(base.concentration0)):
+                concentration = concentration.expand(sample_shape + base.batch_shape)
+                power = torch.empty_like(concentration).exponential_() / concentration
+                draws.append(torch._standard_gamma(concentration + 1.0).log() - power)
+            return _logs_to_log_weights(logsigmoid(draws[0] - draws[1]), logsigmoid(draws[1] - draws[0]))
+        inside = wide(into_open_interval(base(sample_shape)))
+        return _logs_to_log_weights(inside.log(), torch.log1p(-inside))
+
+    def _narrow(self, result: Tensor) -> Tensor:
+        return result.to(self._dtype)
+
+    def rsample_logs(self, sample_shape: Any = ()) -> Tensor:
+        """Log weights of one reparameterised draw, `[*sample, *batch, K]`, exact where weights underflow."""
+        return self._narrow(self._rsample_log_weights(sample_shape))
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        with torch.no_grad():
+            return self._draw(sample_shape)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        if not self.has_rsample:
+            raise NotImplementedError(f"fractions have no reparameterised sampler: {self.fractions}")
+        return self._draw(sample_shape)
+
+    def _draw(self, sample_shape: Any) -> Tensor:
+        log_weights = self._rsample_log_weights(sample_shape)
+        weights = self._narrow(log_weights.exp())
+        fixed = weights.detach()
+        weights = weights + (fixed.clamp(min=torch.finfo(weights.dtype).tiny) - fixed)
+        return keep_logs(weights, log_weights)
+
+    def log_prob_from_logs(self, log_weights: Tensor) -> Tensor:
+        """Log-density of the weights (not of their logarithms) given log weights `[..., K]`, `[...]`."""
+        base = self.fractions.base_dist
+        log_v, log1m_v, left = _log_weights_to_logs(wide(log_weights))
+        if hasattr(base, "log_prob_from_logs"):
+            each = base.log_prob_from_logs(log_v, log1m_v)
+        elif isinstance(base, torch.distributions.Beta):
+            one, zero = wide(base.concentration1), wide(base.concentration0)
+            log_norm = torch.lgamma(one) + torch.lgamma(zero) - torch.lgamma(one + zero)
+            each = (one - 1.0) * log_v + (zero - 1.0) * log1m_v - log_norm
+        else:
+            each = base.log_prob(into_open_interval(self._narrow(log_v.exp())))
+        return self._narrow((each - left).sum(-1))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        return self.log_prob_from_logs(_log_of_weights(value))
+
+    @property
+    def mean(self) -> Tensor:
+        return fractions_to_weights(self.fractions.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        mean, variance = wide(self.fractions.mean), wide(self.fractions.variance)
+        square, rest = variance + mean.square(), variance + (1.0 - mean).square()
+        squares = pad(square, (0, 1), value=1.0) * pad(rest.cumprod(-1), (1, 0), value=1.0)
+        return self._narrow(squares - wide(self.mean).square())
+
+    def num_sticks(self, mass: float = 0.99) -> Tensor:
+        """How many of the first sticks hold the share `mass` in expectation, `[*batch]`; at most K."""
+        return sticks_to_mass(self.mean, mass)
+
+
+class GEM(StickBreaking):
+    r"""Truncated stick-breaking prior of a Dirichlet process: fractions Beta(1, concentration).
+
+    .. math:: v_k \sim \mathrm{Beta}(1, \alpha), \; k < K, \qquad \pi_K = \prod_{k<K} (1 - v_k)
+
+    Args:
+        concentration: `[*batch]`, positive; alpha: the larger, the more sticks share the mass.
+        truncation: K, the number of sticks, at least 2.
+
+    Raises:
+        ValueError: `concentration` is not positive or `truncation` is below 2.
+
+    Source: Ishwaran and James (2001), JASA 96, 161.
+
+    >>> GEM(torch.tensor(5.0), truncation=50).num_sticks()
+    tensor(26)
+    """
+
+    arg_constraints = {"concentration": constraints.positive}  # noqa: RUF012
+
+    def __init__(self, concentration: Tensor | float, truncation: int, *, validate_args: bool | None = None) -> None:
+        if truncation < 2:
+            raise ValueError(f"expected truncation of at least 2 sticks, got {truncation}")
+        self.concentration = torch.as_tensor(concentration)
+        self.truncation = truncation
+        each = self.concentration.unsqueeze(-1).expand(*self.concentration.shape, truncation - 1)
+        fractions = Beta(torch.ones_like(each), each, validate_args=False).to_event(1)
+        super().__init__(fractions, validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "GEM":
+        new = self._get_checked_instance(GEM, _instance)
+        new.concentration = self.concentration.expand(batch_shape)
+        new.truncation = self.truncation
+        super().expand(batch_shape, _instance=new)
+        return new

@@ -1,0 +1,73 @@
+"""LogitNormal over a wide range, against mpmath."""
+
+import mpmath as mp
+import pytest
+import torch
+
+from pyrodgm.distributions import LogitNormal
+
+PARAMETERS = [(0.0, 1.0), (-9.0, 0.02), (4.0, 30.0), (25.0, 3.0), (0.5, 0.5)]
+
+
+def expectation(loc, scale, function):
+    with mp.workdps(25):
+        loc, scale = mp.mpf(loc), mp.mpf(scale)
+        edge = min(max(-loc / scale, -11), 11)
+        cuts = {
+            -13,
+            -6,
+            -3,
+            0,
+            3,
+            6,
+            13,
+            edge,
+            *(edge + j / scale for j in (-10, -3, 3, 10) if abs(edge + j / scale) < 13),
+        }
+        return mp.quad(lambda z: mp.npdf(z) * function(loc + scale * z), sorted(cuts))
+
+
+def sigmoid(t):
+    return 1 / (1 + mp.exp(-t))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_moments_and_entropy(dtype):
+    d = LogitNormal(*torch.tensor(PARAMETERS, dtype=dtype).unbind(-1))
+    tolerance = 1e-6 if dtype == torch.float32 else 1e-10
+    for i in range(len(PARAMETERS)):
+        loc, scale = d.loc[i].item(), d.scale[i].item()
+        mean = expectation(loc, scale, sigmoid)
+        square = expectation(loc, scale, lambda t: sigmoid(t) ** 2)
+        assert abs(d.mean[i].item() - mean) < tolerance
+        assert abs(d.variance[i].item() - (square - mean**2)) < tolerance
+        logs = expectation(loc, scale, lambda t: -mp.log1p(mp.exp(-t)) - mp.log1p(mp.exp(t)))
+        entropy = logs + mp.log(2 * mp.pi * mp.e) / 2 + mp.log(scale)
+        assert abs(d.entropy()[i].item() - entropy) < 1e2 * tolerance
+
+
+def test_cdf_icdf_median():
+    d = LogitNormal(*torch.tensor(PARAMETERS).unbind(-1))
+    probability = torch.tensor([[1e-12], [0.01], [0.5], [0.9]])
+    torch.testing.assert_close(d.cdf(d.icdf(probability)), probability.expand(4, 5), rtol=1e-8, atol=0)
+    torch.testing.assert_close(d.cdf(d.median), torch.full((5,), 0.5), rtol=1e-6, atol=0)
+
+
+def test_float32_draws_know_their_own_density():
+    d = LogitNormal(*(x.expand(100_000) for x in torch.tensor([5.0, 40.0], dtype=torch.float32)))
+    value = d.sample()
+    assert ((value > 0) & (value < 1)).all()
+    assert (value > 1 - 1e-7).double().mean() > 0.2
+    minus = -d.log_prob(value).double()
+    assert abs(minus.mean() - d.entropy()[0]) < 6 * minus.std() / len(minus) ** 0.5
+
+
+def test_gradients_finite_in_float32():
+    loc = torch.tensor([-80.0, 0.0, 80.0], dtype=torch.float32, requires_grad=True)
+    log_scale = torch.tensor([[-7.0], [0.0], [5.0]], dtype=torch.float32, requires_grad=True)
+    d = LogitNormal(loc, log_scale.exp())
+    value = d.rsample((1000,))
+    for result in (d.log_prob(value), d.mean, d.variance, d.entropy(), value):
+        assert result.isfinite().all()
+        for gradient in torch.autograd.grad(result.sum(), (loc, log_scale), retain_graph=True):
+            assert gradient.isfinite().all()

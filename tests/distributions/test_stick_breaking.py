@@ -1,0 +1,105 @@
+"""What the generic test does not ask of stick-breaking distributions."""
+
+import pyro.distributions as dist
+import pytest
+import torch
+
+from pyrodgm.distributions import (
+    GEM,
+    Kumaraswamy,
+    LogitNormal,
+    StickBreaking,
+    fractions_to_weights,
+    sticks_to_mass,
+    weights_to_fractions,
+)
+
+
+def test_equals_dirichlet():
+    alpha, size = 0.7, 6
+    left = torch.arange(size - 1, 0, -1)
+    sticks = StickBreaking(dist.Beta(torch.full((size - 1,), alpha), left * alpha).to_event(1))
+    dirichlet = dist.Dirichlet(torch.full((size,), alpha))
+    draws = dirichlet.sample((50,))
+    torch.testing.assert_close(sticks.log_prob(draws), dirichlet.log_prob(draws))
+    torch.testing.assert_close(sticks.mean, dirichlet.mean)
+    torch.testing.assert_close(sticks.variance, dirichlet.variance)
+
+
+def test_maps_are_inverse():
+    fractions = torch.rand(7, 4, 9)
+    weights = fractions_to_weights(fractions)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(7, 4))
+    torch.testing.assert_close(weights_to_fractions(weights), fractions)
+    jacobian = torch.autograd.functional.jacobian(lambda v: fractions_to_weights(v)[:-1], fractions[0, 0])
+    each = Kumaraswamy(torch.rand(9) + 0.5, torch.rand(9) + 0.5)
+    expected = each.log_prob(fractions[0, 0]).sum() - jacobian.logdet()
+    torch.testing.assert_close(StickBreaking(each.to_event(1)).log_prob(weights[0, 0]), expected)
+
+
+@pytest.mark.parametrize("size", [5, 50, 200])
+@pytest.mark.parametrize("family", ["kumaraswamy", "logit-normal", "beta"])
+def test_float32_draws_know_their_own_density(size, family):
+    """E[log q - log p] over float32 draws is right although most weights underflow."""
+    full = torch.full((size - 1,), 0.1, dtype=torch.float32)
+    fractions = {
+        "kumaraswamy": lambda: Kumaraswamy(full, full),
+        "logit-normal": lambda: LogitNormal(20 * full, 50 * full),
+        "beta": lambda: dist.Beta(full, full),
+    }[family]()
+    q, prior = StickBreaking(fractions.to_event(1)), GEM(torch.tensor(0.5, dtype=torch.float32), size)
+    draws = q.sample((4000,))
+    assert (draws > 0).all()
+    torch.testing.assert_close(draws.sum(-1), torch.ones(4000, dtype=torch.float32))
+    sampled = (q.log_prob(draws) - prior.log_prob(draws)).double()
+    exact = torch.distributions.kl_divergence(q, prior).double()
+    assert abs(sampled.mean() - exact) < 6 * sampled.std() / 4000**0.5
+    assert q.log_prob(draws.clone()).isfinite().all()
+
+
+def test_gradients_stay_finite_in_float32():
+    grid = torch.logspace(-2, 3, 10, dtype=torch.float32)
+    a, b = (x.requires_grad_() for x in torch.cartesian_prod(grid, grid).unbind(-1))
+    q = StickBreaking(Kumaraswamy(a, b).to_event(1))
+    prior = GEM(torch.tensor(5.0, dtype=torch.float32), 101)
+    draws = q.rsample((200,))
+    for at in (draws, draws.detach()):
+        difference = q.log_prob(at) - prior.log_prob(at)
+        assert difference.isfinite().all()
+        gradients = torch.autograd.grad(difference.mean() + at.square().sum(), (a, b), retain_graph=True)
+        assert all(g.isfinite().all() for g in gradients)
+
+
+def test_fractions_rounded_to_one_are_recovered_from_the_weights_alone():
+    log1m = torch.tensor([-30.0, -25.0], dtype=torch.float32)
+    weights = torch.stack([torch.ones(()), log1m[0].exp(), log1m.sum().exp()]).float()
+    uniform = StickBreaking(Kumaraswamy(torch.ones(2), 3.0 * torch.ones(2)).to_event(1))
+    expected = 2 * torch.tensor(3.0).log() + 2 * log1m.sum() - log1m[0]
+    torch.testing.assert_close(uniform.log_prob(weights), expected, check_dtype=False)
+
+
+def test_number_of_sticks():
+    concentration = torch.tensor([0.5, 5.0, 30.0])
+    expected = torch.tensor([5, 26, 100])  # ceil(log 0.01 / log(c / (c + 1))), at most the truncation
+    assert torch.equal(GEM(concentration, 100).num_sticks(0.99), expected)
+    assert torch.equal(sticks_to_mass(torch.tensor([[1.0, 0, 0], [0.5, 0.25, 0.25]])), torch.tensor([1, 3]))
+    with pytest.raises(ValueError, match="expected mass in"):
+        sticks_to_mass(torch.ones(1), 1.0)
+
+
+def test_fractions_of_any_distribution():
+    """A distribution that is not known in log space is used as it is."""
+    base = dist.Uniform(torch.zeros(3), torch.ones(3))
+    sticks = StickBreaking(base.to_event(1))
+    draws = sticks.sample((10,))
+    flat = StickBreaking(dist.Beta(torch.ones(3), torch.ones(3)).to_event(1))
+    torch.testing.assert_close(sticks.log_prob(draws), flat.log_prob(draws))
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="fractions with event dimension 1"):
+        StickBreaking(Kumaraswamy(torch.ones(3), torch.ones(3)))
+    with pytest.raises(ValueError, match=r"event shape \[K - 1\]"):
+        StickBreaking(dist.Dirichlet(torch.ones(2, 3)).to_event(1))
+    with pytest.raises(ValueError, match="expected truncation of at least 2 sticks, got 1"):
+        GEM(torch.tensor(1.0), 1)
