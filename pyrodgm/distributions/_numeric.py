@@ -1,5 +1,7 @@
 """Log-space arithmetic on (0, 1) that several distributions share."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -43,10 +45,11 @@ def kept_logs(value: Tensor) -> tuple[Tensor, ...] | None:
     return kept[1:] if kept is not None and not value.is_inference() and kept[0] == value._version else None
 
 
-def attach_gradient(log: Tensor, change: Tensor) -> Tensor:
-    """`log` with the gradient of the logarithm of a quantity whose own gradient is that of `change`, which is zero."""
-    # Larger coefficients than this overflow float32, where the change itself has underflowed.
-    return log + change * (-log).clamp(max=80.0).exp()
+def attach_gradient(log: Tensor, value: Tensor, sign: float = 1.0) -> Tensor:
+    """`log` with the gradient of log q, where q changes as `value` does (or against it, for `sign` -1)."""
+    # Larger coefficients than this could overflow the dtype, in which the value itself has underflowed.
+    limit = 0.85 * math.log(torch.finfo(value.dtype).max)
+    return log + wide(value - value.detach()) * (sign * (-log).clamp(max=limit).exp())
 
 
 def unit_logs(value: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,5 +58,4 @@ def unit_logs(value: Tensor) -> tuple[Tensor, Tensor]:
     if kept is None:
         inside = wide(into_open_interval(value))
         return inside.log(), torch.log1p(-inside)
-    change = wide(value - value.detach())
-    return attach_gradient(kept[0], change), attach_gradient(kept[1], -change)
+    return attach_gradient(kept[0], value), attach_gradient(kept[1], value, -1.0)

@@ -145,10 +145,12 @@ class DiagNormalMixture(TorchDistribution):
         components, features = loc.shape[-2:]
         first = torch.arange(batch.numel(), device=index.device).reshape(batch) * components
         rows = index + first
-        return (
-            loc.expand(*batch, components, features).reshape(-1, features)[rows],
-            scale.expand(*batch, components, features).reshape(-1, features)[rows],
-        )
+
+        def pick(given: Tensor) -> Tensor:
+            flat = given.expand(*batch, components, features).reshape(-1, features)
+            return flat.index_select(0, rows.reshape(-1)).reshape(*rows.shape, features)
+
+        return pick(loc), pick(scale)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():

@@ -56,6 +56,7 @@ class Kumaraswamy(TorchDistribution):
         new.concentration0 = self.concentration0.expand(batch_shape)
         super(Kumaraswamy, new).__init__(batch_shape, validate_args=False)
         new._validate_args = self._validate_args
+        new.has_rsample = self.has_rsample
         return new
 
     def _wide(self) -> tuple[Tensor, Tensor]:
@@ -75,7 +76,9 @@ class Kumaraswamy(TorchDistribution):
 
     def _rsample_wide_logs(self, sample_shape: Any) -> tuple[Tensor, Tensor]:
         like = wide(self.concentration1)
-        exponential = torch.empty(self._extended_shape(sample_shape), dtype=like.dtype, device=like.device)
+        exponential = torch.empty_like(
+            like.expand(self._extended_shape(sample_shape)), memory_format=torch.contiguous_format
+        )
         return self._logs_of_exponential(exponential.exponential_().clamp(min=torch.finfo(like.dtype).tiny))
 
     def rsample_logs(self, sample_shape: Any = ()) -> tuple[Tensor, Tensor]:

@@ -51,6 +51,7 @@ class LogitNormal(TorchDistribution):
         new.scale = self.scale.expand(batch_shape)
         super(LogitNormal, new).__init__(batch_shape, validate_args=False)
         new._validate_args = self._validate_args
+        new.has_rsample = self.has_rsample
         return new
 
     def _wide(self) -> tuple[Tensor, Tensor]:

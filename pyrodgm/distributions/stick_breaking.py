@@ -34,7 +34,7 @@ def _log_of_weights(weights: Tensor) -> Tensor:
     kept = kept_logs(weights)
     if kept is None:
         return wide(weights.clamp(min=torch.finfo(weights.dtype).tiny)).log()
-    return attach_gradient(kept[0], wide(weights - weights.detach()))
+    return attach_gradient(kept[0], weights)
 
 
 def fractions_to_weights(fractions: Tensor) -> Tensor:
@@ -94,7 +94,8 @@ class StickBreaking(TorchDistribution):
 
     The density is with respect to the first `K - 1` weights, as that of `Dirichlet`, which it equals for fractions
     Beta(alpha, (K - k) alpha). Draws are strictly positive and carry the logarithms of their weights, so that the
-    density at a draw is right even where fractions round to 0 or 1 or weights underflow.
+    density at a draw is right even where fractions round to 0 or 1 or weights underflow. Its pathwise gradient flows
+    through the weights and so is lost for weights below 1e-32 in float32; the KL divergence has no such limit.
 
     Args:
         fractions: distribution on (0, 1) of batch shape `[*batch]` and event shape `[K - 1]`, made by `.to_event(1)`:
@@ -133,6 +134,7 @@ class StickBreaking(TorchDistribution):
         new = self._get_checked_instance(StickBreaking, _instance)
         batch_shape = torch.Size(batch_shape)
         new._set(self.fractions.expand(batch_shape))
+        new.has_rsample = self.has_rsample
         super(StickBreaking, new).__init__(batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new

@@ -55,6 +55,8 @@ def test_expand(case):
     draws = new.sample()
     assert not torch.equal(draws[0], draws[1])
     assert d.to_event(1).log_prob(x).shape == ()
+    if d.has_rsample:
+        assert not case.distribution().has_rsample_(False).expand((3, case.batch)).has_rsample
     with pyro.plate("rows", 3, dim=-2), pyro.plate("columns", case.batch, dim=-1):
         assert pyro.sample("x", d).shape == (3, case.batch, *d.event_shape)
 
@@ -200,6 +202,27 @@ def test_make_fx(case):
     got = traced(*inputs(1.1))
     torch.manual_seed(3)
     torch.testing.assert_close(got, step(*inputs(1.1)))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's gamma sampler under vmap
+@each_case
+def test_functional_transforms(case):
+    """torch.func.grad of a draw's density equals backward, and works under vmap."""
+    if not case.distribution().has_rsample:
+        pytest.skip("no reparameterised draws")
+
+    def loss(*values):
+        d = case.build(**dict(zip(case.params, values, strict=True)), validate_args=False)
+        return d.log_prob(d.rsample()).sum()
+
+    values = [v.clone().requires_grad_() for v in case.params.values()]
+    gradient = torch.func.grad(loss, tuple(range(len(values))))
+    torch.manual_seed(0)
+    expected = torch.autograd.grad(loss(*values), values)
+    torch.manual_seed(0)
+    torch.testing.assert_close(gradient(*case.params.values()), expected)
+    batched = torch.func.vmap(gradient, randomness="different")(*case.params.values())
+    assert all(b.shape == e.shape and b.isfinite().all() for b, e in zip(batched, expected, strict=True))
 
 
 @pytest.mark.cuda
