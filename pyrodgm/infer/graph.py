@@ -40,6 +40,8 @@ def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
+    for node in graph.graph.nodes:
+        node.meta.clear()  # it holds every tensor that tracing met
     graph.graph.eliminate_dead_code(_is_kept)
     graph.recompile()
     return torch.compile(graph, options={"fallback_random": True}) if compiled else graph
