@@ -13,8 +13,6 @@ from pyrodgm.infer.contexts import evaluating, fork_rng
 from pyrodgm.infer.sampler import ImportanceSampler
 from pyrodgm.infer.step import Compile
 
-COMPILE_AFTER = 20_000_000  # samples from which "auto" compiles
-
 
 @dataclass(frozen=True)
 class LogLikelihood:
@@ -24,8 +22,7 @@ class LogLikelihood:
         values: Estimated log p(x) of each datum in nats, ``[N]``, float64.
         ess: Effective sample size of its importance weights, between 1 and ``num_samples``, ``[N]``.
         k_hat: Pareto shape of their tail, ``[N]``; above 0.7 the estimate cannot be trusted (Vehtari et al. 2015,
-            arXiv 1507.02646). Minus infinity for a flat tail, infinity
-            with fewer than 25 samples.
+            arXiv 1507.02646). Minus infinity for a flat tail, infinity with fewer than 25 samples.
         num_samples: Importance samples a datum.
         x: The data, ``[N, *event]``.
         log_weights: Log importance weights, ``[num_samples, N]``, if they were kept.
@@ -117,8 +114,8 @@ def log_likelihood(
             held whatever the bound.
         keep: Whether the result keeps all draws, weights and log p(x | z), S values a datum and latent dimension.
         seed: Seed of the samples; the caller's random state is left as it was. None takes the state as it is.
-        compile: How the model runs: ``"eager"`` through Pyro each time, ``"traced"`` as one graph of tensor operations,
-            ``"compiled"``; ``"auto"`` compiles from twenty million samples in all on, where that has paid for itself.
+        compile: How the model runs: ``"eager"`` through Pyro each time; ``"traced"``, and ``"auto"``, as one graph of
+            tensor operations; ``"compiled"`` with that graph compiled, which needs more memory than ``max_bytes``.
         config: Goes into the exported attributes.
         progress: Whether to show a progress bar; by default where the output is a terminal.
 
@@ -143,8 +140,7 @@ def log_likelihood(
         if seed is not None:
             stack.enter_context(fork_rng(device))
             torch.manual_seed(seed)
-        automatic = "compiled" if len(x) * num_samples >= COMPILE_AFTER else "traced"
-        mode = automatic if compile == "auto" else compile
+        mode = "traced" if compile == "auto" else compile
         sampler = ImportanceSampler(pair, x_like[:1].to(device), len(x), num_samples, max_bytes, mode)
         disable = None if progress is None else not progress
         with tqdm(total=len(x), unit="datum", disable=disable) as bar:
