@@ -50,6 +50,7 @@ class TrainStep:
 
     Example:
         >>> import pyro.distributions as dist
+        >>> from pyrodgm.infer import ELBO
         >>> class Pair(pyro.nn.PyroModule):
         ...     def __init__(self):
         ...         super().__init__()
@@ -60,7 +61,7 @@ class TrainStep:
         ...     def guide(self, x):
         ...         pass
         >>> pair = Pair()
-        >>> step = TrainStep(pair, pyro.infer.TraceMeanField_ELBO(), torch.optim.SGD(pair.parameters(), lr=0.5))
+        >>> step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=0.5))
         >>> losses = [step(torch.ones(10)) for _ in range(20)]
         >>> round(pair.loc.item(), 3)
         1.0
