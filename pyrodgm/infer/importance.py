@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyrodgm.infer.contexts import evaluating, fork_rng
 from pyrodgm.infer.sampler import ImportanceSampler
-from pyrodgm.infer.step import Compile
+from pyrodgm.infer.step import Compile, check_compile
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ def log_likelihood(
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+    check_compile(compile)
     if len(x) == 0:
         raise ValueError(f"x must hold at least one datum, got shape {list(x.shape)}")
     from tqdm.auto import tqdm

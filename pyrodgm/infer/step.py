@@ -21,6 +21,12 @@ Compile = Literal["auto", "eager", "traced", "compiled"]
 COMPILE_AFTER = 20_000  # steps from which "auto" compiles: about where the time saved has paid for the compiler's
 
 
+def check_compile(compile: str) -> None:  # noqa: A002
+    """Refuse a way to run programs that there is not."""
+    if compile not in get_args(Compile):
+        raise ValueError(f"compile must be one of {', '.join(get_args(Compile))}; got {compile!r}")
+
+
 def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
     return batch
 
@@ -77,8 +83,7 @@ class TrainStep:
         expected_steps: int = 0,
         prepare: Prepare = _as_it_is,
     ) -> None:
-        if compile not in get_args(Compile):
-            raise ValueError(f"compile must be one of {', '.join(get_args(Compile))}; got {compile!r}")
+        check_compile(compile)
         self.pair, self.objective, self.optimizer, self.clip_grad_norm = pair, objective, optimizer, clip_grad_norm
         automatic = "compiled" if expected_steps >= COMPILE_AFTER else "traced"
         self.mode = automatic if compile == "auto" else compile
