@@ -23,7 +23,7 @@ def md5(content):
 
 @pytest.fixture
 def file(closed_address):
-    packed = gzip.compress(CONTENT)
+    packed = gzip.compress(CONTENT, mtime=0)
     return files.DataFile("folder/name", closed_address + "name.gz", md5(packed), md5(CONTENT))
 
 
@@ -128,7 +128,7 @@ def test_static_mnist_is_downloaded_as_plain_text(data_root, server, tmp_path):
 @pytest.mark.parametrize("path", ["", "cut/", "missing/"])
 def test_a_failed_download_leaves_nothing(file, server, tmp_path, path):
     address, folder = server
-    (folder / "name.gz").write_bytes(gzip.compress(CONTENT if path else CONTENT[4:]))
+    (folder / "name.gz").write_bytes(gzip.compress(CONTENT if path else CONTENT[4:], mtime=0))
     file = replace(file, url=address + path + "name.gz")
     with pytest.raises(FileNotFoundError, match=r"name\.gz is not in") as caught:
         files.read(file, tmp_path / "root")
@@ -142,7 +142,7 @@ def test_a_failed_download_leaves_nothing(file, server, tmp_path, path):
 
 def test_a_killed_download_leaves_no_file_under_the_final_name(file, server, stalled, tmp_path):
     address, folder = server
-    (folder / "name.gz").write_bytes(gzip.compress(CONTENT))
+    (folder / "name.gz").write_bytes(gzip.compress(CONTENT, mtime=0))
     halting = replace(file, url=address + "stall/name.gz")
     program = f"from pyrodgm.datasets.files import DataFile, read; read({halting!r}, {str(tmp_path)!r})"
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL) as process:
@@ -164,7 +164,7 @@ def test_without_a_network_the_error_names_file_folder_and_address(closed_addres
 
 def test_a_root_that_cannot_be_written_is_named(file, server, tmp_path):
     address, folder = server
-    (folder / "name.gz").write_bytes(gzip.compress(CONTENT))
+    (folder / "name.gz").write_bytes(gzip.compress(CONTENT, mtime=0))
     # A plain file in the folder's place refuses everybody, root included; permissions do not.
     (tmp_path / "root").write_bytes(b"")
     with pytest.raises(FileNotFoundError) as caught:
