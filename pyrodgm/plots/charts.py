@@ -1,0 +1,85 @@
+"""Charts of likelihoods and of training."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from pyrodgm.plots.style import BLUE, GREY, VERMILION, charts, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def log_likelihood_histogram(values: Tensor, *, bins: int | str = "auto", title: str | None = None) -> "Figure":
+    """Histogram of the log-likelihoods of single data, with their mean.
+
+    Args:
+        values: Log-likelihoods ``[N]`` in nats, finite.
+        bins: Number of bins, or the name of a rule of :func:`numpy.histogram_bin_edges`.
+        title: Text above.
+
+    Raises:
+        ValueError: If ``values`` is empty, not finite or of another shape.
+    """
+    numbers = values.detach().cpu().double().numpy()
+    if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
+        raise ValueError(f"values: expected finite log-likelihoods [N], N > 0; got {values}")
+    figure, (axes,) = charts(title, [1.0])
+    axes.hist(numbers, bins=bins, color=BLUE, edgecolor="white", linewidth=0.4)
+    axes.axvline(numbers.mean(), color=VERMILION, linewidth=1.8, label=f"mean {number(numbers.mean())}")
+    axes.set_xlabel("log p(x) (nats)")
+    axes.set_ylabel(f"images of {len(numbers):,}")
+    axes.legend(frameon=False)
+    return figure
+
+
+def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None = None) -> "Figure":
+    """Bounds on training and validation data by epoch, the best epoch, and the KL weight below.
+
+    Args:
+        metrics: A row an epoch with ``epoch``, ``train_bound``, ``valid_bound`` (nats a datum, NaN where there are no
+            validation data) and ``kl_weight``, as in :attr:`pyrodgm.infer.FitResult.metrics`.
+        title: Text above.
+
+    Raises:
+        ValueError: If there are no rows or one has not these entries.
+    """
+    keys = ("epoch", "train_bound", "valid_bound", "kl_weight")
+    missing = [key for key in keys if any(key not in row for row in metrics)]
+    if not metrics or missing:
+        raise ValueError(f"metrics: expected rows with {', '.join(keys)}; got {len(metrics)} rows without {missing}")
+    epoch, train, valid, kl_weight = (np.array([row[key] for row in metrics]) for key in keys)
+    figure, (bounds, weights) = charts(title, [4.0, 1.0])
+    marker = "." if len(epoch) < 30 else ""
+    bounds.plot(epoch, train, color=BLUE, marker=marker, label="training, KL as weighted below")
+    if np.isfinite(valid).any():
+        bounds.plot(epoch, valid, color=VERMILION, linestyle="--", marker=marker, label="validation")
+        best = int(np.nanargmax(valid))
+        label = f"best: {number(valid[best])} at epoch {epoch[best]:g}"
+        bounds.plot(epoch[best], valid[best], "o", color=VERMILION, markersize=7, markeredgecolor="white", label=label)
+    bounds.set_ylim(*_useful_range(train, valid, kl_weight))
+    bounds.set_ylabel("bound (nats an image)")
+    bounds.legend(frameon=False, loc="lower right")
+    bounds.tick_params(labelbottom=False)
+    weights.plot(epoch, kl_weight, color=GREY, marker=marker)
+    weights.set_ylim(-0.1, max(1.0, kl_weight.max()) * 1.1)
+    weights.set_ylabel("KL weight")
+    weights.set_xlabel("epoch")
+    weights.sharex(bounds)
+    weights.set_xlim(epoch[0] - 0.5 - 0.01 * len(epoch), epoch[-1] + 0.5 + 0.01 * len(epoch))
+    weights.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    figure.align_ylabels()
+    return figure
+
+
+def _useful_range(train: np.ndarray, valid: np.ndarray, kl_weight: np.ndarray) -> tuple[float, float]:
+    """Limits that show where the curves end up: not stretched by the first epochs nor by another KL weight."""
+    start = max(len(train) // 10, int(np.argmax(kl_weight == kl_weight[-1])))
+    if start > 0.9 * len(train):
+        start = len(train) // 10
+    later = np.concatenate([train[start:], valid[start:]])
+    low, high = np.nanmin(later), np.nanmax(later)
+    height = high - low or 1.0
+    return float(low - 0.6 * height), float(high + 0.15 * height)
