@@ -3,6 +3,7 @@
 import ast
 import csv
 import importlib.util
+import inspect
 import json
 import math
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from pyrodgm import experiment
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -141,6 +144,17 @@ def test_demo_compares_both_priors_and_leaves_an_older_run_alone(launch, tmp_pat
     assert results(tmp_path / "demo-2" / "standard") != rows[0]
 
 
+def explanations(source, name):
+    """The text below each field of a dataclass; empty where there is none."""
+    (config,) = (n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == name)
+    found = {}
+    for node, below in zip(config.body, [*config.body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign):
+            text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and below.value.value
+            found[node.target.id] = " ".join((text or "").split())
+    return found
+
+
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
 def test_help_explains_every_flag(file, launch, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
@@ -148,11 +162,15 @@ def test_help_explains_every_flag(file, launch, capsys, monkeypatch):
         launch(f"{file.name} --help")
     assert end.value.code == 0
     text = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
-    (config,) = (n for n in ast.parse(file.read_text()).body if isinstance(n, ast.ClassDef) and n.name == "Config")
-    for field, explanation in zip(config.body[1::2], config.body[2::2], strict=True):
-        if "Positional" not in ast.unparse(field.annotation):
-            assert f"--{field.target.id.replace('_', '-')} " in text.replace(",", " ")
-        assert " ".join(explanation.value.value.split()) in text
+    base = inspect.getsource(experiment.TrainingConfig)
+    common, own = explanations(base, "TrainingConfig"), explanations(file.read_text(), "Config")
+    if "experiment.TrainingConfig" in file.read_text():
+        own = common | {name: text or common[name] for name, text in own.items()}
+    for name, explanation in own.items():
+        if name != "run" or "--run" in text:  # a positional argument
+            assert f"--{name.replace('_', '-')} " in text.replace(",", " ")
+        assert explanation, f"--{name} has no explanation"
+        assert explanation in text
 
 
 DAMAGES = {

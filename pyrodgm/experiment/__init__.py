@@ -1,12 +1,14 @@
-"""What examples share: reading a run folder back, results on test data, figures."""
+"""What examples share: flags, training, reading a run folder back, results on test data, figures."""
 
 from pyrodgm.experiment.report import report, write_figures
 from pyrodgm.experiment.results import Results, evaluate, spread, table
 from pyrodgm.experiment.run import Run, check_resumable, describe, load_pair, read_run, restore_config
+from pyrodgm.experiment.training import TrainingConfig, summary, train
 
 __all__ = [
     "Results",
     "Run",
+    "TrainingConfig",
     "check_resumable",
     "describe",
     "evaluate",
@@ -15,6 +17,8 @@ __all__ = [
     "report",
     "restore_config",
     "spread",
+    "summary",
     "table",
+    "train",
     "write_figures",
 ]

@@ -1,0 +1,126 @@
+"""What the command lines of all examples that train on images share, and what they do with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pyrodgm import datasets
+from pyrodgm.datasets import Dataset
+from pyrodgm.experiment.report import report
+from pyrodgm.experiment.results import Results, table
+from pyrodgm.experiment.run import check_resumable, describe, read_run
+from pyrodgm.infer import LogLikelihood, fit
+from pyrodgm.infer.step import Compile
+
+# What may change when a run goes on: how long, where, and what is done with it afterwards.
+FREE = ("epochs", "root", "device", "compile", "run", "resume", "num_samples", "num_images", "figures")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Flags of an example that trains a pair on images; an example's own ``Config`` adds what is its own to it."""
+
+    data: str = "static_mnist"
+    """Data set, as pyrodgm.datasets.load calls it: digits (comes with scikit-learn), static_mnist, mnist, ..."""
+    root: str | None = None
+    """Folder of the data; by default $PYRODGM_DATA, or else a cache folder."""
+    batch_size: int = 100
+    """Images a step."""
+    epochs: int = 100
+    """Most passes over the training images."""
+    warmup: float = 0.0
+    """Epochs over which the weight of the KL term rises from 0 to 1."""
+    patience: int | None = None
+    """Epochs after the warm-up without a better validation bound before training stops; None: no early stopping."""
+    learning_rate: float = 1e-3
+    """Learning rate."""
+    num_samples: int = 5000
+    """Importance samples a test image."""
+    num_images: int | None = None
+    """Number of test images, evenly spread over the test set; None: all."""
+    device: str = "cpu"
+    """Where to train, as PyTorch calls it: cpu, cuda, cuda:1."""
+    compile: Compile = "auto"
+    """How a training step runs; auto: the fastest way that the length of the run pays for."""
+    seed: int = 0
+    """Seed of initialisation, training and evaluation."""
+    run: str | None = None
+    """Run folder; by default one below runs/ with the name of what is trained."""
+    resume: bool = False
+    """Go on with the run in that folder."""
+    figures: bool = True
+    """Write figures into the run folder."""
+
+    @property
+    def title(self) -> str:
+        """What is trained, in words that tell one row of a table from another."""
+        return self.data
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.run or f"runs/{self.title.replace(' ', '-')}-{self.seed}")
+
+
+def train(
+    example: str,
+    config: TrainingConfig,
+    build: Callable[[Any, Dataset], nn.Module],
+    *,
+    load: Callable[[str, str | None], Dataset] = datasets.load,
+    reporter: Callable[..., tuple[Results, LogLikelihood]] = report,
+    **fit_options: Any,
+) -> tuple[Results, LogLikelihood]:
+    """Load the data, build the pair, train it or go on, evaluate it, write results and figures.
+
+    Args:
+        example: Name of the example, as of its file.
+        config: Its flags.
+        build: Its ``build(config, data)``, which returns the untrained pair; the seed is set before.
+        load: Reads the data, called with ``config.data`` and ``config.root``.
+        reporter: What evaluates and draws in place of :func:`report`.
+        fit_options: Further arguments of :func:`pyrodgm.infer.fit`, such as ``optimizer`` and ``objective``; they win
+            over those that are taken from ``config``.
+
+    Returns:
+        The results, and the log-likelihood of each test image.
+
+    Raises:
+        ValueError: If the run folder holds a run with other flags.
+    """
+    check_resumable(config.folder, example, config, FREE)
+    data = load(config.data, config.root)
+    torch.manual_seed(config.seed)
+    pair = build(config, data)
+    options = {
+        "epochs": config.epochs,
+        "batch_size": config.batch_size,
+        "kl_warmup": config.warmup,
+        "patience": config.patience,
+        "compile": config.compile,
+        "device": config.device,
+        "seed": config.seed,
+        "run_dir": config.folder,
+        "resume": config.resume,
+        "config": describe(example, config),
+    }
+    fit(pair, data, **{**options, **fit_options})
+    return reporter(
+        pair,
+        data,
+        read_run(config.folder),
+        num_samples=config.num_samples,
+        num_images=config.num_images,
+        seed=config.seed,
+        figures=config.figures,
+    )
+
+
+def summary(config: TrainingConfig, results: Results) -> str:
+    """The row of the table that a run came to, and where its files are."""
+    files = f"weights, metrics.csv, results.json{', figures' if config.figures else ''}"
+    return f"{table({config.title: results})}\nin {config.folder}: {files}"
