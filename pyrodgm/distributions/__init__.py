@@ -5,6 +5,14 @@ from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
+from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
+from pyrodgm.distributions.smoothing import (
+    ExponentialSmoothing,
+    GaussianSmoothing,
+    PowerSmoothing,
+    Smoothing,
+    UniformExponentialSmoothing,
+)
 from pyrodgm.distributions.stick_breaking import (
     GEM,
     StickBreaking,
@@ -17,9 +25,15 @@ __all__ = [
     "GEM",
     "DiagNormalMixture",
     "DiscretizedLogistic",
+    "ExponentialSmoothing",
+    "GaussianSmoothing",
     "Kumaraswamy",
     "LogitNormal",
+    "OverlappingBernoulli",
+    "PowerSmoothing",
+    "Smoothing",
     "StickBreaking",
+    "UniformExponentialSmoothing",
     "fractions_to_weights",
     "kl_kumaraswamy_beta_series",
     "sticks_to_mass",

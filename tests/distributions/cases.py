@@ -79,6 +79,30 @@ def discretized_logistic_log_density(value, loc, log_scale):
     return float(mp.log(above - below))
 
 
+def smooth(form, value, z, beta):
+    """The density r(value | z) of a smoothing, in mpmath."""
+    v, b = (1 - value if z else value), mp.mpf(beta)
+    peak = b * mp.exp(-b * v) / (1 - mp.exp(-b))
+    if form == "normal":
+        return mp.sqrt(b / (2 * mp.pi)) * mp.exp(-b * (value - z) ** 2 / 2)
+    return {"peak": peak, "floor": mp.mpf("0.95") * peak + mp.mpf("0.05"), "power": v ** (1 / b - 1) / b}[form]
+
+
+def overlapping_log_density(form):
+    @np.vectorize
+    def log_density(value, logits, beta):
+        v, q = mp.mpf(float(value)), 1 / (1 + mp.exp(-mp.mpf(float(logits))))
+        return float(mp.log((1 - q) * smooth(form, v, 0, float(beta)) + q * smooth(form, v, 1, float(beta))))
+
+    return log_density
+
+
+@np.vectorize
+def spike_exponential_log_density(value, logits, beta):
+    q = 1 / (1 + mp.exp(-mp.mpf(float(logits))))
+    return float(mp.log(q * smooth("peak", mp.mpf(float(value)), 1, float(beta)) if value > 0 else 1 - q))
+
+
 def sticks(each):
     """Log-density of three stick weights from that of their two fractions."""
 
@@ -117,6 +141,22 @@ def build_kumaraswamy_sticks(concentration1, concentration0, validate_args=None)
 def build_beta_sticks(concentration1, concentration0, validate_args=None):
     fractions = Beta(concentration1, concentration0, validate_args=validate_args)
     return dgm.StickBreaking(fractions.to_event(1), validate_args=validate_args)
+
+
+def build_overlapping(smoothing):
+    def build(logits, beta, validate_args=None):
+        return dgm.OverlappingBernoulli(logits, smoothing(beta), validate_args=validate_args)
+
+    return build
+
+
+def fine_unit_grid() -> Grid:
+    return unit_grid(20_000, 4.2)
+
+
+def line_grid() -> Grid:
+    points = torch.linspace(-6, 7, 8001, dtype=torch.float64)
+    return points, torch.full((len(points),), (points[1] - points[0]).item())
 
 
 def build_gem(concentration, validate_args=None):
@@ -212,5 +252,32 @@ CASES = [
         plane_grid,
         [[math.nan, 0.0]],
         event_dim=1,
+    ),
+    *(
+        Case(
+            f"OverlappingBernoulli, {form}",
+            build_overlapping(smoothing),
+            {"logits": wide(0.4, -1.5), "beta": beta},
+            overlapping_log_density(form),
+            UNIT_POINTS,
+            fine_unit_grid,
+            OUTSIDE_UNIT,
+            float32_error=float32_error,
+        )
+        for form, smoothing, beta, float32_error in [
+            ("peak", dgm.ExponentialSmoothing, wide(3.0, 12.0), 1e-5),
+            ("floor", dgm.UniformExponentialSmoothing, wide(2.0, 16.0), 1e-5),
+            # A float32 knows 1 - zeta to 6e-8 only, where the density is steep.
+            ("power", dgm.PowerSmoothing, wide(1.5, 2.5), 1e-2),
+        ]
+    ),
+    Case(
+        "OverlappingBernoulli, normal",
+        build_overlapping(dgm.GaussianSmoothing),
+        {"logits": wide(0.4, -1.5), "beta": wide(4.0, 25.0)},
+        overlapping_log_density("normal"),
+        wide(-0.5, 0.0, 0.3, 0.5, 1.0, 1.7),
+        line_grid,
+        [math.nan],
     ),
 ]
