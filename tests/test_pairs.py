@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 
 from pyrodgm.infer import ELBO, IWELBO, TrainStep, fit, load_weights, log_likelihood, save_weights
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import VAE
+from pyrodgm.models import VAE, dense_hvae
 from pyrodgm.nn import Dense, mlp
 from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import MixtureOfGaussians, StandardNormal, VampPrior
@@ -66,7 +66,34 @@ def vae_vamp_data():
     return VAE(VampPrior.from_data(q, 6, torch.rand(20, D), trainable=False), likelihood(), q)
 
 
-PAIRS = [vae_standard, vae_relu, vae_mixture, vae_weighted_mixture, vae_vamp, vae_vamp_data]
+def hvae_standard():
+    return dense_hvae(lambda q: StandardNormal(LATENT), D, (2, LATENT), 8)
+
+
+def hvae_mixture():
+    return dense_hvae(lambda q: MixtureOfGaussians(LATENT, 4), D, (2, LATENT), 8)
+
+
+def hvae_vamp():
+    return dense_hvae(lambda q: VampPrior.around_mean(q, 6, torch.full((D,), 0.4), std=0.2), D, (2, LATENT), 8)
+
+
+def hvae_vamp_data():
+    return dense_hvae(lambda q: VampPrior.from_data(q, 6, torch.rand(20, D), trainable=False), D, (2, LATENT), 8)
+
+
+PAIRS = [
+    vae_standard,
+    vae_relu,
+    vae_mixture,
+    vae_weighted_mixture,
+    vae_vamp,
+    vae_vamp_data,
+    hvae_standard,
+    hvae_mixture,
+    hvae_vamp,
+    hvae_vamp_data,
+]
 
 
 @pytest.fixture(params=PAIRS, ids=lambda build: build.__name__)

@@ -12,7 +12,7 @@ class BernoulliLikelihood(nn.Module):
               \qquad b = \mathrm{logit}(m), \quad m \in [0.001, 0.999]^D
 
     Args:
-        net: Maps ``[*, ...]`` to logits ``[*, D]``.
+        net: Maps ``[*, ...]``, one tensor for each stochastic layer, to logits ``[*, D]``.
         mean: Mean of the training data, ``[D]`` in [0, 1], cut off at 0.001 from either end; its logits become a fixed
             output bias, so that an untrained network already predicts the mean (Burda et al. 2015, arXiv 1509.00519).
 
@@ -39,8 +39,8 @@ class BernoulliLikelihood(nn.Module):
             raise ValueError(f"mean must lie in [0, 1], got values from {mean.min():.4g} to {mean.max():.4g}")
         self.register_buffer("bias", None if mean is None else torch.logit(mean, eps=1e-3))
 
-    def forward(self, z: Tensor) -> dist.TorchDistribution:
-        logits = self.net(z)
+    def forward(self, *latents: Tensor) -> dist.TorchDistribution:
+        logits = self.net(*latents)
         if self.bias is not None:
             logits = logits + self.bias
         return dist.Bernoulli(logits=logits).to_event(1)

@@ -11,10 +11,11 @@ class GaussianPosterior(nn.Module):
               [\mu(x), \lambda(x)] = \mathrm{net}(x)
 
     Args:
-        net: Maps ``[*, ...]`` to ``[*, 2 * D]``: the means, then the log-variances.
+        net: Maps ``[*, ...]``, one tensor or several, to ``[*, 2 * D]``: the means, then the log-variances.
         log_variance_range: Lower and upper bound at which the log-variance is cut off.
 
-    Called with data ``x`` it returns a distribution with batch shape ``[*]`` and event shape ``[D]``.
+    Called with the data, or with data and other latents, it returns a distribution with batch shape ``[*]`` and event
+    shape ``[D]``. Called with the latents above it is a conditional prior.
 
     Raises:
         ValueError: If ``log_variance_range`` is not increasing.
@@ -37,6 +38,6 @@ class GaussianPosterior(nn.Module):
         self.net = net
         self.log_variance_range = log_variance_range
 
-    def forward(self, x: Tensor) -> dist.TorchDistribution:
-        loc, log_variance = self.net(x).chunk(2, dim=-1)
+    def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
+        loc, log_variance = self.net(*inputs).chunk(2, dim=-1)
         return dist.Normal(loc, (0.5 * log_variance.clamp(*self.log_variance_range)).exp()).to_event(1)
