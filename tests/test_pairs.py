@@ -25,8 +25,8 @@ from pyrodgm.infer import ELBO, IWELBO, TrainStep, fit, load_weights, log_likeli
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, dense_hvae
 from pyrodgm.nn import Dense, mlp
-from pyrodgm.posteriors import GaussianPosterior
-from pyrodgm.priors import MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
+from pyrodgm.priors import GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
 
 D, LATENT, BATCH = 12, 3, 5
 
@@ -82,6 +82,27 @@ def hvae_vamp_data():
     return dense_hvae(lambda q: VampPrior.from_data(q, 6, torch.rand(20, D), trainable=False), D, (2, LATENT), 8)
 
 
+def vae_sticks(fractions, **kwargs):
+    q = StickBreakingPosterior(mlp(D, [8], 2 * LATENT), fractions, concentration=3.0)
+    return VAE(GEMPrior(LATENT + 1, 3.0, **kwargs), likelihood(LATENT + 1), q)
+
+
+def vae_kumaraswamy_sticks():
+    return vae_sticks("kumaraswamy")
+
+
+def vae_beta_sticks():
+    return vae_sticks("beta", learn=True)
+
+
+def vae_gamma_sticks():
+    return vae_sticks("gamma")
+
+
+def vae_logit_normal_sticks():
+    return vae_sticks("logit_normal", learn=True, hyperprior=(2.0, 0.5), num_data=20)
+
+
 PAIRS = [
     vae_standard,
     vae_relu,
@@ -93,6 +114,10 @@ PAIRS = [
     hvae_mixture,
     hvae_vamp,
     hvae_vamp_data,
+    vae_kumaraswamy_sticks,
+    vae_beta_sticks,
+    vae_gamma_sticks,
+    vae_logit_normal_sticks,
 ]
 
 
@@ -177,7 +202,7 @@ def test_particles_agree_with_single_samples(build, x):
 
 
 def test_evaluation_by_pyro_and_by_us_agree(build, x):
-    pair = build()
+    pair = build().eval()  # where a point estimate's prior no longer counts
     ours = log_likelihood(pair, x[:1], 500, seed=4, keep=True)
     torch.manual_seed(4)
     theirs, _, _ = vectorized_importance_weights(pair.model, pair.guide, x[:1], num_samples=500, max_plate_nesting=1)
@@ -197,11 +222,13 @@ def test_model_draws_data(build):
 
 
 def test_prior_samples_follow_its_density(build):
-    """E[h(z)] over samples equals the integral of h times the density, by importance sampling from a wide normal."""
+    """E[h(z)] over samples equals the integral of h times the density, by importance sampling from something wide."""
     with torch.no_grad():
         prior = build().prior()
         z = prior.sample((40_000,))
         wide = torch.distributions.Independent(torch.distributions.Normal(z.mean(0), 2.0 * z.std(0)), 1)
+        if prior.support is torch.distributions.constraints.simplex:
+            wide = torch.distributions.Dirichlet(torch.ones_like(z[0]))
         y = wide.sample((200_000,))
         weight = (prior.log_prob(y) - wide.log_prob(y)).exp()
         assert weight.mean().item() == pytest.approx(1.0, abs=5 * weight.std().item() / 200_000**0.5)

@@ -6,6 +6,7 @@ from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
+from pyrodgm.distributions.small_shape_gamma_ratio import SmallShapeGammaRatio
 from pyrodgm.distributions.smoothing import (
     ExponentialSmoothing,
     GaussianSmoothing,
@@ -31,6 +32,7 @@ __all__ = [
     "LogitNormal",
     "OverlappingBernoulli",
     "PowerSmoothing",
+    "SmallShapeGammaRatio",
     "Smoothing",
     "StickBreaking",
     "UniformExponentialSmoothing",

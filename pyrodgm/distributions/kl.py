@@ -14,6 +14,7 @@ from pyrodgm.distributions._numeric import log1m_power, wide
 from pyrodgm.distributions.kumaraswamy import EULER, Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
 from pyrodgm.distributions.quadrature import beta_nodes
+from pyrodgm.distributions.small_shape_gamma_ratio import SmallShapeGammaRatio
 from pyrodgm.distributions.stick_breaking import StickBreaking
 
 __all__: list[str] = []
@@ -73,12 +74,31 @@ def _kl_logit_normal_logit_normal(p: LogitNormal, q: LogitNormal) -> Tensor:
     return p._narrow(0.5 * torch.expm1(2.0 * log_ratio) - log_ratio + 0.5 * ((loc - other_loc) / other_scale).square())
 
 
+@register_kl(SmallShapeGammaRatio, torch.distributions.Beta)
+def _kl_small_shape_gamma_ratio_beta(p: SmallShapeGammaRatio, q: Beta) -> Tensor:
+    # E[log(1 - v)] by the tanh-sinh rule on either side of the mode: relative error below 1e-11 (float32: 2e-7).
+    alpha, beta, log_norm = _beta_parameters(q)
+    expected_log, expected_log1m = p._expected_logs()
+    cross = (alpha - 1.0) * expected_log + (beta - 1.0) * expected_log1m - log_norm
+    return p._narrow(p._negative_entropy() - cross)
+
+
 @register_kl(StickBreaking, StickBreaking)
 def _kl_stick_breaking_stick_breaking(p: StickBreaking, q: StickBreaking) -> Tensor:
     # The map from fractions to weights is one to one, so the divergence is that of the fractions.
     if p.event_shape != q.event_shape:
         raise ValueError(f"expected as many sticks in q as in p, {p.event_shape[0]}, got {q.event_shape[0]}")
+    base, other = p.fractions.base_dist, q.fractions.base_dist
+    if isinstance(base, torch.distributions.Beta) and isinstance(other, torch.distributions.Beta):
+        return p._narrow(_kl_beta_beta(base, other).sum(-1))
     return kl_divergence(p.fractions, q.fractions)
+
+
+def _kl_beta_beta(p: Beta, q: Beta) -> Tensor:
+    """In float64: PyTorch's own, in float32, is below zero for parameters that are nearly equal."""
+    (a, b, p_norm), (alpha, beta, q_norm) = _beta_parameters(p), _beta_parameters(q)
+    total = torch.digamma(a + b)
+    return q_norm - p_norm + (a - alpha) * (torch.digamma(a) - total) + (b - beta) * (torch.digamma(b) - total)
 
 
 def kl_kumaraswamy_beta_series(p: Kumaraswamy, q: Beta, terms: int = 10) -> Tensor:

@@ -1,5 +1,6 @@
 """Approximate posteriors: modules that are called with the data and return a distribution over the latents."""
 
 from pyrodgm.posteriors.gaussian import GaussianPosterior
+from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
-__all__ = ["GaussianPosterior"]
+__all__ = ["GaussianPosterior", "StickBreakingPosterior"]

@@ -1,7 +1,8 @@
 """Priors: modules that are called with nothing and return a distribution over the latents."""
 
+from pyrodgm.priors.gem import GEMPrior
 from pyrodgm.priors.mixture_of_gaussians import MixtureOfGaussians
 from pyrodgm.priors.standard_normal import StandardNormal
 from pyrodgm.priors.vamp import VampPrior
 
-__all__ = ["MixtureOfGaussians", "StandardNormal", "VampPrior"]
+__all__ = ["GEMPrior", "MixtureOfGaussians", "StandardNormal", "VampPrior"]

@@ -71,6 +71,19 @@ def logit_normal_log_density(value, loc, scale):
 
 
 @np.vectorize
+def small_shape_gamma_ratio_log_density(value, concentration1, concentration0):
+    """From the two densities of log x and log y, whose difference is the logit: a convolution by quadrature."""
+    v, a, b = mp.mpf(float(value)), mp.mpf(float(concentration1)), mp.mpf(float(concentration0))
+    logit = mp.log(v) - mp.log(1 - v)
+    x_top, y_top = mp.loggamma(a + 1) / a, mp.loggamma(b + 1) / b
+    # P(x < t) = t^a / (a Gamma(a)) up to where that is 1, and likewise y: log x = logit + log y.
+    top = min(y_top, x_top - logit)
+    cuts = [top - mp.mpf(reach) / (a + b) for reach in (150, 50, 20, 5, 0)]
+    density = mp.quad(lambda s: a * mp.exp(a * (logit + s - x_top)) * b * mp.exp(b * (s - y_top)), cuts)
+    return float(mp.log(density) - mp.log(v) - mp.log(1 - v))
+
+
+@np.vectorize
 def discretized_logistic_log_density(value, loc, log_scale):
     m, s = mp.mpf(float(loc)), mp.exp(mp.mpf(float(log_scale)))
     k = round(float(value) * 7)
@@ -103,6 +116,10 @@ def spike_exponential_log_density(value, logits, beta):
     return float(mp.log(q * smooth("peak", mp.mpf(float(value)), 1, float(beta)) if value > 0 else 1 - q))
 
 
+def lgamma_ratio(a, b):
+    return math.lgamma(a + 1) / a - math.lgamma(b + 1) / b
+
+
 def sticks(each):
     """Log-density of three stick weights from that of their two fractions."""
 
@@ -124,6 +141,16 @@ def unit_grid(count: int = 4000, reach: float = 3.6) -> Grid:
     t = torch.linspace(-reach, reach, count, dtype=torch.float64)
     points = torch.sigmoid(torch.pi * t.sinh())
     return points, points * (1 - points) * torch.pi * t.cosh() * (t[1] - t[0])
+
+
+def kinked_grid(*kinks: float) -> Grid:
+    """Gauss-Legendre rules over the logit between the points where a density has kinks."""
+    cuts = np.unique([-80.0, -40.0, *np.linspace(-20.0, 20.0, 17), 40.0, 80.0, *kinks])
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    half = np.diff(cuts)[:, None] / 2
+    logits = torch.as_tensor((cuts[:-1, None] + half * (nodes + 1)).ravel())
+    points = torch.sigmoid(logits)
+    return points, points * torch.sigmoid(-logits) * torch.as_tensor((half * weights).ravel())
 
 
 def simplex_grid(count: int = 250) -> Grid:
@@ -193,6 +220,15 @@ CASES = [
         logit_normal_log_density,
         UNIT_POINTS,
         unit_grid,
+        OUTSIDE_UNIT,
+    ),
+    Case(
+        "SmallShapeGammaRatio",
+        dgm.SmallShapeGammaRatio,
+        {"concentration1": wide(0.7, 3.0), "concentration0": wide(0.8, 5.0)},
+        small_shape_gamma_ratio_log_density,
+        UNIT_POINTS,
+        lambda: kinked_grid(*(lgamma_ratio(a, b) for a, b in ((0.7, 0.8), (3.0, 5.0)))),
         OUTSIDE_UNIT,
     ),
     Case(

@@ -1,0 +1,93 @@
+"""The truncated stick-breaking prior of a Dirichlet process."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.poutine.runtime import am_i_wrapped
+from torch import Tensor, nn
+
+from pyrodgm.distributions import GEM
+
+
+class GEMPrior(nn.Module):
+    r"""Stick weights of a truncated Dirichlet process, their concentration fixed, learned, or learned under a Gamma.
+
+    .. math:: v_k \sim \mathrm{Beta}(1, \alpha), \; k < K, \qquad \pi_k = v_k \prod_{j<k} (1 - v_j), \qquad
+              [\alpha \sim \mathrm{Gamma}(s, r)]
+
+    A learned concentration is a point estimate, one parameter (its logarithm). With ``hyperprior`` it is that of
+    largest posterior density in log alpha: whenever the model runs in training mode, each of the ``num_data`` data
+    brings its share of the hyperprior's log-density, as a :func:`pyro.factor` named ``hyperprior`` inside the data
+    plate. Plate scaling therefore applies to it, every estimator trains it, and all latent sites stay in the plate. In
+    evaluation mode there is no factor: bounds and log-likelihoods are those of the data alone. A full posterior would
+    add little, since it is about :math:`1 / \sqrt{NK}` wide relative to alpha.
+
+    Args:
+        truncation: Number of sticks K, at least 2.
+        concentration: alpha, positive; where it starts if it is learned. About alpha + 1 sticks carry most of the mass.
+        learn: Whether alpha is learned.
+        hyperprior: Shape s and rate r of the Gamma hyperprior on alpha; needs ``learn`` and ``num_data``.
+        num_data: Number of training data N.
+
+    Called with nothing it returns a :class:`~pyrodgm.distributions.GEM` with event shape ``[K]``.
+
+    Raises:
+        ValueError: If an argument is out of range, or a hyperprior comes without ``learn`` or ``num_data``.
+
+    Source: Ishwaran and James (2001), JASA 96, 161; Nalisnick and Smyth (2017), arXiv 1605.06197.
+
+    Example:
+        >>> GEMPrior(50, 5.0)().sample().shape
+        torch.Size([50])
+        >>> GEMPrior(50, 5.0, learn=True, hyperprior=(1.0, 0.2), num_data=45_000).concentration.item()
+        5.0
+    """
+
+    log_concentration: Tensor
+
+    def __init__(
+        self,
+        truncation: int,
+        concentration: float = 1.0,
+        learn: bool = False,
+        hyperprior: tuple[float, float] | None = None,
+        num_data: int | None = None,
+    ) -> None:
+        super().__init__()
+        if truncation < 2:
+            raise ValueError(f"truncation must be at least 2 sticks, got {truncation}")
+        if not (concentration > 0 and math.isfinite(concentration)):
+            raise ValueError(f"concentration must be positive, got {concentration}")
+        if hyperprior is not None:
+            if not learn:
+                raise ValueError(f"hyperprior needs learn=True: a fixed concentration has none; got {hyperprior}")
+            if len(hyperprior) != 2 or not min(hyperprior) > 0:
+                raise ValueError(f"hyperprior must be a positive shape and a positive rate, got {hyperprior}")
+            if num_data is None or num_data < 1:
+                raise ValueError(f"num_data must be the number of training data with a hyperprior, got {num_data}")
+        self.truncation, self.hyperprior, self.num_data = truncation, hyperprior, num_data or 1
+        value = torch.tensor(concentration, dtype=torch.get_default_dtype()).log()
+        if learn:
+            self.log_concentration = nn.Parameter(value)
+        else:
+            self.register_buffer("log_concentration", value)
+
+    @property
+    def concentration(self) -> Tensor:
+        """alpha, ``[]``."""
+        return self.log_concentration.exp()
+
+    def forward(self) -> dist.TorchDistribution:
+        if self.hyperprior is not None and self.training and am_i_wrapped():
+            pyro.factor("hyperprior", self.log_hyperprior() / self.num_data)
+        return GEM(self.concentration, self.truncation)
+
+    def log_hyperprior(self) -> Tensor:
+        """Log-density of log alpha under the hyperprior, ``[]`` in nats; zero where there is none."""
+        if self.hyperprior is None:
+            return torch.zeros_like(self.log_concentration)
+        shape, rate = self.hyperprior
+        log_norm = shape * math.log(rate) - math.lgamma(shape)
+        return shape * self.log_concentration - rate * self.concentration + log_norm

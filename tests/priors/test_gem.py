@@ -1,0 +1,88 @@
+"""The GEM prior against conjugacy: minus log(1 - v) is exponential with rate alpha, and the Gamma is its conjugate."""
+
+import pyro
+import pytest
+import torch
+from pyro.infer import Trace_ELBO
+
+from pyrodgm.distributions import GEM, weights_to_fractions
+from pyrodgm.priors import GEMPrior
+
+N, K = 40, 6
+
+
+@pytest.fixture
+def sticks():
+    return GEM(torch.tensor(2.5), K).sample((N,))
+
+
+def gradient(prior, rows, total=N):
+    """Of the loss of a model that observes these rows of ``total``."""
+
+    def model():
+        with pyro.plate("data", total, subsample_size=len(rows)):
+            pyro.sample("z", prior(), obs=rows)
+
+    loss = Trace_ELBO().differentiable_loss(model, lambda: None)
+    return torch.autograd.grad(loss, prior.log_concentration)[0]
+
+
+def test_fixed_concentration_is_no_parameter():
+    prior = GEMPrior(K, 3.0)
+    assert list(prior.parameters()) == []
+    assert prior.log_hyperprior() == 0
+    z = GEM(torch.tensor(1.0), K).sample((5,))
+    torch.testing.assert_close(prior().log_prob(z), GEM(torch.tensor(3.0), K).log_prob(z))
+    other = GEMPrior(K, 1.0)
+    other.load_state_dict(prior.state_dict())
+    assert other.concentration.item() == pytest.approx(3.0)
+    assert prior.to(torch.float32)().sample().dtype == torch.float32
+
+
+@pytest.mark.parametrize("hyperprior", [None, (3.0, 20.0)])
+def test_learned_concentration_has_no_gradient_at_its_conjugate_estimate(sticks, hyperprior):
+    shape, rate = hyperprior or (0.0, 0.0)
+    exponentials = -torch.log1p(-weights_to_fractions(sticks)).sum().item()
+    estimate = (shape + N * (K - 1)) / (rate + exponentials)
+    at = GEMPrior(K, estimate, learn=True, hyperprior=hyperprior, num_data=N)
+    assert abs(gradient(at, sticks)) < 1e-9
+    below = GEMPrior(K, 0.9 * estimate, learn=True, hyperprior=hyperprior, num_data=N)
+    assert gradient(below, sticks) < -1
+
+
+def test_batches_share_the_hyperprior(sticks):
+    """The mean over scaled batches is the gradient over all data: the hyperprior counts once."""
+    prior = GEMPrior(K, 4.0, learn=True, hyperprior=(3.0, 20.0), num_data=N)
+    batches = torch.stack([gradient(prior, rows) for rows in sticks.split(8)])
+    torch.testing.assert_close(batches.mean(), gradient(prior, sticks))
+
+
+def test_hyperprior_is_the_density_of_the_logarithm():
+    prior = GEMPrior(K, 4.0, learn=True, hyperprior=(3.0, 0.7), num_data=N)
+    gamma = torch.distributions.Gamma(torch.tensor(3.0), torch.tensor(0.7))
+    log = torch.distributions.TransformedDistribution(gamma, [torch.distributions.ExpTransform().inv])
+    torch.testing.assert_close(prior.log_hyperprior(), log.log_prob(torch.tensor(4.0).log()))
+
+
+def test_evaluation_is_of_the_data_alone(sticks):
+    prior = GEMPrior(K, 4.0, learn=True, hyperprior=(3.0, 20.0), num_data=N)
+    plain = GEMPrior(K, 4.0, learn=True)
+    assert not torch.equal(gradient(prior, sticks), gradient(plain, sticks))
+    assert torch.equal(gradient(prior.eval(), sticks), gradient(plain, sticks))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"truncation": 1}, "truncation must be at least 2 sticks, got 1"),
+        ({"truncation": 5, "concentration": 0.0}, "concentration must be positive, got 0.0"),
+        ({"truncation": 5, "concentration": float("inf")}, "concentration must be positive, got inf"),
+        ({"truncation": 5, "hyperprior": (1.0, 1.0)}, "hyperprior needs learn=True"),
+        ({"truncation": 5, "learn": True, "hyperprior": (1.0, 0.0), "num_data": 3}, "hyperprior must be a positive"),
+        ({"truncation": 5, "learn": True, "hyperprior": (1.0, 1.0)}, "num_data must be the number"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        GEMPrior(**arguments)
