@@ -1,6 +1,6 @@
 """Evaluate the best weights of a run folder on the test set.
 
-    python examples/evaluate.py runs/static_mnist-vampprior-14 --num-samples 10000
+    python examples/evaluate.py runs/static_mnist-vae-vampprior-14 --num-samples 10000
 
 Prints a row of the table and the kNN error of the latent means, and replaces `results.json` and the figures in the run
 folder. Nothing in the run folder is executed: its `config.json` names one of the examples that lie beside this file.

@@ -1,10 +1,10 @@
-"""One-layer VAE with a standard-normal, a mixture-of-Gaussians or a VampPrior prior.
+"""VAEs of one and of two stochastic layers with a standard-normal, a mixture-of-Gaussians or a VampPrior prior.
 
 Tomczak and Welling (2017), "VAE with a VampPrior", arXiv 1705.07120. The defaults are the published settings; one
 command trains a model, evaluates it on the test set and writes one row of the table:
 
-    python examples/vampprior.py --data static_mnist --prior vampprior
-    python examples/evaluate.py runs/static_mnist-vampprior-14
+    python examples/vampprior.py --data static_mnist --model hvae --prior vampprior
+    python examples/evaluate.py runs/static_mnist-hvae-vampprior-14
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from pyrodgm import experiment
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import AdamNormGrad, LogLikelihood
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import VAE
+from pyrodgm.models import HVAE, VAE, dense_hvae
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import MixtureOfGaussians, StandardNormal, VampPrior
@@ -34,8 +34,10 @@ class Config(experiment.TrainingConfig):
     patience: int | None = 50
     learning_rate: float = 5e-4
     seed: int = 14
+    model: Literal["vae", "hvae"] = "vae"
+    """One stochastic layer or two."""
     prior: Literal["standard", "mixture", "vampprior", "vampprior-data"] = "vampprior"
-    """Prior of the latents; vampprior-data keeps random training images as its pseudo-inputs."""
+    """Prior of the (upper) latents; vampprior-data keeps random training images as its pseudo-inputs."""
     components: int = 500
     """Components of a mixture, pseudo-inputs of a VampPrior."""
     pseudo_inputs: Literal["mean", "images"] = "mean"
@@ -43,27 +45,30 @@ class Config(experiment.TrainingConfig):
     pseudo_std: float = 0.01
     """Standard deviation of the noise on that start."""
     latent: int = 40
-    """Number of latent dimensions."""
+    """Number of latent dimensions of each layer."""
     hidden: tuple[int, ...] = (300, 300)
-    """Sizes of the gated hidden layers of encoder and, in reverse, decoder."""
+    """Sizes of the gated hidden layers of a vae's encoder and, in reverse, decoder; all of an hvae's have the first."""
     optimizer: Literal["adam-norm-grad", "adam"] = "adam-norm-grad"
     """Adam on normalised gradients, as published, or plain Adam."""
 
     @property
     def title(self) -> str:
-        """Data set and prior."""
-        return f"{self.data} {self.prior}"
+        """Data set, model and prior."""
+        return f"{self.data} {self.model} {self.prior}"
 
 
-def build(config: Config, data: Dataset) -> VAE:
+def build(config: Config, data: Dataset) -> VAE | HVAE:
     """The untrained pair."""
     pixels = data.train.images.shape[1]
+    if config.model == "hvae":
+        make_prior = partial(_prior, config, data)
+        return dense_hvae(make_prior, pixels, (config.latent, config.latent), config.hidden[0])
     posterior = GaussianPosterior(mlp(pixels, config.hidden, 2 * config.latent))
     likelihood = BernoulliLikelihood(mlp(config.latent, config.hidden[::-1], pixels))
     return VAE(_prior(config, data, posterior), likelihood, posterior)
 
 
-def _prior(config: Config, data: Dataset, posterior: GaussianPosterior) -> nn.Module:
+def _prior(config: Config, data: Dataset, posterior: nn.Module) -> nn.Module:
     if config.prior == "standard":
         return StandardNormal(config.latent)
     if config.prior == "mixture":

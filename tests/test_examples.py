@@ -34,6 +34,8 @@ COMMANDS = [
     "&evaluate.py RUN --no-figures",
     f"vampprior.py {TINY} --run RUN --prior vampprior-data --hidden 4 3 --no-figures",
     "&evaluate.py RUN --no-figures",
+    f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior",
+    "&evaluate.py RUN --no-figures",
     f"vampprior.py {TINY} --run RUN --pseudo-inputs images --pseudo-std 0.1 --no-figures",
     "demo.py --run RUN --epochs 2 --num-samples 30",
 ]
@@ -249,4 +251,4 @@ def test_as_a_program(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     (row,) = printed(done.stdout)
-    assert row[0] == round(results(tmp_path / "runs" / "digits-vampprior-14")["log_likelihood"], 2)
+    assert row[0] == round(results(tmp_path / "runs" / "digits-vae-vampprior-14")["log_likelihood"], 2)
