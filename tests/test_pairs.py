@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 
 from pyrodgm.infer import ELBO, IWELBO, TrainStep, fit, load_weights, log_likelihood, save_weights
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import VAE, dense_hvae
+from pyrodgm.models import VAE, conv_hvae, dense_hvae, pixel_hvae
 from pyrodgm.nn import Dense, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
@@ -70,16 +70,17 @@ def hvae_standard():
     return dense_hvae(lambda q: StandardNormal(LATENT), D, (2, LATENT), 8)
 
 
-def hvae_mixture():
-    return dense_hvae(lambda q: MixtureOfGaussians(LATENT, 4), D, (2, LATENT), 8)
-
-
 def hvae_vamp():
     return dense_hvae(lambda q: VampPrior.around_mean(q, 6, torch.full((D,), 0.4), std=0.2), D, (2, LATENT), 8)
 
 
-def hvae_vamp_data():
-    return dense_hvae(lambda q: VampPrior.from_data(q, 6, torch.rand(20, D), trainable=False), D, (2, LATENT), 8)
+def conv_hvae_vamp():
+    prior = lambda q: VampPrior.around_mean(q, 6, torch.full((D,), 0.4), std=0.2)  # noqa: E731
+    return conv_hvae(prior, (1, 3, 4), (2, LATENT), hidden=8, channels=2)
+
+
+def pixel_hvae_standard():
+    return pixel_hvae(lambda q: StandardNormal(LATENT), (1, 3, 4), (2, LATENT), hidden=8, channels=2, layers=2)
 
 
 def vae_sticks(fractions, **kwargs):
@@ -111,13 +112,13 @@ PAIRS = [
     vae_vamp,
     vae_vamp_data,
     hvae_standard,
-    hvae_mixture,
     hvae_vamp,
-    hvae_vamp_data,
     vae_kumaraswamy_sticks,
     vae_beta_sticks,
     vae_gamma_sticks,
     vae_logit_normal_sticks,
+    conv_hvae_vamp,
+    pixel_hvae_standard,
 ]
 
 

@@ -1,4 +1,4 @@
-"""Means of the data under a trained pair: reconstructions and samples."""
+"""Means of the data under a trained pair (or draws, where there are none): reconstructions and samples."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from pyrodgm.infer.contexts import evaluating
 
 
 def reconstruct(pair: nn.Module, x: Tensor) -> Tensor:
-    """Mean of p(x' | z) at one sample z of the guide for each datum.
+    """Mean of p(x' | z) at one sample z of the guide for each datum; a draw from it where it has no mean.
 
     Args:
         pair: A module with ``model(x)``, whose data site is ``"x"``, and ``guide(x)``.
@@ -25,7 +25,7 @@ def reconstruct(pair: nn.Module, x: Tensor) -> Tensor:
 
 
 def sample(pair: nn.Module, like: Tensor) -> Tensor:
-    """Mean of p(x | z) at one sample z of the prior for each row.
+    """Mean of p(x | z) at one sample z of the prior for each row; a draw from it where it has no mean.
 
     Args:
         pair: A module with ``model(x)``, whose data site is ``"x"``.
@@ -44,4 +44,8 @@ def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:
 
 
 def _mean_of_x(program: Any, x: Tensor) -> Tensor:
-    return poutine.trace(program).get_trace(x).nodes["x"]["fn"].mean
+    site = poutine.trace(program).get_trace(x).nodes["x"]
+    try:
+        return site["fn"].mean
+    except NotImplementedError:  # pixels that depend on each other: the program's own draw, if it made one
+        return site["fn"].sample() if site["is_observed"] else site["value"]

@@ -1,5 +1,6 @@
 """Likelihoods: modules that are called with the latents and return a distribution over the data."""
 
 from pyrodgm.likelihoods.bernoulli import BernoulliLikelihood
+from pyrodgm.likelihoods.pixelcnn import PixelCNNLikelihood
 
-__all__ = ["BernoulliLikelihood"]
+__all__ = ["BernoulliLikelihood", "PixelCNNLikelihood"]

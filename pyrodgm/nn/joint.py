@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from functools import reduce
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -44,13 +45,30 @@ class GatedJoint(nn.Module):
         return F.glu(reduce(Tensor.add, (f(x) for f, x in zip(self.linears, inputs, strict=True))), dim=-1)
 
 
+class Concatenate(nn.Module):
+    """Several inputs side by side, broadcast over each other's leading dimensions.
+
+    Shape:
+        ``[*, features[i]]`` each, to ``[*, sum(features)]``.
+
+    Example:
+        >>> import torch
+        >>> Concatenate()(torch.zeros(5, 3), torch.zeros(7, 5, 2)).shape
+        torch.Size([7, 5, 5])
+    """
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        leading = torch.broadcast_shapes(*(x.shape[:-1] for x in inputs))
+        return torch.cat([x.expand(*leading, x.shape[-1]) for x in inputs], -1)
+
+
 class Joint(nn.Module):
     """A network for each input, a layer that joins their outputs, and a network of what that gives.
 
     Args:
         branches: One network an input; :class:`torch.nn.Identity` hands an input on as it is.
-        join: Called with the outputs of all branches, as :class:`GatedJoint` is.
-        head: Called with what ``join`` returns.
+        join: Called with the outputs of all branches, as :class:`GatedJoint` and :class:`Concatenate` are.
+        head: Called with what ``join`` returns; nothing is done with that by default.
 
     Shape:
         One tensor a branch, to what ``head`` returns.
@@ -63,10 +81,10 @@ class Joint(nn.Module):
         torch.Size([7, 5, 80])
     """
 
-    def __init__(self, branches: Sequence[nn.Module], join: nn.Module, head: nn.Module) -> None:
+    def __init__(self, branches: Sequence[nn.Module], join: nn.Module, head: nn.Module | None = None) -> None:
         super().__init__()
         self.branches = nn.ModuleList(branches)
-        self.join, self.head = join, head
+        self.join, self.head = join, nn.Identity() if head is None else head
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if len(inputs) != len(self.branches):

@@ -1,0 +1,86 @@
+"""The autoregressive likelihood: it sums to one, its samples follow it, particles agree with single passes."""
+
+import itertools
+
+import pytest
+import torch
+
+from pyrodgm.likelihoods import PixelCNNLikelihood
+from pyrodgm.likelihoods.pixelcnn import AutoregressiveImages
+from pyrodgm.nn import PixelCNN, mlp
+
+
+def make(shape, pixels="bernoulli"):
+    net = PixelCNN(shape, 2, hidden=6, layers=2, outputs=1 if pixels == "bernoulli" else 2)
+    likelihood = PixelCNNLikelihood(mlp(3, [], 2 * shape[1] * shape[2]), net, pixels)
+    with torch.no_grad():
+        for parameter in likelihood.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.7)
+    return likelihood
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 4), (3, 1, 3), (2, 2, 2)])
+def test_probabilities_of_all_images_sum_to_one_and_samples_follow_them(shape):
+    likelihood, z = make(shape), torch.randn(2, 3)
+    size = shape[0] * shape[1] * shape[2]
+    images = torch.tensor(list(itertools.product([0.0, 1.0], repeat=size)))
+    with torch.no_grad():
+        p = likelihood(z).log_prob(images[:, None]).exp()
+        assert torch.allclose(p.sum(0), torch.ones(2))
+        draws = likelihood(z).sample((4000,))
+    index = (draws * 2.0 ** torch.arange(size - 1, -1, -1)).sum(-1).long()
+    counts = torch.stack([torch.bincount(i, minlength=len(images)) for i in index.T], 1)
+    expected = 4000 * p
+    chi2 = ((counts - expected).square() / expected).sum(0)
+    assert (chi2 < len(images) + 6 * (2 * len(images)) ** 0.5).all()
+
+
+def test_grey_pixels_sum_to_one_over_their_values_and_are_drawn_among_them():
+    likelihood, z = make((1, 1, 2), "logistic"), torch.randn(4, 3)
+    values = torch.arange(256) / 255.0
+    pairs = torch.cartesian_prod(values, values)
+    with torch.no_grad():
+        log_p = torch.cat([likelihood(z).log_prob(part[:, None]) for part in pairs.split(8192)])
+        assert torch.allclose(log_p.logsumexp(0), torch.zeros(4), atol=1e-6)
+        draws = likelihood(z).sample((2000,))
+        mean = (log_p.exp()[..., None] * pairs[:, None]).sum(0)
+    assert torch.allclose((draws * 255).round() / 255, draws)
+    assert ((draws.mean(0) - mean).abs() < 5 * draws.std(0) / 2000**0.5).all()
+
+
+def test_particles_agree_with_single_passes():
+    likelihood, z, x = make((3, 2, 3)), torch.randn(4, 5, 3), torch.rand(5, 18).round()
+    together = likelihood(z)
+    assert together.batch_shape == (4, 5)
+    assert together.log_prob(x).shape == (4, 5)
+    for i in range(4):
+        assert torch.allclose(together.log_prob(x)[i], likelihood(z[i]).log_prob(x))
+    alone = likelihood(z[2, 3])
+    assert alone.batch_shape == ()
+    assert torch.allclose(alone.log_prob(x[3]), together.log_prob(x)[2, 3])
+    assert torch.allclose(alone.expand((5,)).log_prob(x), torch.stack([alone.log_prob(row) for row in x]))
+    assert together.sample((2,)).shape == (2, 4, 5, 18)
+
+
+def test_values_outside_the_support_are_refused():
+    binary, grey = make((1, 2, 2)), make((1, 2, 2), "logistic")
+    with pytest.raises(ValueError, match="support"):
+        binary(torch.zeros(3)).log_prob(torch.full((4,), 0.5))
+    with pytest.raises(ValueError, match="support"):
+        grey(torch.zeros(3)).log_prob(torch.full((4,), 1.5))
+    assert isinstance(grey(torch.zeros(3)), AutoregressiveImages)
+
+
+def test_mistakes_are_named():
+    net = PixelCNN((1, 2, 2), 1)
+    with pytest.raises(ValueError, match="net must have 2 outputs for logistic pixels, got 1"):
+        PixelCNNLikelihood(mlp(3, [], 4), net, "logistic")
+    with pytest.raises(ValueError, match="pixels must be one of bernoulli, logistic; got 'gauss'"):
+        PixelCNNLikelihood(mlp(3, [], 4), net, "gauss")
+
+
+def test_sampling_shows_its_progress(capsys):
+    make((1, 3, 2))(torch.zeros(3)).sample()
+    assert capsys.readouterr().err == ""
+    make((1, 3, 2))(torch.zeros(3)).sample(progress=True)
+    assert "3/3" in capsys.readouterr().err
