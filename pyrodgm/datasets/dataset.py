@@ -24,6 +24,8 @@ class Dataset:
         values: what `binarize` returns and validation and test images hold: "binary" (0 and 1) or "grey" ([0, 1]).
         binarization: "dynamic" where training images are probabilities, drawn anew for each batch, and validation and
             test images were drawn once; "fixed" where somebody has binarised the images; "none" where nobody has.
+        num_bins: number of grey levels, where the images hold those alone: k / (num_bins - 1) for a whole number k, as
+            `DiscretizedLogistic` has them. None for binary images and for values that are not known to be such.
 
     >>> data = Dataset.from_tensors(torch.rand(10, 1, 4, 4), valid=torch.rand(5, 1, 4, 4), binarization="dynamic")
     >>> data.train, data.valid, len(data.test), data.image_shape
@@ -38,6 +40,7 @@ class Dataset:
     image_shape: tuple[int, int, int]
     values: Literal["binary", "grey"]
     binarization: Literal["fixed", "dynamic", "none"]
+    num_bins: int | None = None
 
     @classmethod
     def from_tensors(
@@ -48,6 +51,7 @@ class Dataset:
         *,
         image_shape: tuple[int, int, int] | None = None,
         binarization: Literal["fixed", "dynamic", "none"] = "none",
+        num_bins: int | None = None,
         name: str = "tensors",
     ) -> "Dataset":
         """Data set from tensors of one's own.
@@ -58,6 +62,7 @@ class Dataset:
             image_shape: channels, height, width; the default is that of the training images, (1, 1, D) for `[N, D]`.
             binarization: see `Dataset`. With "dynamic", validation and test images are drawn here, from fixed seeds,
                 which leaves images of 0 and 1 as they are.
+            num_bins: see `Dataset`; 256 for bytes divided by 255.
             name: name of the data set.
 
         Raises:
@@ -66,6 +71,11 @@ class Dataset:
         """
         if binarization not in ("fixed", "dynamic", "none"):
             raise ValueError(f'binarization: expected "fixed", "dynamic" or "none", got {binarization!r}')
+        if num_bins is not None and (binarization != "none" or num_bins < 2):
+            raise ValueError(
+                f'num_bins: expected at least 2 grey levels with binarization="none", or None; got {num_bins} with '
+                f"binarization={binarization!r}"
+            )
         splits = {"train": checked_split("train", train)}
         if not splits["train"]:
             raise ValueError("train: expected at least one image, got none")
@@ -80,14 +90,19 @@ class Dataset:
                 images = _drawn(images, BINARIZATION_SEEDS[part])
             elif binarization == "fixed" and not _is_binary(images):
                 raise ValueError(f'{part}: expected images of 0 and 1 with binarization="fixed", got other values')
+            elif num_bins is not None:
+                _check_levels(part, images, num_bins)
             splits[part] = Split(images, split.labels)
-        binary = binarization != "none" or all(_is_binary(split.images) for split in splits.values())
+        binary = num_bins is None and (
+            binarization != "none" or all(_is_binary(split.images) for split in splits.values())
+        )
         return cls(
             name=name,
             **splits,
             image_shape=_image_shape(first, image_shape),
             values="binary" if binary else "grey",
             binarization=binarization,
+            num_bins=num_bins,
         )
 
     @cached_property
@@ -132,6 +147,19 @@ def _image_shape(images: Tensor, given: tuple[int, int, int] | None) -> tuple[in
 
 def _is_binary(images: Tensor) -> bool:
     return bool(((images == 0) | (images == 1)).all())
+
+
+def _check_levels(part: str, images: Tensor, num_bins: int) -> None:
+    # Some images at a time: a temporary copy of colour images would be large.
+    for i, block in enumerate(images.split(1000)):
+        levels = block * (num_bins - 1)
+        wrong = ((levels - levels.round()).abs() > 1e-2).any(1)
+        if wrong.any():
+            row = 1000 * i + int(wrong.int().argmax())
+            raise ValueError(
+                f"{part}: expected the grey levels k / {num_bins - 1} with num_bins={num_bins}, "
+                f"got other values, first in image number {row}"
+            )
 
 
 def _drawn(images: Tensor, seed: int) -> Tensor:

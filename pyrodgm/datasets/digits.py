@@ -5,7 +5,7 @@ import os
 import torch
 
 from pyrodgm.datasets.dataset import Dataset
-from pyrodgm.datasets.split import Split
+from pyrodgm.datasets.split import Split, shuffled
 
 SPLIT_SEED = 0
 
@@ -21,8 +21,5 @@ def load_digits(root: str | os.PathLike[str] | None = None) -> Dataset:
     scans = load_scans()
     images = torch.from_numpy(scans.images.astype("float32")).div_(16)
     labels = torch.from_numpy(scans.target.astype("int64"))
-    generator = torch.Generator("cpu").manual_seed(SPLIT_SEED)
-    # Sorted uniforms depend on the generator alone; torch.randperm also on an algorithm that torch may change.
-    order = torch.rand(len(images), generator=generator, dtype=torch.float64, device="cpu").argsort(stable=True)
-    parts = (Split(images[rows], labels[rows]) for rows in order.split([1197, 300, 300]))
+    parts = (Split(images[rows], labels[rows]) for rows in shuffled(len(images), SPLIT_SEED).split([1197, 300, 300]))
     return Dataset.from_tensors(*parts, name="digits", binarization="dynamic")

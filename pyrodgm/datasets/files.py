@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import os
 import zlib
 from dataclasses import dataclass
@@ -14,15 +15,18 @@ class DataFile:
 
     Attributes:
         name: path under the root, without `.gz`.
-        url: public address; with `.gz` at its end, the file is stored with `.gz` too.
-        url_md5: MD5 of what the address gives.
-        content_md5: MD5 of the content once decompressed, the same for plain files and whoever's gzip.
+        url: public address, if there is one; with `.gz` at its end, the file is stored with `.gz` too.
+        url_md5: MD5 of what the address gives, if it is known.
+        content_md5: MD5 of the content once decompressed, the same for plain files and whoever's gzip. Where it is not
+            known, the file must be as the address gives it.
+        git_blob: where nothing else is known, the name that git gives to the file: a SHA-1 of its size and bytes.
     """
 
     name: str
-    url: str
-    url_md5: str
-    content_md5: str
+    url: str | None
+    url_md5: str | None = None
+    content_md5: str | None = None
+    git_blob: str | None = None
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -45,21 +49,38 @@ def read(file: DataFile, root: str | os.PathLike[str] | None = None) -> bytes:
     plain = data_root(root) / file.name
     packed = plain.with_name(plain.name + ".gz")
     path = next((path for path in (packed, plain) if path.exists()), None) or _download(file, plain.parent)
-    content, problem = _decompress(path) if path == packed else (path.read_bytes(), None)
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if problem or found != file.content_md5:
+    stored = path.read_bytes()
+    content, problem = _decompress(stored) if path == packed else (stored, None)
+    kind, expected, found = _checksum(file, stored, content)
+    if problem or found != expected:
+        again = f"Once it is deleted, it will be downloaded again from {file.url}" if file.url else "Replace it"
         raise ValueError(
-            f"{path} is {problem or 'truncated or altered'}: its content should have the MD5 {file.content_md5}, "
-            f"found {found} in the {len(content):,} bytes that could be read. "
-            f"Once it is deleted, it will be downloaded again from {file.url}"
+            f"{path} is {problem or 'truncated or altered'}: {kind} {expected}, "
+            f"found {found} in the {len(content):,} bytes that could be read. {again}"
         )
     return content
 
 
-def _decompress(path: Path) -> tuple[bytes, str | None]:
+def _checksum(file: DataFile, stored: bytes, content: bytes) -> tuple[str, str | None, str | None]:
+    """What is compared, the checksum expected, and the one found; two None where nothing is known."""
+    if file.content_md5:
+        return "its content should have the MD5", file.content_md5, _md5(content)
+    if file.url_md5:
+        return "as it is published it has the MD5", file.url_md5, _md5(stored)
+    if file.git_blob:
+        blob = hashlib.sha1(b"blob %d\0" % len(stored) + stored, usedforsecurity=False).hexdigest()
+        return "git should call it", file.git_blob, blob
+    return "no checksum of it is known,", None, None
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _decompress(stored: bytes) -> tuple[bytes, str | None]:
     """What can be decompressed, and why that is not all."""
     parts = []
-    with gzip.open(path) as stream:
+    with gzip.open(io.BytesIO(stored)) as stream:
         try:
             # Unlike read, read1 gives what there is before it raises.
             while part := stream.read1(1 << 20):
@@ -72,14 +93,21 @@ def _decompress(path: Path) -> tuple[bytes, str | None]:
 
 
 def _download(file: DataFile, folder: Path) -> Path:
+    name = Path(file.name).name
+    if file.url is None:
+        raise FileNotFoundError(
+            f"{name} is not in {folder}, and has no public address. "
+            f"Put the file into that folder, or set root or PYRODGM_DATA to a folder with {file.name}"
+        )
     import pooch
 
-    name = Path(file.name).name + (".gz" if file.url.endswith(".gz") else "")
+    name += ".gz" if file.url.endswith(".gz") else ""
+    known = f"md5:{file.url_md5}" if file.url_md5 else None
     # Streamed, a response that fails would keep its socket open.
     downloader = pooch.HTTPDownloader(stream=False, chunk_size=1 << 20)
     try:
         # pooch writes under another name and renames once the checksum is right: no half file under the final name.
-        return Path(pooch.retrieve(file.url, f"md5:{file.url_md5}", fname=name, path=folder, downloader=downloader))
+        return Path(pooch.retrieve(file.url, known, fname=name, path=folder, downloader=downloader))
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
             f"{name} is not in {folder}, and could not be downloaded there from {file.url}: {error}. "

@@ -2,15 +2,29 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 
+from pyrodgm.datasets.caltech101_silhouettes import load_caltech101_silhouettes
+from pyrodgm.datasets.cifar10 import load_cifar10
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.digits import load_digits
+from pyrodgm.datasets.frey_faces import load_frey_faces
+from pyrodgm.datasets.histopathology import load_histopathology
 from pyrodgm.datasets.mnist import load_mnist
+from pyrodgm.datasets.omniglot import load_omniglot_28x28, load_omniglot_burda
 from pyrodgm.datasets.static_mnist import load_static_mnist
 
 LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
+    "caltech101_silhouettes": load_caltech101_silhouettes,
+    "cifar10": load_cifar10,
     "digits": load_digits,
+    "fashion_mnist": partial(load_mnist, name="fashion_mnist"),
+    "frey_faces": load_frey_faces,
+    "histopathology": load_histopathology,
+    "kmnist": partial(load_mnist, name="kmnist"),
     "mnist": load_mnist,
+    "omniglot_28x28": load_omniglot_28x28,
+    "omniglot_burda": load_omniglot_burda,
     "static_mnist": load_static_mnist,
 }
 
@@ -21,11 +35,21 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     - `digits`: scikit-learn's scans, 8x8, 17 grey levels; 1,197 / 300 / 300 images to train, validate and test; dynamic
       binarisation; labels 0-9.
     - `mnist`: LeCun and Cortes's, 28x28, 256 grey levels; 50,000 / 10,000 / 10,000; dynamic binarisation; labels 0-9.
+    - `fashion_mnist`, `kmnist`: articles of clothing and cursive characters in the layout of MNIST, and read as it is.
     - `static_mnist`: Larochelle's binarised MNIST, 28x28; 50,000 / 10,000 / 10,000; fixed binarisation; no labels.
+    - `omniglot_burda`: Burda's file of hand-written characters, 28x28; 23,000 / 1,345 / 8,070; dynamic binarisation;
+      labels 0-1622.
+    - `omniglot_28x28`: the same drawings reduced otherwise, 23,000 / 1,345 / 8,115: likelihoods do not compare.
+    - `caltech101_silhouettes`: white outlines of objects, 28x28; 4,100 / 2,264 / 2,307; fixed binarisation; labels
+      0-100.
+    - `frey_faces`: frames of a video, 28x20, 256 grey levels; 1,565 / 200 / 200; no labels.
+    - `histopathology`: patches of tissue, 28x28, 256 grey levels; 6,800 / 2,000 / 2,000; no labels.
+    - `cifar10`: colour photographs, 3x32x32, 256 levels; 40,000 / 10,000 / 10,000; labels 0-9.
 
-    Files are read from `root/mnist/` and `root/binarized_mnist/`, with `.gz` or without; a file that is missing there
-    is downloaded. Its content must have the known MD5 before any of it is used. Splits and the binarisation of
-    validation and test images come from fixed seeds; the global random state is neither read nor changed.
+    Files are read from a folder of `root` for each, with `.gz` or without; a file that is missing there is downloaded
+    if it has a public address. Its content must have the known checksum, where one is known, before any of it is used.
+    Splits and the binarisation of validation and test images come from fixed seeds; the global random state is neither
+    read nor changed.
 
     Args:
         name: one of the names above.
@@ -39,7 +63,11 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
         FileNotFoundError: a file is missing and cannot be downloaded.
 
     Sources: Alpaydin and Kaynak (1998), UCI optical recognition of handwritten digits; LeCun, Bottou, Bengio and
-    Haffner (1998); Salakhutdinov and Murray (2008) and Larochelle and Murray (2011) for the fixed binarisation.
+    Haffner (1998); Xiao, Rasul and Vollgraf (2017), arXiv 1708.07747; Clanuwat et al. (2018), arXiv 1812.01718;
+    Salakhutdinov and Murray (2008) and Larochelle and Murray (2011) for the fixed binarisation;
+    Lake, Salakhutdinov and Tenenbaum (2015) and Burda, Grosse and Salakhutdinov (2015), arXiv 1509.00519; Marlin et al.
+    (2010) for the silhouettes; Roweis, Saul and Hinton (2002) for the faces; Tomczak and Welling (2016), arXiv
+    1611.09630, for the tissue; Krizhevsky (2009).
 
     >>> from pyrodgm.datasets import load
     >>> digits = load("digits")

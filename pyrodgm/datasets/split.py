@@ -71,3 +71,10 @@ def _check_labels(part: str, labels: Tensor, count: int) -> None:
         raise TypeError(f"{part}: expected labels as an int64 tensor, got {got}")
     if labels.shape != (count,):
         raise ValueError(f"{part}: expected labels [{count}], one an image; got {list(labels.shape)}")
+
+
+def shuffled(count: int, seed: int) -> Tensor:
+    """The numbers from 0 to count - 1 in an order that depends on the seed alone, `[count]` int64."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    # Sorted uniforms depend on the generator alone; torch.randperm also on an algorithm that torch may change.
+    return torch.rand(count, generator=generator, dtype=torch.float64, device="cpu").argsort(stable=True)

@@ -54,6 +54,22 @@ def test_values(images, binarization, values):
         assert torch.equal(data.valid.images, images)
 
 
+LEVELS = torch.arange(256).repeat(2, 1).to(torch.float32) / 255
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_grey_levels(dtype):
+    images = LEVELS.to(dtype)
+    assert Dataset.from_tensors(images).num_bins is None
+    data = Dataset.from_tensors(images, test=images.round(), num_bins=256)
+    assert (data.values, data.num_bins, data.to(dtype=torch.float64).num_bins) == ("grey", 256, 256)
+    assert Dataset.from_tensors(BINARY, num_bins=2).values == "grey"
+    wrong = images.repeat(700, 1)
+    wrong[1234, 5] += 0.5 / 255
+    with pytest.raises(ValueError, match=r"valid: expected the grey levels k / 255.*first in image number 1234"):
+        Dataset.from_tensors(images, wrong, num_bins=256)
+
+
 def test_values_are_grey_where_one_split_is():
     assert Dataset.from_tensors(BINARY, valid=BINARY, test=GREY).values == "grey"
 
@@ -128,6 +144,9 @@ LABELS = torch.arange(5)
         ({"train": GREY.view(5, 3, 4), "image_shape": (1, 4, 3)}, ValueError, r"image_shape: .*\[5, 3, 4\]"),
         ({"train": GREY, "binarization": "fixed"}, ValueError, "train: expected images of 0 and 1"),
         ({"train": BINARY, "test": GREY, "binarization": "fixed"}, ValueError, "test: expected images of 0 and 1"),
+        ({"train": GREY, "num_bins": 16}, ValueError, "train: expected the grey levels k / 15"),
+        ({"train": GREY, "num_bins": 1}, ValueError, "num_bins: expected at least 2"),
+        ({"train": BINARY, "num_bins": 2, "binarization": "fixed"}, ValueError, "num_bins: .*binarization='fixed'"),
         ({"train": GREY, "binarization": "static"}, ValueError, "binarization: .*got 'static'"),
     ],
 )

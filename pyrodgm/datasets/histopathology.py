@@ -1,0 +1,51 @@
+"""Grey histopathology patches, from the pickle of the authors of the Householder flow."""
+
+import io
+import os
+import tarfile
+
+import numpy as np
+import torch
+
+from pyrodgm.datasets.dataset import Dataset
+from pyrodgm.datasets.files import DataFile, data_root, read
+from pyrodgm.datasets.pickled import parse_pickle
+
+ADDRESS = "https://raw.githubusercontent.com/jmtomczak/vae_householder_flow/master/datasets/histopathologyGray/"
+
+# No checksum of either is known, so that counts, shape and range are checked instead.
+ARCHIVE = DataFile("histopathology/histopathology.pkl.tar", ADDRESS + "histopathology.pkl.tar.gz")
+PICKLE = DataFile("histopathology/histopathology.pkl", None)
+SIZES = {"training": 6800, "validation": 2000, "test": 2000}
+
+
+def load_histopathology(root: str | os.PathLike[str] | None = None) -> Dataset:
+    """Patches of 28x28 of stained lymph nodes, 256 grey levels: 6,800 / 2,000 / 2,000 as the file has them.
+
+    The file holds values in [0, 1]; a value x is taken as the grey level floor(256 x), as in publications.
+    """
+    if any((data_root(root) / f"{PICKLE.name}{suffix}").exists() for suffix in ("", ".gz")):
+        content = read(PICKLE, root)
+    else:
+        with tarfile.open(fileobj=io.BytesIO(read(ARCHIVE, root))) as archive:
+            (member,) = (m for m in archive if m.isfile() and os.path.basename(m.name) == "histopathology.pkl")
+            file = archive.extractfile(member)
+            assert file is not None
+            content = file.read()
+    arrays = parse_pickle(content)
+    parts = [_images(arrays, part, size) for part, size in SIZES.items()]
+    return Dataset.from_tensors(*parts, name="histopathology", num_bins=256)
+
+
+def _images(arrays: object, part: str, size: int) -> torch.Tensor:
+    if not isinstance(arrays, dict) or part not in arrays:
+        raise ValueError(f"{PICKLE.name}: expected a dictionary with {', '.join(SIZES)}, got {type(arrays).__name__}")
+    values = np.asarray(arrays[part])
+    if values.size != size * 784:
+        raise ValueError(f"{PICKLE.name}: expected {size} patches of 28x28 for {part}, got the shape {values.shape}")
+    values = values.reshape(size, 28, 28)
+    if values.dtype != np.uint8:
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(f"{PICKLE.name}: expected values in [0, 1] for {part}, got others")
+        values = np.minimum(np.floor(256 * values.astype("float64")), 255)
+    return torch.from_numpy(values.astype("float32")).div_(255)

@@ -1,0 +1,97 @@
+"""Pickles of NumPy arrays, read without running anything that they ask for."""
+
+import io
+import pickle
+import re
+from typing import Any
+
+import numpy as np
+
+
+def parse_pickle(content: bytes) -> Any:
+    """Arrays of numbers from a pickle, in lists, tuples and dictionaries as they lie in it.
+
+    A pickle is a program; this one may build an array and nothing else. The three names that NumPy writes for an array
+    stand for a record of its shape, type and bytes, every other name is refused, and no code of NumPy's or of anybody's
+    runs on what the pickle says. Python 2 and 3 have written such pickles in the protocols 0 to 4.
+
+    Args:
+        content: the pickle.
+
+    Returns:
+        What was pickled, arrays read-only.
+
+    Raises:
+        ValueError: it asks for anything but an array of numbers, or is damaged.
+
+    >>> parse_pickle(pickle.dumps([np.arange(3)], protocol=4))
+    [array([0, 1, 2])]
+    """
+    try:
+        return _built(_Unpickler(io.BytesIO(content), encoding="latin1").load())
+    except _RefusedError as error:
+        raise ValueError(f"content: the pickle asks for {error}; only arrays of numbers are read from it") from None
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ValueError(f"content: no pickle of NumPy arrays: {error or type(error).__name__}") from error
+
+
+class _RefusedError(Exception):
+    pass
+
+
+class _Type:
+    """What stands for `numpy.dtype`."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not isinstance(code, str) or not re.fullmatch(r"b1|[iuf][1248]", code):
+            raise _RefusedError(f"an array of the type {code!r}")
+        self.code, self.order = code, "|"
+
+    def __setstate__(self, state: Any) -> None:
+        if state[1] not in ("<", ">", "|"):
+            raise _RefusedError(f"the byte order {state[1]!r}")
+        self.order = state[1]
+
+
+class _Array:
+    """What stands for `numpy.ndarray` and for the function that makes an empty one."""
+
+    def __init__(self, *_: Any) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def build(self) -> np.ndarray:
+        _, shape, kind, fortran, stored = self.state
+        if not isinstance(kind, _Type):
+            raise _RefusedError("an array without a type")
+        stored = stored.encode("latin1") if isinstance(stored, str) else stored
+        values = np.frombuffer(stored, dtype=kind.order + kind.code)
+        return values.reshape(shape, order="F" if fortran else "C")
+
+
+class _Unpickler(pickle.Unpickler):
+    NAMES = {  # noqa: RUF012
+        ("numpy", "dtype"): _Type,
+        ("numpy", "ndarray"): _Array,
+        ("numpy.core.multiarray", "_reconstruct"): _Array,
+        ("numpy._core.multiarray", "_reconstruct"): _Array,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.NAMES:
+            raise _RefusedError(f"{module}.{name}")
+        return self.NAMES[module, name]
+
+
+def _built(value: Any) -> Any:
+    if isinstance(value, _Array):
+        return value.build()
+    if isinstance(value, dict):
+        return {_built(key): _built(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_built(item) for item in value)
+    if isinstance(value, (str, bytes, int, float, bool, type(None))):
+        return value
+    raise _RefusedError(f"a {type(value).__name__}")
