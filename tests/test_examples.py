@@ -37,6 +37,9 @@ COMMANDS = [
     f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior",
     "&evaluate.py RUN --no-figures",
     f"vampprior.py {TINY} --run RUN --pseudo-inputs images --pseudo-std 0.1 --no-figures",
+    f"vampprior.py {TINY} --run RUN --objective iwelbo --particles 3 --no-figures",
+    f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --posterior flow --flow-layers 2 --no-figures",
+    "&evaluate.py RUN --no-figures",
     "demo.py --run RUN --epochs 2 --num-samples 30",
 ]
 

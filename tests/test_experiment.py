@@ -12,7 +12,7 @@ from pyrodgm import experiment
 from pyrodgm.datasets import Dataset, Split
 from pyrodgm.infer import DamagedFileError, fit, log_likelihood
 from pyrodgm.infer.checkpoint import load_state
-from pyrodgm.likelihoods import BernoulliLikelihood
+from pyrodgm.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood
 from pyrodgm.models import VAE
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
@@ -232,6 +232,27 @@ def test_table_has_a_row_a_model():
     assert len(head) == len(first) == len(second)
     assert first.split() == ["a", "-23.46", "±", "0.21", "-24.10", "9", "12.5", "%", "0.123"]
     assert second.split() == ["longer", "-101.00", "±", "0.21", "-24.10", "z1", "9,", "z2", "3", "12.5", "%", "?"]
+
+
+def test_grey_data_get_bits_per_dimension():
+    """A likelihood that does not depend on z gives each of 2 x 3 pixels its own known distribution."""
+    grey = Dataset.from_tensors(*(torch.randint(0, 256, (20, 1, 2, 3)) / 255 for _ in range(3)), num_bins=256)
+    likelihood = DiscretizedLogisticLikelihood(nn.Linear(LATENT, 12), grey.mean)
+    nn.init.zeros_(likelihood.net.weight)
+    model = VAE(StandardNormal(LATENT), likelihood, GaussianPosterior(mlp(6, [], 2 * LATENT)))
+    results = experiment.evaluate(model, grey, num_samples=2000)[0]
+    exact = likelihood(torch.zeros(LATENT)).log_prob(grey.test.images) / (-6 * math.log(2))
+    assert results.bits_per_dimension == pytest.approx(exact.mean().item(), abs=0.01)
+    assert results.bits_standard_error == pytest.approx(exact.std().item() / 20**0.5, rel=0.02)
+    assert results.bits_per_dimension * -6 * math.log(2) == pytest.approx(results.log_likelihood)
+    head, row = experiment.table({"grey": results}).splitlines()
+    assert "bits/dim" in head
+    assert f" {results.bits_per_dimension:.3f} ± {results.bits_standard_error:.3f} " in row
+    binary = replace(results, bits_per_dimension=None, bits_standard_error=None)
+    assert "bits/dim" not in experiment.table({"binary": binary})
+    mixed = experiment.table({"grey": results, "binary": binary}).splitlines()
+    assert len({len(line) for line in mixed}) == 1
+    assert experiment.evaluate(coins(dataset().mean), dataset(), num_samples=4)[0].bits_per_dimension is None
 
 
 def test_spread_covers_the_rows_evenly():

@@ -1,6 +1,7 @@
 """Every model/guide pair through everything that users may rely on. A new pair is one row of PAIRS."""
 
 import copy
+import importlib.util
 import io
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pyro.infer import (
 from pyro.infer.importance import psis_diagnostic, vectorized_importance_weights
 from safetensors.torch import load, save
 
+from pyrodgm import likelihoods, posteriors
 from pyrodgm.infer import ELBO, IWELBO, TrainStep, fit, load_weights, log_likelihood, save_weights
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, conv_hvae, dense_hvae, pixel_hvae
@@ -46,6 +48,23 @@ def vae_standard():
 def vae_relu():
     encoder = mlp(D, [8, 8], 2 * LATENT, layer=Dense)
     return VAE(StandardNormal(LATENT), likelihood(), GaussianPosterior(encoder))
+
+
+def vae_grey():
+    net = mlp(LATENT, [8], 2 * D)
+    grey = likelihoods.DiscretizedLogisticLikelihood(net, num_bins=2, log_scale_range=(-4.5, -1.5))
+    return VAE(StandardNormal(LATENT), grey, posterior())
+
+
+def vae_flow():
+    net = mlp(D, [8], 2 * LATENT + 4)
+    q = posteriors.FlowPosterior.autoregressive(net, LATENT, context=4, hidden=[8])
+    return VAE(StandardNormal(LATENT), likelihood(), q)
+
+
+def vae_vamp_flow():
+    q = vae_flow().posterior
+    return VAE(VampPrior.around_mean(q, 3, torch.full((D,), 0.4), std=0.2), likelihood(), q)
 
 
 def vae_mixture():
@@ -107,6 +126,8 @@ def vae_logit_normal_sticks():
 PAIRS = [
     vae_standard,
     vae_relu,
+    vae_grey,
+    *([vae_flow, vae_vamp_flow] if importlib.util.find_spec("zuko") else []),
     vae_mixture,
     vae_weighted_mixture,
     vae_vamp,

@@ -115,6 +115,10 @@ def test_grown_samples_stand_in_the_row_of_their_pseudo_input():
         ),
         (lambda: plots.log_likelihood_histogram(torch.zeros(0)), "values: expected finite"),
         (lambda: plots.log_likelihood_histogram(torch.tensor([0.0, math.inf])), "values: expected finite"),
+        (
+            lambda: plots.log_likelihood_histogram(torch.zeros(3), dimensions=0),
+            "dimensions: expected at least 1, got 0",
+        ),
         (lambda: plots.training_curves([]), "metrics: expected rows"),
         (lambda: plots.training_curves([{"epoch": 1.0}]), "metrics: .* without .*train_bound"),
     ],
@@ -134,6 +138,13 @@ def test_histogram_counts_every_datum_and_marks_the_mean():
     (mean,) = axes.lines
     assert mean.get_xdata()[0] == pytest.approx(float(values.mean()))
     assert f"{values.mean():.2f}".replace("-", "−") in axes.get_legend().get_texts()[0].get_text()
+
+
+def test_histogram_in_bits_per_dimension():
+    values = -1000 - 100 * torch.rand(50)
+    axes = plots.log_likelihood_histogram(values, dimensions=560).axes[0]
+    assert axes.lines[0].get_xdata()[0] == pytest.approx(-float(values.mean()) / (560 * math.log(2)))
+    assert "bits per dimension" in axes.get_xlabel()
 
 
 def rows(count, valid=True):

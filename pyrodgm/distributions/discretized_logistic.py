@@ -108,7 +108,8 @@ class DiscretizedLogistic(TorchDistribution):
     @property
     def mean(self) -> Tensor:
         values = self.enumerate_support(expand=False)
-        return (self.log_prob(values).exp() * values).sum(0)
+        # Rounding could carry the sum past the largest value.
+        return (self.log_prob(values).exp() * values).sum(0).clamp(max=1.0)
 
     @property
     def variance(self) -> Tensor:

@@ -75,7 +75,9 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
             ),
             "samples": plots.image_grid(sample(pair, real), shape, title=f"{name}: samples from the model (means)"),
             "log_likelihood": plots.log_likelihood_histogram(
-                likelihood.values, title=f"{name}: log-likelihoods of test images"
+                likelihood.values,
+                dimensions=real.shape[1] if data.num_bins else None,
+                title=f"{name}: log-likelihoods of test images",
             ),
             "training": plots.training_curves(run.metrics, title=f"{name}: training"),
         }

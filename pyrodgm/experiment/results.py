@@ -1,5 +1,6 @@
 """What a trained pair reaches on test data."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Results:
         num_samples: Importance samples an image.
         seed: Seed of these.
         seconds_per_epoch: Median over the epochs of training, validation included, if they are known.
+        bits_per_dimension: Mean of -log2 p(x) / D, for grey data alone, whose p(x) is the probability of its bins.
+        bits_standard_error: Its standard error over the images.
     """
 
     log_likelihood: float
@@ -41,6 +44,18 @@ class Results:
     num_samples: int
     seed: int
     seconds_per_epoch: float | None
+    bits_per_dimension: float | None = None
+    bits_standard_error: float | None = None
+
+
+def bits(nats: float, dimensions: int) -> float:
+    """Bits per dimension of a datum of so many dimensions whose log-probability is ``nats``.
+
+    Example:
+        >>> bits(-560 * math.log(256), dimensions=560)  # a fair choice of each of 560 bytes
+        8.0
+    """
+    return -nats / (dimensions * math.log(2))
 
 
 def evaluate(
@@ -88,20 +103,23 @@ def evaluate(
         num_samples=num_samples,
         seed=seed,
         seconds_per_epoch=statistics.median(seconds) if seconds else None,
+        bits_per_dimension=bits(likelihood.mean, x.shape[1]) if data.num_bins else None,
+        bits_standard_error=bits(-likelihood.standard_error, x.shape[1]) if data.num_bins else None,
     )
     return results, likelihood
 
 
 def table(results: Mapping[str, Results]) -> str:
-    """Results as an aligned text table, a row for each name."""
-    head = ["", "test log p(x)", "ELBO", "active units", "k-hat > 0.7", "s/epoch"]
-    rows = [head]
+    """Results as an aligned text table, a row for each name; with bits per dimension where there are grey data."""
+    grey = any(r.bits_per_dimension is not None for r in results.values())
+    rows = [["", "test log p(x)", *["bits/dim"] * grey, "ELBO", "active units", "k-hat > 0.7", "s/epoch"]]
     for name, r in results.items():
         units = ", ".join(f"{n}" if len(r.active_units) == 1 else f"{site} {n}" for site, n in r.active_units.items())
         rows.append(
             [
                 name,
                 f"{r.log_likelihood:.2f} ± {r.standard_error:.2f}",
+                *[_bits(r)] * grey,
                 f"{r.elbo:.2f}",
                 units,
                 f"{100 * r.untrusted_share:.1f} %",
@@ -130,6 +148,12 @@ def spread(total: int, count: int) -> Tensor:
     if not 1 <= count <= total:
         raise ValueError(f"count: expected a number of images from 1 to {total}, got {count}")
     return torch.arange(count) * total // count
+
+
+def _bits(r: Results) -> str:
+    if r.bits_per_dimension is None or r.bits_standard_error is None:
+        return "-"
+    return f"{r.bits_per_dimension:.3f} ± {r.bits_standard_error:.3f}"
 
 
 def _elbo(pair: Any, x: Tensor) -> float:

@@ -1,6 +1,7 @@
 """Likelihoods: modules that are called with the latents and return a distribution over the data."""
 
 from pyrodgm.likelihoods.bernoulli import BernoulliLikelihood
+from pyrodgm.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
 from pyrodgm.likelihoods.pixelcnn import PixelCNNLikelihood
 
-__all__ = ["BernoulliLikelihood", "PixelCNNLikelihood"]
+__all__ = ["BernoulliLikelihood", "DiscretizedLogisticLikelihood", "PixelCNNLikelihood"]

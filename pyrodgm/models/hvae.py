@@ -74,6 +74,7 @@ def dense_hvae(
     hidden: int = 300,
     likelihood: Callable[[nn.Module], nn.Module] = BernoulliLikelihood,
     outputs: int = 1,
+    posterior: nn.Module | None = None,
 ) -> HVAE:
     """The published two-level VAE of gated dense layers.
 
@@ -84,6 +85,7 @@ def dense_hvae(
         hidden: Size of the hidden layers.
         likelihood: Makes the likelihood from a network that maps ``z1`` and ``z2`` to ``[*, outputs * D]``.
         outputs: Parameters of the likelihood a pixel.
+        posterior: Approximate posterior of ``z2``; by default the published Gaussian.
 
     Source: Tomczak and Welling (2017), arXiv 1705.07120, section 4.2.
 
@@ -95,7 +97,8 @@ def dense_hvae(
         torch.Size([5, 784])
     """
     lower, upper = latents
-    posterior = GaussianPosterior(mlp(pixels, [hidden, hidden], 2 * upper))
+    if posterior is None:
+        posterior = GaussianPosterior(mlp(pixels, [hidden, hidden], 2 * upper))
     return HVAE(
         prior(posterior),
         GaussianPosterior(mlp(upper, [hidden, hidden], 2 * lower)),

@@ -12,24 +12,32 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def log_likelihood_histogram(values: Tensor, *, bins: int | str = "auto", title: str | None = None) -> "Figure":
+def log_likelihood_histogram(
+    values: Tensor, *, bins: int | str = "auto", dimensions: int | None = None, title: str | None = None
+) -> "Figure":
     """Histogram of the log-likelihoods of single data, with their mean.
 
     Args:
         values: Log-likelihoods ``[N]`` in nats, finite.
         bins: Number of bins, or the name of a rule of :func:`numpy.histogram_bin_edges`.
+        dimensions: Number of grey values of a datum, D: the figure then shows -log2 p(x) / D, bits per dimension.
         title: Text above.
 
     Raises:
-        ValueError: If ``values`` is empty, not finite or of another shape.
+        ValueError: If ``values`` is empty, not finite or of another shape, or ``dimensions`` is below 1.
     """
+    if dimensions is not None and dimensions < 1:
+        raise ValueError(f"dimensions: expected at least 1, got {dimensions}")
     numbers = values.detach().cpu().double().numpy()
     if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
         raise ValueError(f"values: expected finite log-likelihoods [N], N > 0; got {values}")
+    label = "log p(x) (nats)"
+    if dimensions is not None:
+        numbers, label = -numbers / (dimensions * np.log(2)), "−log₂ p(x) / D (bits per dimension)"
     figure, (axes,) = charts(title, [1.0])
     axes.hist(numbers, bins=bins, color=BLUE, edgecolor="white", linewidth=0.4)
     axes.axvline(numbers.mean(), color=VERMILION, linewidth=1.8, label=f"mean {number(numbers.mean())}")
-    axes.set_xlabel("log p(x) (nats)")
+    axes.set_xlabel(label)
     axes.set_ylabel(f"images of {len(numbers):,}")
     axes.legend(frameon=False)
     return figure

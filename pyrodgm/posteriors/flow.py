@@ -1,0 +1,152 @@
+"""A normalising-flow posterior, by zuko."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.contrib.zuko import ZukoToPyro
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+
+class FlowPosterior(nn.Module):
+    r"""A diagonal Gaussian that a flow bends, both depending on the datum.
+
+    .. math:: z = f(\varepsilon; h), \quad \varepsilon \sim \mathcal N\bigl(\mu, \mathrm{diag}\, e^{\lambda}\bigr),
+              \quad \log q(z \mid x) = \log \mathcal N(\varepsilon) - \log |\det \partial f / \partial \varepsilon|,
+              \quad [\mu, \lambda, h] = \mathrm{net}(x)
+
+    Needs zuko (``pip install pyrodgm[flows]``). Its divergence from a prior is sampled. It is reparametrised, and
+    trains with every estimator of this library and of Pyro's; steps are traced. A draw comes with its density in one
+    pass of f; the density elsewhere, which ``gradient="stl"`` and ``"dreg"`` and a VampPrior of such posteriors take,
+    needs the inverse of f: cheap for a coupling flow, as many passes as latents for a fully autoregressive one.
+
+    Args:
+        net: Maps ``[*, ...]`` to ``[*, 2 * features + context]``: the means, the log-variances, then the context h.
+        features: Number of latents D, at least 2.
+        transform: A ``zuko.lazy.LazyTransform`` of ``features`` and a context: called with h it returns f.
+        log_variance_range: Lower and upper bound at which the log-variance is cut off.
+
+    Called with data ``x`` it returns a distribution with batch shape ``[*]`` and event shape ``[D]``, which has no mean
+    in closed form: its ``mean`` is an estimate from 128 antithetic draws.
+
+    Raises:
+        ImportError: If zuko is not installed.
+        ValueError: If ``log_variance_range`` is not increasing, ``features`` is below 2, or the network gives no
+            context.
+
+    Source: Rezende and Mohamed (2015), arXiv 1505.05770; Kingma et al. (2016), arXiv 1606.04934.
+
+    Example:
+        >>> import pytest; _ = pytest.importorskip("zuko")
+        >>> from pyrodgm.nn import mlp
+        >>> posterior = FlowPosterior.autoregressive(mlp(784, [300], 2 * 40 + 20), features=40, context=20)
+        >>> posterior(torch.zeros(5, 784)).sample().shape
+        torch.Size([5, 40])
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        features: int,
+        transform: nn.Module,
+        log_variance_range: tuple[float, float] = (-6.0, 2.0),
+    ) -> None:
+        super().__init__()
+        import_zuko()
+        if features < 2:
+            raise ValueError(f"features must be at least 2, got {features}")
+        if not log_variance_range[0] < log_variance_range[1]:
+            raise ValueError(f"log_variance_range must be increasing, got {log_variance_range}")
+        self.net, self.features, self.transform = net, features, transform
+        self.log_variance_range = log_variance_range
+
+    @classmethod
+    def autoregressive(
+        cls,
+        net: nn.Module,
+        features: int,
+        context: int,
+        transforms: int = 2,
+        hidden: Sequence[int] = (64, 64),
+        passes: int | None = 2,
+    ) -> "FlowPosterior":
+        """Affine inverse-autoregressive layers, which begin close to the identity.
+
+        Args:
+            net: As above.
+            features: Number of latents, at least 2.
+            context: Size of the context h, at least 1.
+            transforms: Number of layers; the order of the latents is reversed from each to the next.
+            hidden: Sizes of the hidden layers of each layer's network.
+            passes: Passes that the inverse of a layer takes: 2 for coupling layers (Dinh et al. 2016, arXiv
+                1605.08803), None for fully autoregressive ones.
+
+        Raises:
+            ValueError: If a number is too small.
+        """
+        zuko = import_zuko()
+        for name, value, least in (("features", features, 2), ("context", context, 1), ("transforms", transforms, 1)):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        order = torch.arange(features)
+        layers = [
+            zuko.flows.MaskedAutoregressiveTransform(
+                features, context, passes, order if i % 2 == 0 else order.flip(0), hidden_features=tuple(hidden)
+            )
+            for i in range(transforms)
+        ]
+        with torch.no_grad():
+            for layer in layers:
+                layer.hyper[-1].weight.mul_(0.1)
+                layer.hyper[-1].bias.zero_()
+        return cls(net, features, zuko.lazy.LazyComposedTransform(*layers))
+
+    def forward(self, x: Tensor) -> dist.TorchDistribution:
+        output = self.net(x)
+        size = output.shape[-1] - 2 * self.features
+        if size < 1:
+            raise ValueError(
+                f"net must give more than {2 * self.features} values, for a context; got {2 * self.features + size}"
+            )
+        loc, log_variance, context = output.split([self.features, self.features, size], dim=-1)
+        base = dist.Normal(loc, (0.5 * log_variance.clamp(*self.log_variance_range)).exp()).to_event(1)
+        # zuko's flows lead from the data to the noise.
+        return FlowDistribution(import_zuko().distributions.NormalizingFlow(self.transform(context).inv, base))
+
+
+class FlowDistribution(ZukoToPyro):
+    """A flow on a Gaussian, with what the bridge leaves out: support, samples without gradient, an estimated mean."""
+
+    support = constraints.real_vector
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return self.dist.rsample(torch.Size(sample_shape))
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        with torch.no_grad():
+            return self.rsample(sample_shape)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "FlowDistribution":
+        return FlowDistribution(self.dist.expand(torch.Size(batch_shape)))
+
+    @property
+    def mean(self) -> Tensor:
+        # The linear part of the flow cancels in pairs of opposite draws.
+        loc = self.dist.base.mean
+        step = self.dist.base.rsample(torch.Size((64,))) - loc
+        return self.dist.transform.inv(torch.cat([loc + step, loc - step])).mean(0)
+
+
+def import_zuko() -> Any:
+    """The library; importing it switches off the validation of all distributions, which is put back here."""
+    validates = Distribution._validate_args
+    try:
+        import zuko
+    except ImportError as error:
+        raise ImportError("a flow posterior needs zuko: pip install 'pyrodgm[flows]'") from error
+    finally:
+        Distribution.set_default_validate_args(validates)
+    return zuko
