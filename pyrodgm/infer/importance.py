@@ -92,7 +92,7 @@ def log_likelihood(
     x: Tensor,
     num_samples: int = 5000,
     *,
-    max_bytes: int = 2**27,
+    max_bytes: int = 2**25,
     keep: bool = False,
     seed: int | None = None,
     compile: Compile = "auto",  # noqa: A002
@@ -135,7 +135,9 @@ def log_likelihood(
     first = next(pair.parameters())
     device = first.device
     x_like = x.to(first.dtype) if x.is_floating_point() else x
-    blocks: list[dict[str, Any]] = []
+    # Filled block by block: results kept apart would lie between the freed samples and scatter the heap.
+    joined: dict[str, Tensor] = {}
+    kept: dict[str, Any] = {"log_weights": None, "draws": None, "pointwise": None}
     with contextlib.ExitStack() as stack:
         stack.enter_context(evaluating(pair))
         if seed is not None:
@@ -147,18 +149,28 @@ def log_likelihood(
         with tqdm(total=len(x), unit="datum", disable=disable) as bar:
             for i, block in enumerate(x_like.split(sampler.block)):
                 result = sampler.weigh(block.to(device), keep)
+                begin = i * sampler.block
                 bad = ~torch.isfinite(result["values"])
                 if bad.any():
-                    n = i * sampler.block + int(bad.nonzero()[0])
+                    n = begin + int(bad.nonzero()[0])
                     raise FloatingPointError(f"the importance weights of datum {n} of x are not finite")
-                blocks.append(result)
+                for key in ("values", "ess", "k_hat"):
+                    _put(joined, key, result[key], begin, len(x), 0)
+                if keep:
+                    kept["draws"] = kept["draws"] or {}
+                    for key in ("log_weights", "pointwise"):
+                        _put(kept, key, result[key], begin, len(x), 1)
+                    for name, draw in result["draws"].items():
+                        _put(kept["draws"], name, draw, begin, len(x), 1)
                 bar.update(len(block))
-    joined: dict[str, Any] = {key: torch.cat([b[key] for b in blocks]) for key in ("values", "ess", "k_hat")}
-    kept: dict[str, Any] = {"log_weights": None, "draws": None, "pointwise": None}
-    if keep:
-        kept = {key: torch.cat([b[key] for b in blocks], 1) for key in ("log_weights", "pointwise")}
-        kept["draws"] = {n: torch.cat([b["draws"][n] for b in blocks], 1) for n in blocks[0]["draws"]}
     versions = {"torch": torch.__version__, "pyro": pyro.__version__}
     attributes = {"model": type(pair).__name__, "num_samples": num_samples, "seed": -1 if seed is None else seed}
     attributes |= {**versions, "config": str(config or {})}
     return LogLikelihood(num_samples=num_samples, x=x, attributes=attributes, **joined, **kept)
+
+
+def _put(into: dict[str, Any], key: str, part: Tensor, begin: int, total: int, dim: int) -> None:
+    """Write a part into the whole, which the first part makes."""
+    if into.get(key) is None:
+        into[key] = part.new_empty(*part.shape[:dim], total, *part.shape[dim + 1 :])
+    into[key].narrow(dim, begin, part.shape[dim]).copy_(part)

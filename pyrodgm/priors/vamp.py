@@ -1,6 +1,8 @@
 """The variational mixture of posteriors."""
 
 import pyro.distributions as dist
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -83,7 +85,7 @@ class VampPrior(nn.Module):
     @property
     def pseudo_inputs(self) -> Tensor:
         """The pseudo-inputs as the posterior sees them, ``[K, *event]`` in [0, 1]."""
-        return self.raw_inputs.clamp(0.0, 1.0)
+        return _Clip.apply(self.raw_inputs)
 
     def forward(self) -> dist.TorchDistribution:
         components = self.posterior(self.pseudo_inputs)
@@ -91,3 +93,18 @@ class VampPrior(nn.Module):
         if isinstance(base, dist.Normal) and len(components.event_shape) == 1:
             return DiagNormalMixture(self.logits, base.loc, base.scale)
         return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+
+
+class _Clip(torch.autograd.Function):
+    """The nearest value in [0, 1]; outside, a gradient comes through that leads back inside, else no pixel returned."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        ctx.save_for_backward(value)
+        return value.clamp(0.0, 1.0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (value,) = ctx.saved_tensors
+        outwards = torch.where(value < 0, gradient > 0, (value > 1) & (gradient < 0))
+        return torch.where(outwards, 0.0, gradient)
