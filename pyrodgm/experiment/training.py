@@ -14,6 +14,7 @@ from pyrodgm.experiment.report import report
 from pyrodgm.experiment.results import Results, table
 from pyrodgm.experiment.run import check_resumable, describe, read_run
 from pyrodgm.infer import LogLikelihood, fit
+from pyrodgm.infer.contexts import flushing_denormals
 from pyrodgm.infer.step import Compile
 
 # What may change when a run goes on: how long, where, and what is done with it afterwards.
@@ -92,32 +93,33 @@ def train(
     Raises:
         ValueError: If the run folder holds a run with other flags.
     """
-    check_resumable(config.folder, example, config, FREE)
-    data = load(config.data, config.root)
-    torch.manual_seed(config.seed)
-    pair = build(config, data)
-    options = {
-        "epochs": config.epochs,
-        "batch_size": config.batch_size,
-        "kl_warmup": config.warmup,
-        "patience": config.patience,
-        "compile": config.compile,
-        "device": config.device,
-        "seed": config.seed,
-        "run_dir": config.folder,
-        "resume": config.resume,
-        "config": describe(example, config),
-    }
-    fit(pair, data, **{**options, **fit_options})
-    return reporter(
-        pair,
-        data,
-        read_run(config.folder),
-        num_samples=config.num_samples,
-        num_images=config.num_images,
-        seed=config.seed,
-        figures=config.figures,
-    )
+    with flushing_denormals():  # before PyTorch starts its threads
+        check_resumable(config.folder, example, config, FREE)
+        data = load(config.data, config.root)
+        torch.manual_seed(config.seed)
+        pair = build(config, data)
+        options = {
+            "epochs": config.epochs,
+            "batch_size": config.batch_size,
+            "kl_warmup": config.warmup,
+            "patience": config.patience,
+            "compile": config.compile,
+            "device": config.device,
+            "seed": config.seed,
+            "run_dir": config.folder,
+            "resume": config.resume,
+            "config": describe(example, config),
+        }
+        fit(pair, data, **{**options, **fit_options})
+        return reporter(
+            pair,
+            data,
+            read_run(config.folder),
+            num_samples=config.num_samples,
+            num_images=config.num_images,
+            seed=config.seed,
+            figures=config.figures,
+        )
 
 
 def summary(config: TrainingConfig, results: Results) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,6 +51,21 @@ def evaluating(pair: nn.Module) -> Iterator[None]:
         for module in nullary:
             module.__dict__.pop("forward", None)
         pair.train(training)
+
+
+@contextmanager
+def flushing_denormals() -> Iterator[None]:
+    """Context in which this thread, and threads that it starts, take numbers too small for full precision as zero.
+
+    Vanishing gradients are full of them, and some processors multiply them a hundred times more slowly. Worker threads
+    that PyTorch has started before are not reached: ``torch.set_flush_denormal(True)`` as a program's first act does.
+    """
+    before = sys.float_info.min / 2.0 == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...]) -> None:

@@ -9,7 +9,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.infer.contexts import evaluating, fork_rng
+from pyrodgm.infer.contexts import evaluating, flushing_denormals, fork_rng
 from pyrodgm.infer.sampler import ImportanceSampler
 from pyrodgm.infer.step import Compile, check_compile
 
@@ -136,10 +136,11 @@ def log_likelihood(
     device = first.device
     x_like = x.to(first.dtype) if x.is_floating_point() else x
     # Filled block by block: results kept apart would lie between the freed samples and scatter the heap.
-    joined: dict[str, Tensor] = {}
+    joined: dict[str, Any] = {}
     kept: dict[str, Any] = {"log_weights": None, "draws": None, "pointwise": None}
     with contextlib.ExitStack() as stack:
         stack.enter_context(evaluating(pair))
+        stack.enter_context(flushing_denormals())
         if seed is not None:
             stack.enter_context(fork_rng(device))
             torch.manual_seed(seed)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.infer.capture import CapturedStep, is_capturable
-from pyrodgm.infer.contexts import fork_rng, rehearse
+from pyrodgm.infer.contexts import flushing_denormals, fork_rng, rehearse
 from pyrodgm.infer.graph import LossGraph, LossModule, Prepare, UntraceableError
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,8 @@ class TrainStep:
             with fork_rng(inputs[0].device):
                 rehearse(self.pair, self.objective, self.prepare(*inputs))
             self._graphs[key] = self._eager if self.mode == "eager" else self._trace(inputs)
-        return self._graphs[key](*inputs)
+        with flushing_denormals():
+            return self._graphs[key](*inputs)
 
     def forget(self) -> None:
         """Trace anew from the next call on; needed after the optimiser has got another state."""

@@ -1,8 +1,8 @@
 """The variational mixture of posteriors."""
 
-import pyro.distributions as dist
 from typing import Any
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 

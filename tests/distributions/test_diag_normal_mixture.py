@@ -129,3 +129,18 @@ def test_shapes_that_do_not_fit():
         DiagNormalMixture(logits, loc, scale[:, :1])
     with pytest.raises(ValueError, match=r"expected logits \[\*batch, K\]"):
         DiagNormalMixture(logits, loc[0], scale)
+
+
+def test_gradients_come_back_without_denormal_numbers():
+    """Components of which nothing comes are exactly nothing: denormal numbers slow down every product after them."""
+    loc = torch.linspace(0.0, 40.0, 400).unsqueeze(-1)
+    gradients = []
+    for dtype in (torch.float64, torch.float32):
+        given = loc.to(dtype).requires_grad_()
+        mixture = DiagNormalMixture(torch.zeros(400, dtype=dtype), given, torch.ones(400, 1, dtype=dtype))
+        gradients += torch.autograd.grad(mixture.log_prob(torch.zeros(1, dtype=dtype)).sum(), given)
+    exact, got = gradients
+    kept = exact.abs() >= 1e-30
+    assert (~kept & (exact.abs().float() > 0)).sum() > 20
+    assert (got[~kept] == 0).all()
+    torch.testing.assert_close(got[kept].double(), exact[kept], rtol=1e-5, atol=1e-31)

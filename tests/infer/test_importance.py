@@ -1,5 +1,6 @@
 """Importance-sampled log-likelihoods against the exact evidence of probabilistic PCA and against Pyro's own."""
 
+import gc
 import math
 import weakref
 
@@ -15,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pyrodgm.infer import log_likelihood
+from pyrodgm.infer.sampler import ImportanceSampler
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
@@ -145,6 +147,22 @@ def test_the_bound_on_memory_holds(max_bytes):
         log_likelihood(vae, x, 500, max_bytes=max_bytes)
     assert max_bytes / 20 < bytes_held.peak < max_bytes
     assert bytes_held.peak < 20 * 500 * 784 * 8  # what a single pass would need for one tensor of it
+
+
+def test_nothing_is_kept_of_a_block_but_its_results(monkeypatch):
+    """Small tensors kept between large ones that come and go scatter the heap, which then grows without end."""
+    alive, weigh = [], ImportanceSampler.weigh
+
+    def counting(*args):
+        gc.collect()
+        alive.append(sum(type(o) is torch.Tensor for o in gc.get_objects()))
+        return weigh(*args)
+
+    monkeypatch.setattr(ImportanceSampler, "weigh", counting)
+    pair = ProbabilisticPCA(stretch=1.3)
+    log_likelihood(pair, draw(pair, 8), 100, max_bytes=1, keep=True)
+    assert len(alive) == 8
+    assert alive[2] == alive[-1]
 
 
 def test_result_exports_to_a_datatree():

@@ -172,6 +172,31 @@ def test_unused_parameter_gets_no_gradient():
     assert torch.equal(pair.idle, torch.ones(2))
 
 
+class Tiny(Pair):
+    def __init__(self):
+        super().__init__()
+        self.loc = nn.Parameter(torch.full((), 0.5, dtype=torch.float32))
+
+    @pyro_method
+    def model(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(1e-19 * (1e-20 * self.loc), 1.0), obs=x)
+
+    @pyro_method
+    def guide(self, x):
+        pass
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor does not flush denormal numbers")
+@pytest.mark.parametrize("mode", ["eager", "traced"])
+def test_a_step_flushes_denormal_numbers_and_nothing_else_does(mode):
+    pair = Tiny()
+    step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=1e38), compile=mode)
+    step(torch.ones(4, dtype=torch.float32))
+    assert pair.loc.item() == 0.5
+    assert (torch.tensor([1e-39], dtype=torch.float32) / 2 > 0).all()
+
+
 def test_mode_is_chosen_by_the_number_of_steps():
     pair = Stateful()
     optimizer = torch.optim.Adam(pair.parameters())

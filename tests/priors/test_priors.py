@@ -73,6 +73,12 @@ def test_pseudo_inputs_stay_in_the_unit_interval_and_come_back_into_it():
         prior.raw_inputs[1] = 1.5
     assert prior.pseudo_inputs.min() == 0
     assert prior.pseudo_inputs.max() == 1
+    for push, expected in ((1.0, (0, 0.75, 0.5)), (-1.0, (-0.75, 0, -0.5))):  # of values -0.5, 0.5 and 1.5
+        with torch.no_grad():
+            prior.raw_inputs[:3, 0] = torch.tensor([-0.5, 1.5, 0.5])
+        weights = push * torch.tensor([0.75, 0.75, 0.5])
+        (gradient,) = torch.autograd.grad((weights * prior.pseudo_inputs[:3, 0]).sum(), prior.raw_inputs)
+        assert gradient[:3, 0].tolist() == list(expected)
 
 
 def test_vamp_prior_starts_from_the_mean_or_from_images():
