@@ -2,6 +2,7 @@
 
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
+from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
 from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
@@ -27,6 +28,7 @@ __all__ = [
     "DiagNormalMixture",
     "DiscretizedLogistic",
     "ExponentialSmoothing",
+    "FactorizedBernoulli",
     "GaussianSmoothing",
     "Kumaraswamy",
     "LogitNormal",

@@ -13,6 +13,8 @@ from pyrodgm.infer.contexts import evaluating, flushing_denormals, fork_rng
 from pyrodgm.infer.sampler import ImportanceSampler
 from pyrodgm.infer.step import Compile, check_compile
 
+COMPILE_AFTER = 1_000_000  # samples from which "auto" compiles
+
 
 @dataclass(frozen=True)
 class LogLikelihood:
@@ -114,8 +116,9 @@ def log_likelihood(
             held whatever the bound.
         keep: Whether the result keeps all draws, weights and log p(x | z), S values a datum and latent dimension.
         seed: Seed of the samples; the caller's random state is left as it was. None takes the state as it is.
-        compile: How the model runs: ``"eager"`` through Pyro each time; ``"traced"``, and ``"auto"``, as one graph of
-            tensor operations; ``"compiled"`` with that graph compiled, which needs more memory than ``max_bytes``.
+        compile: How the model runs: ``"eager"`` through Pyro each time; ``"traced"`` as one graph of tensor operations;
+            ``"compiled"`` with that graph compiled. ``"auto"`` compiles from a million samples of all data together on
+            and traces below, where compiling would take longer than it saves.
         config: Goes into the exported attributes.
         progress: Whether to show a progress bar; by default where the output is a terminal.
 
@@ -144,7 +147,8 @@ def log_likelihood(
         if seed is not None:
             stack.enter_context(fork_rng(device))
             torch.manual_seed(seed)
-        mode = "traced" if compile == "auto" else compile
+        long = len(x) * num_samples >= COMPILE_AFTER
+        mode = ("compiled" if long else "traced") if compile == "auto" else compile
         sampler = ImportanceSampler(pair, x_like[:1].to(device), len(x), num_samples, max_bytes, mode)
         disable = None if progress is None else not progress
         with tqdm(total=len(x), unit="datum", disable=disable) as bar:

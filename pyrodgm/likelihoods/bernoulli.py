@@ -4,6 +4,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.distributions import FactorizedBernoulli
+
 
 class BernoulliLikelihood(nn.Module):
     r"""Independent Bernoulli variables whose logits a network gives.
@@ -43,4 +45,4 @@ class BernoulliLikelihood(nn.Module):
         logits = self.net(*latents)
         if self.bias is not None:
             logits = logits + self.bias
-        return dist.Bernoulli(logits=logits).to_event(1)
+        return FactorizedBernoulli(logits)

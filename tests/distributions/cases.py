@@ -200,6 +200,7 @@ def wide(*values):
 
 UNIT_POINTS = wide(1e-30, 1e-9, 0.1, 0.5, 0.93, 1 - 1e-9)
 SIMPLEX_POINTS = wide([0.2, 0.3, 0.5], [0.01, 0.98, 0.01], [1e-12, 1e-3, 1 - 1e-3 - 1e-12], [0.9, 0.09, 0.01])
+BITS = torch.cartesian_prod(*[wide(0.0, 1.0)] * 3)
 OUTSIDE_UNIT = [-0.1, 1.1, math.nan]
 OUTSIDE_SIMPLEX = [[0.5, 0.6, 0.2], [-0.1, 0.6, 0.5], [math.nan, 0.5, 0.5]]
 
@@ -260,6 +261,17 @@ CASES = [
         simplex_grid,
         OUTSIDE_SIMPLEX,
         event_dim=1,
+    ),
+    Case(
+        "FactorizedBernoulli",
+        dgm.FactorizedBernoulli,
+        {"logits": wide([0.4, -2.0, 1.0], [30.0, 0.0, -0.1])},
+        lambda value, logits: (value * logits - np.logaddexp(0, logits)).sum(-1),
+        BITS,
+        lambda: (BITS, torch.ones(len(BITS), dtype=torch.float64)),
+        [[0.0, 0.5, 1.0], [math.nan, 0.0, 0.0]],
+        event_dim=1,
+        discrete=True,
     ),
     Case(
         "DiscretizedLogistic",
