@@ -58,13 +58,25 @@ class BroadcastVampPrior(nn.Module):
         return dist.MixtureSameFamily(dist.Categorical(logits=weights), components)
 
 
+class PlainBernoulli(nn.Module):
+    """The likelihood as one writes it with Pyro's own Bernoulli."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        return dist.Bernoulli(logits=self.net(z)).to_event(1)
+
+
 def make_pair(config: Config, case: Case, plain: bool) -> VAE:
     posterior = GaussianPosterior(mlp(784, [300, 300], 80))
     prior: nn.Module = StandardNormal(40)
     if case == "vamp":
         inputs = torch.rand(config.pseudo_inputs, 784)
         prior = BroadcastVampPrior(posterior, inputs) if plain else VampPrior(posterior, inputs)
-    return VAE(prior, BernoulliLikelihood(mlp(40, [300, 300], 784)), posterior).to(config.device)
+    decoder = mlp(40, [300, 300], 784)
+    return VAE(prior, PlainBernoulli(decoder) if plain else BernoulliLikelihood(decoder), posterior).to(config.device)
 
 
 def ways(config: Config, case: Case, x: Tensor) -> dict[str, Callable[[], object]]:
