@@ -12,7 +12,7 @@ from pyrodgm import experiment
 from pyrodgm.datasets import Dataset, Split
 from pyrodgm.infer import DamagedFileError, fit, log_likelihood
 from pyrodgm.infer.checkpoint import load_state
-from pyrodgm.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood
+from pyrodgm.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood, GreyBernoulliLikelihood
 from pyrodgm.models import VAE
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
@@ -253,6 +253,8 @@ def test_grey_data_get_bits_per_dimension():
     mixed = experiment.table({"grey": results, "binary": binary}).splitlines()
     assert len({len(line) for line in mixed}) == 1
     assert experiment.evaluate(coins(dataset().mean), dataset(), num_samples=4)[0].bits_per_dimension is None
+    pseudo = VAE(StandardNormal(2), GreyBernoulliLikelihood(nn.Linear(2, 6)), GaussianPosterior(nn.Linear(6, 4)))
+    assert experiment.evaluate(pseudo, grey, num_samples=4)[0].bits_per_dimension is None
 
 
 def test_spread_covers_the_rows_evenly():

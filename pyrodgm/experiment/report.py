@@ -9,7 +9,7 @@ from torch import nn
 
 from pyrodgm import plots
 from pyrodgm.datasets import Dataset
-from pyrodgm.experiment.results import Results, evaluate, spread
+from pyrodgm.experiment.results import Results, evaluate, has_bits, spread
 from pyrodgm.experiment.run import Run
 from pyrodgm.infer import LogLikelihood, reconstruct, sample
 from pyrodgm.infer.checkpoint import write_atomically
@@ -76,7 +76,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
             "samples": plots.image_grid(sample(pair, real), shape, title=f"{name}: samples from the model (means)"),
             "log_likelihood": plots.log_likelihood_histogram(
                 likelihood.values,
-                dimensions=real.shape[1] if data.num_bins else None,
+                dimensions=real.shape[1] if has_bits(pair, data) else None,
                 title=f"{name}: log-likelihoods of test images",
             ),
             "training": plots.training_curves(run.metrics, title=f"{name}: training"),

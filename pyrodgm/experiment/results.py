@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO, LogLikelihood, active_units, knn_error, log_likelihood, posterior_means
 from pyrodgm.infer.contexts import evaluating, fork_rng
+from pyrodgm.likelihoods import GreyBernoulliLikelihood
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def evaluate(
     with fork_rng(first.device):
         torch.manual_seed(seed)
         elbo, units, errors = _elbo(pair, x), active_units(pair, x), _knn_errors(pair, data, x, rows)
+    in_bits = has_bits(pair, data)
     results = Results(
         log_likelihood=likelihood.mean,
         standard_error=likelihood.standard_error,
@@ -103,10 +105,16 @@ def evaluate(
         num_samples=num_samples,
         seed=seed,
         seconds_per_epoch=statistics.median(seconds) if seconds else None,
-        bits_per_dimension=bits(likelihood.mean, x.shape[1]) if data.num_bins else None,
-        bits_standard_error=bits(-likelihood.standard_error, x.shape[1]) if data.num_bins else None,
+        bits_per_dimension=bits(likelihood.mean, x.shape[1]) if in_bits else None,
+        bits_standard_error=bits(-likelihood.standard_error, x.shape[1]) if in_bits else None,
     )
     return results, likelihood
+
+
+def has_bits(pair: nn.Module, data: Dataset) -> bool:
+    """Whether results come in bits per dimension: for grey levels, but not under a pseudo-likelihood of them."""
+    pseudo = any(isinstance(module, GreyBernoulliLikelihood) for module in pair.modules())
+    return data.num_bins is not None and not pseudo
 
 
 def table(results: Mapping[str, Results]) -> str:

@@ -4,6 +4,7 @@ Those of vectors act on the rightmost dimension and broadcast over the others.
 """
 
 from pyrodgm.nn.conv import GatedConv2d, Images, gated_convs
+from pyrodgm.nn.conv_autoencoder import conv_decoder, conv_encoder
 from pyrodgm.nn.dense import Dense, GatedDense, mlp
 from pyrodgm.nn.joint import Concatenate, GatedJoint, Joint
 from pyrodgm.nn.masked_conv import MaskedConv2d
@@ -20,6 +21,8 @@ __all__ = [
     "Joint",
     "MaskedConv2d",
     "PixelCNN",
+    "conv_decoder",
+    "conv_encoder",
     "gated_convs",
     "mlp",
 ]
