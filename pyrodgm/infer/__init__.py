@@ -5,7 +5,7 @@ from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.fit import FitResult, fit
 from pyrodgm.infer.importance import LogLikelihood, log_likelihood
 from pyrodgm.infer.iwelbo import IWELBO
-from pyrodgm.infer.metrics import active_units, knn_error, posterior_means
+from pyrodgm.infer.metrics import active_units, knn_error, knn_errors, posterior_means, posterior_samples
 from pyrodgm.infer.nonfinite import NonFiniteError
 from pyrodgm.infer.optim import AdamNormGrad
 from pyrodgm.infer.predict import reconstruct, sample
@@ -23,9 +23,11 @@ __all__ = [
     "active_units",
     "fit",
     "knn_error",
+    "knn_errors",
     "load_weights",
     "log_likelihood",
     "posterior_means",
+    "posterior_samples",
     "reconstruct",
     "sample",
     "save_weights",

@@ -6,5 +6,15 @@ Every function returns a matplotlib ``Figure`` of its own: no backend is chosen,
 
 from pyrodgm.plots.charts import log_likelihood_histogram, training_curves
 from pyrodgm.plots.images import grown_samples, image_grid, reconstructions
+from pyrodgm.plots.latents import latent_and_decoder_sparsity, sticks_used, tsne
 
-__all__ = ["grown_samples", "image_grid", "log_likelihood_histogram", "reconstructions", "training_curves"]
+__all__ = [
+    "grown_samples",
+    "image_grid",
+    "latent_and_decoder_sparsity",
+    "log_likelihood_histogram",
+    "reconstructions",
+    "sticks_used",
+    "training_curves",
+    "tsne",
+]
