@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import pyro
 import torch
 import tyro
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from pyrodgm import datasets
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.nn import Dense, mlp
+from pyrodgm.nn import Dense, Scale, mlp
 from pyrodgm.posteriors import StickBreakingPosterior
 from pyrodgm.posteriors.stick_breaking import Fractions
 from pyrodgm.priors import GEMPrior
@@ -65,7 +65,8 @@ def stress(config: Config, images: Tensor, fractions: Fractions, truncation: int
         pixels = images.shape[1]
         encoder = mlp(pixels, [config.hidden], 2 * (truncation - 1), layer=Dense)
         posterior = StickBreakingPosterior(encoder, fractions, concentration)
-        likelihood = BernoulliLikelihood(mlp(truncation, [config.hidden], pixels, layer=Dense))
+        scale = Scale((truncation * (1 + concentration)) ** 0.5)
+        likelihood = BernoulliLikelihood(nn.Sequential(scale, *mlp(truncation, [config.hidden], pixels, layer=Dense)))
         prior = GEMPrior(truncation, concentration)
         parameters = [*posterior.parameters(), *likelihood.parameters()]
         adam = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)

@@ -26,7 +26,7 @@ from pyrodgm.datasets import Dataset
 from pyrodgm.infer import LogLikelihood
 from pyrodgm.likelihoods import BernoulliLikelihood, GreyBernoulliLikelihood
 from pyrodgm.models import HVAE, VAE
-from pyrodgm.nn import Dense, GatedJoint, Joint, conv_decoder, conv_encoder, mlp
+from pyrodgm.nn import Dense, GatedJoint, Joint, Scale, conv_decoder, conv_encoder, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import GEMPrior, StandardNormal
 
@@ -75,16 +75,22 @@ def build(config: Config, data: Dataset) -> VAE | HVAE:
         prior = GEMPrior(size, config.concentration, *learned)
     likelihood = GreyBernoulliLikelihood if data.values == "grey" else BernoulliLikelihood
     if config.layers == 1:
-        return VAE(prior, likelihood(_decoder(config, data, size)), posterior)
+        return VAE(prior, likelihood(nn.Sequential(_scale(config), *_decoder(config, data, size))), posterior)
     wide = config.hidden[0]
-    lower = _latent(config, mlp(size, config.hidden, _parameters(config), layer=Dense), conditional_prior=True)
-    both = Joint(
-        [_encoder(config, data, wide), nn.Identity()],
+    upper = nn.Sequential(_scale(config), *mlp(size, config.hidden, _parameters(config), layer=Dense))
+    encoder = Joint(
+        [_encoder(config, data, wide), _scale(config)],
         GatedJoint([wide, size], wide),
         mlp(wide, [], _parameters(config)),
     )
-    decoder = Joint([nn.Identity(), nn.Identity()], GatedJoint([size, size], wide), _decoder(config, data, wide))
-    return HVAE(prior, lower, likelihood(decoder), posterior, _latent(config, both))
+    decoder = Joint([_scale(config), _scale(config)], GatedJoint([size, size], wide), _decoder(config, data, wide))
+    conditional_prior = _latent(config, upper, conditional_prior=True)
+    return HVAE(prior, conditional_prior, likelihood(decoder), posterior, _latent(config, encoder))
+
+
+def _scale(config: Config) -> nn.Module:
+    """What brings latents to a mean square of about one, which the initial weights of the networks expect."""
+    return Scale((config.truncation * (1 + config.concentration)) ** 0.5 if config.latent != "gaussian" else 1.0)
 
 
 def _parameters(config: Config) -> int:
@@ -100,14 +106,14 @@ def _latent(config: Config, net: nn.Module, conditional_prior: bool = False) -> 
     return StickBreakingPosterior(net, fractions, config.concentration)
 
 
-def _encoder(config: Config, data: Dataset, out_features: int | None = None) -> nn.Module:
+def _encoder(config: Config, data: Dataset, out_features: int | None = None) -> nn.Sequential:
     out_features = out_features or _parameters(config)
     if config.network == "convolutional":
         return conv_encoder(data.image_shape, config.channels, out_features, config.hidden)
     return mlp(data.train.images.shape[1], config.hidden, out_features, layer=Dense)
 
 
-def _decoder(config: Config, data: Dataset, in_features: int) -> nn.Module:
+def _decoder(config: Config, data: Dataset, in_features: int) -> nn.Sequential:
     if config.network == "convolutional":
         return conv_decoder(in_features, config.channels[::-1], data.image_shape, config.hidden[::-1])
     return mlp(in_features, config.hidden[::-1], data.train.images.shape[1], layer=Dense)

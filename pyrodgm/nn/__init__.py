@@ -9,6 +9,7 @@ from pyrodgm.nn.dense import Dense, GatedDense, mlp
 from pyrodgm.nn.joint import Concatenate, GatedJoint, Joint
 from pyrodgm.nn.masked_conv import MaskedConv2d
 from pyrodgm.nn.pixelcnn import ChannelNorm, PixelCNN
+from pyrodgm.nn.scale import Scale
 
 __all__ = [
     "ChannelNorm",
@@ -21,6 +22,7 @@ __all__ = [
     "Joint",
     "MaskedConv2d",
     "PixelCNN",
+    "Scale",
     "conv_decoder",
     "conv_encoder",
     "gated_convs",
