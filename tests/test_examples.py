@@ -123,6 +123,17 @@ def test_commands(chain, launch, tmp_path):
             assert printed(text) == [row]
 
 
+@pytest.mark.parametrize("model", ["vae", "hvae"])
+def test_grey_images_get_bits_per_dimension(model, launch, tmp_path, data_root):
+    tiny = TINY.replace("digits", "frey_faces") + " --epochs 4 --learning-rate 0.02 --optimizer adam --no-figures"
+    text = launch(f"vampprior.py {tiny} --root {data_root} --model {model} --run {tmp_path}")
+    values = json.loads((tmp_path / "results.json").read_text())
+    bits = -values["log_likelihood"] / (560 * math.log(2))
+    assert values["bits_per_dimension"] == pytest.approx(bits)
+    assert 5 < bits < 8  # a fair choice of each byte costs 8
+    assert f" {bits:.3f} ± " in text
+
+
 def test_evaluation_repeats_what_training_printed(launch, tmp_path):
     trained = launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
     first = results(tmp_path)
