@@ -1,5 +1,6 @@
 """Densities, samplers and divergences, in log space; no trainable state."""
 
+from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
@@ -25,6 +26,7 @@ from pyrodgm.distributions.stick_breaking import (
 
 __all__ = [
     "GEM",
+    "BoltzmannMachine",
     "DiagNormalMixture",
     "DiscretizedLogistic",
     "ExponentialSmoothing",

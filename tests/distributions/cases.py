@@ -198,6 +198,15 @@ def wide(*values):
     return torch.tensor(values, dtype=torch.float64)
 
 
+def machine_log_density(value, weights, left_bias, right_bias):
+    def negative_energy(z):
+        left, right = z[..., :2], z[..., 2:]
+        return np.einsum("...i,ij,...j->...", left, weights, right) + left @ left_bias + right @ right_bias
+
+    return negative_energy(value) - special.logsumexp(negative_energy(BITS.numpy()))
+
+
+BITS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 5)
 UNIT_POINTS = wide(1e-30, 1e-9, 0.1, 0.5, 0.93, 1 - 1e-9)
 SIMPLEX_POINTS = wide([0.2, 0.3, 0.5], [0.01, 0.98, 0.01], [1e-12, 1e-3, 1 - 1e-3 - 1e-12], [0.9, 0.09, 0.01])
 BITS = torch.cartesian_prod(*[wide(0.0, 1.0)] * 3)
@@ -327,5 +336,20 @@ CASES = [
         wide(-0.5, 0.0, 0.3, 0.5, 1.0, 1.7),
         line_grid,
         [math.nan],
+    ),
+    Case(
+        "BoltzmannMachine",
+        dgm.BoltzmannMachine,
+        {
+            "weights": wide([[1.0, -2.0, 0.5], [0.3, 1.5, -1.0]], [[-4.0, 3.0, 0.0], [2.0, -1.0, 0.7]]),
+            "left_bias": wide([0.5, -0.2], [1.0, 0.0]),
+            "right_bias": wide([-1.0, 0.4, 0.0], [0.3, -2.0, 0.1]),
+        },
+        machine_log_density,
+        BITS,
+        lambda: (BITS, torch.ones(32, dtype=torch.float64)),
+        [[0.5, 0.0, 1.0, 1.0, 0.0], [math.nan, 0.0, 1.0, 1.0, 0.0]],
+        event_dim=1,
+        discrete=True,
     ),
 ]
