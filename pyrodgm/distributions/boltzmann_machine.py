@@ -1,5 +1,6 @@
 """The bipartite Boltzmann machine as a distribution."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,6 +12,22 @@ from pyrodgm import boltzmann
 from pyrodgm.boltzmann import Moments
 
 SWEEPS = 10  # from a row of the chains to a draw, so that draws of one row part ways
+
+
+class _Sums:
+    """The exact sums of a machine, each done once, when it is first asked for, for all that is expanded from it."""
+
+    def __init__(self, given: tuple[Tensor, Tensor, Tensor]) -> None:
+        self.given = given
+
+    @cached_property
+    def log_partition(self) -> Tensor:
+        with torch.no_grad():
+            return boltzmann.exact_log_partition(*self.given)
+
+    @cached_property
+    def moments(self) -> Moments:
+        return boltzmann.exact_moments(*self.given)
 
 
 class BoltzmannMachine(TorchDistribution):
@@ -73,6 +90,7 @@ class BoltzmannMachine(TorchDistribution):
         if chains is not None and batch_shape:
             raise ValueError(f"chains need a machine without batch dimensions, got {list(batch_shape)}")
         self._log_partition, self._moments, self._chains = log_partition, moments, chains
+        self._sums = _Sums((weights, left_bias, right_bias))
         self._set(batch_shape, (weights, left_bias, right_bias))
         super().__init__(batch_shape, torch.Size([sum(weights.shape[-2:])]), validate_args=validate_args)
 
@@ -87,6 +105,7 @@ class BoltzmannMachine(TorchDistribution):
         new = self._get_checked_instance(BoltzmannMachine, _instance)
         batch_shape = torch.Size(batch_shape)
         new._log_partition, new._moments, new._chains = self._log_partition, self._moments, self._chains
+        new._sums = self._sums
         new._set(batch_shape, self._given)
         super(BoltzmannMachine, new).__init__(batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
@@ -105,18 +124,13 @@ class BoltzmannMachine(TorchDistribution):
     @property
     def log_partition(self) -> Tensor:
         """log Z in nats, `[*batch]` as the parameters were given, with its gradient."""
-        differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in self._given)
-        value, moments = self._log_partition, self._moments
-        if value is None:
-            with torch.no_grad():
-                value = self._log_partition = boltzmann.exact_log_partition(*self._given)
-                if differentiable:
-                    moments = self._moments = self._moments or boltzmann.exact_moments(*self._given)
-        if not differentiable or (moments is None and value.requires_grad):
-            return value.to(self._given[0].dtype)
-        if moments is None:
+        value = self._sums.log_partition if self._log_partition is None else self._log_partition
+        value = value.to(self._given[0].dtype)
+        if not torch.is_grad_enabled() or value.requires_grad or not any(t.requires_grad for t in self._given):
+            return value
+        if self._moments is None and not boltzmann.can_enumerate(self._given[0]):
             raise ValueError("moments must be given for the gradient of a log_partition that has none of its own")
-        return boltzmann.attach_moments(value.to(self._given[0].dtype), *self._given, moments)
+        return boltzmann.attach_moments(value, *self._given, self._moments or self._sums.moments)
 
     def negative_energy(self, value: Tensor) -> Tensor:
         """-E `[*]` of states `[*, L + R]`; of means of independent units, the expectation of -E."""
@@ -158,9 +172,8 @@ class BoltzmannMachine(TorchDistribution):
         """Activities E[z] `[*batch, L + R]`: exact, or those of `moments` where they were given."""
         if self._moments is None and not boltzmann.can_enumerate(self._given[0]):
             raise NotImplementedError(f"the mean of a machine of {list(self._given[0].shape)} units needs moments")
-        if self._moments is None:
-            self._moments = boltzmann.exact_moments(*self._given)
-        activity = torch.cat([self._moments.left, self._moments.right], -1)
+        moments = self._moments or self._sums.moments
+        activity = torch.cat([moments.left, moments.right], -1)
         return activity.expand(self._extended_shape())
 
     @property
