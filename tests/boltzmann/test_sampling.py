@@ -90,8 +90,7 @@ def test_annealed_importance_sampling_covers_the_exact_value(shape, coupling):
 
 def test_annealed_importance_sampling_from_a_base_of_its_own():
     machine = random_machine(10, 12, 1.0)
-    activity = exact_moments(*machine)
-    base = activity.left.clamp(0.05, 0.95).logit(), activity.right.clamp(0.05, 0.95).logit()
+    base = torch.linspace(-2, 3, 10), torch.linspace(2, -1, 12)
     estimate = annealed_importance_sampling(*machine, 300, 300, base=base)
     exact = exact_log_partition(*machine)
     assert (estimate.value - exact).abs() < 4.5 * estimate.standard_error
