@@ -5,13 +5,12 @@ python benchmarks/boltzmann.py --tables accuracy modes cost
 
 import statistics
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import harness
 import torch
 import tyro
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrodgm.boltzmann import (
     advance_chains,
@@ -22,12 +21,6 @@ from pyrodgm.boltzmann import (
     population_annealing,
     random_states,
 )
-from pyrodgm.distributions import OverlappingBernoulli, PowerSmoothing, RelaxedBoltzmann
-from pyrodgm.infer import ELBO, TrainStep
-from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import VAE
-from pyrodgm.nn import mlp
-from pyrodgm.priors import BoltzmannPrior
 
 Machine = tuple[Tensor, Tensor, Tensor]
 Table = Literal["accuracy", "modes", "cost"]
@@ -38,10 +31,10 @@ COUPLINGS = [0.1, 0.5, 1.0, 2.0, 4.0]
 
 @dataclass(frozen=True)
 class Config:
-    """Estimates of log Z, samplers where there are two modes, and times."""
+    """Estimates of log Z, samplers where there are two modes, and the time of a sweep."""
 
     tables: tuple[Table, ...] = ("accuracy", "modes", "cost")
-    """accuracy: annealing beside exact sums; modes: chains beside populations; cost: sweeps and training steps."""
+    """accuracy: annealing beside exact sums; modes: chains beside populations; cost: one sweep."""
     seeds: int = 5
     """Machines, or runs, a row."""
     rounds: int = 100
@@ -156,43 +149,6 @@ def sweep_cost(rounds: int, device: str, chains: int = 1000, units: int = 200) -
     return harness.report(title, times, first, "one Gibbs sweep", {floor: 2.0})
 
 
-class Posterior(nn.Module):
-    """Overlapping bits, one group, from a network of two hidden layers of 200."""
-
-    def __init__(self, units: int, smoothing: PowerSmoothing) -> None:
-        super().__init__()
-        self.net, self.smoothing = mlp(784, [200, 200], units), smoothing
-
-    def forward(self, x: Tensor) -> torch.distributions.Distribution:
-        return OverlappingBernoulli(self.net(x), self.smoothing).to_event(1)
-
-
-def step_cost(rounds: int, device: str, batch_size: int = 100, units: int = 100) -> dict:
-    smoothing = PowerSmoothing(30.0)
-    x = torch.rand(batch_size, 784, device=device).round()
-
-    def step(sampler: str, num_sweeps: int, sampling: bool = True) -> partial:
-        relaxation = partial(RelaxedBoltzmann, smoothing=smoothing, num_iterations=5)
-        prior = BoltzmannPrior(units, units, relaxation, sampler, num_sweeps=num_sweeps)
-        likelihood = BernoulliLikelihood(mlp(2 * units, [200, 200], 784))
-        vae = VAE(prior, likelihood, Posterior(2 * units, smoothing)).to(device)
-        if not sampling:
-            prior.eval()
-        optimizer = torch.optim.Adam(vae.parameters(), lr=1e-4, fused=True, capturable=device.startswith("cuda"))
-        return partial(TrainStep(vae, ELBO(), optimizer, compile="traced"), x)
-
-    ways = {
-        "networks alone, samples at rest": step("pcd", 1, sampling=False),
-        "chains, 1 sweep": step("pcd", 1),
-        "chains, 40 sweeps": step("pcd", 40),
-        "population, 40 temperatures": step("pa", 40),
-    }
-    first = {name: harness.first_call(way, device) for name, way in ways.items()}
-    times = harness.alternate(ways, rounds, device)
-    title = f"A traced step, batch {batch_size}, {units} + {units} units, 1,000 chains or members, float32"
-    return harness.report(title, times, first, "networks alone, samples at rest", {})
-
-
 def main(config: Config) -> None:
     torch.manual_seed(0)
     print(harness.describe_machine(config.device))
@@ -203,7 +159,6 @@ def main(config: Config) -> None:
         modes(config.seeds, config.device)
     if "cost" in config.tables:
         results["sweep"] = sweep_cost(config.rounds, config.device)
-        results["step"] = step_cost(config.rounds, config.device)
     harness.write_json(config.json, results)
 
 

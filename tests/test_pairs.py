@@ -131,12 +131,12 @@ def vae_boltzmann():
 
 def vae_boltzmann_chains():
     relaxation = partial(RelaxedBoltzmann, smoothing=GaussianSmoothing(4.0), num_iterations=5)
-    return VAE(BoltzmannPrior(1, 2, relaxation, "pcd", 30, 2), likelihood(), posterior())
+    return VAE(BoltzmannPrior(1, 2, relaxation, "pcd", 30, 1), likelihood(), posterior())
 
 
 def vae_boltzmann_population():
     relaxation = partial(GaussianIntegralBoltzmann, beta=4.0, margin=1.0)
-    return VAE(BoltzmannPrior(2, 1, relaxation, "pa", 30, 3), likelihood(), posterior())
+    return VAE(BoltzmannPrior(2, 1, relaxation, "pa", 30, 2), likelihood(), posterior())
 
 
 PAIRS = [

@@ -203,7 +203,7 @@ def machine_log_density(value, weights, left_bias, right_bias):
         left, right = z[..., :2], z[..., 2:]
         return np.einsum("...i,ij,...j->...", left, weights, right) + left @ left_bias + right @ right_bias
 
-    return negative_energy(value) - special.logsumexp(negative_energy(BITS.numpy()))
+    return negative_energy(value) - special.logsumexp(negative_energy(UNITS.numpy()))
 
 
 def relaxed_log_density(log_ratio_and_base):
@@ -261,7 +261,7 @@ TWO_UNITS = {
     "left_bias": torch.tensor([[-0.5], [1.0]], dtype=torch.float64),
     "right_bias": torch.tensor([[0.2], [2.0]], dtype=torch.float64),
 }
-BITS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 5)
+UNITS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 5)
 UNIT_POINTS = wide(1e-30, 1e-9, 0.1, 0.5, 0.93, 1 - 1e-9)
 SIMPLEX_POINTS = wide([0.2, 0.3, 0.5], [0.01, 0.98, 0.01], [1e-12, 1e-3, 1 - 1e-3 - 1e-12], [0.9, 0.09, 0.01])
 BITS = torch.cartesian_prod(*[wide(0.0, 1.0)] * 3)
@@ -401,8 +401,8 @@ CASES = [
             "right_bias": wide([-1.0, 0.4, 0.0], [0.3, -2.0, 0.1]),
         },
         machine_log_density,
-        BITS,
-        lambda: (BITS, torch.ones(32, dtype=torch.float64)),
+        UNITS,
+        lambda: (UNITS, torch.ones(32, dtype=torch.float64)),
         [[0.5, 0.0, 1.0, 1.0, 0.0], [math.nan, 0.0, 1.0, 1.0, 0.0]],
         event_dim=1,
         discrete=True,
