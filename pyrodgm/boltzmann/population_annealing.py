@@ -10,7 +10,7 @@ from pyrodgm.boltzmann.energy import check_parameters, left_field, right_field
 from pyrodgm.boltzmann.gibbs import draw_bits, random_states
 from pyrodgm.boltzmann.resampling import systematic_resample
 
-CANDIDATES = 32  # steps in inverse temperature that are looked at together
+CANDIDATES = 16  # steps in inverse temperature that are looked at together
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,14 @@ def population_annealing(
 
 
 def _step(negative_energy: Tensor, longest: Tensor, target_ess: float) -> Tensor:
-    """The longest step, to three per cent and at most ``longest``, whose weights keep the effective share."""
+    """The longest step, to six per cent and at most ``longest``, whose weights keep the effective share."""
 
     def longest_kept(steps: Tensor) -> Tensor:
-        log_weights = steps.unsqueeze(-1) * negative_energy
-        log_ess = 2.0 * log_weights.logsumexp(-1) - (2.0 * log_weights).logsumexp(-1)
-        return (steps * (log_ess >= math.log(target_ess * len(negative_energy)))).amax()
+        weights = (steps.unsqueeze(-1) * below).exp()
+        ess = weights.sum(-1).square() / weights.square().sum(-1)
+        return (steps * (ess >= target_ess * len(below))).amax()
 
+    below = negative_energy - negative_energy.amax()
     # All candidates at once, first by factors of two: a bisection would be hundreds of operations a temperature.
     candidates = torch.arange(CANDIDATES, dtype=longest.dtype, device=longest.device)
     least = longest * 0.5 ** (CANDIDATES - 1)
