@@ -24,12 +24,13 @@ from safetensors.torch import load, save
 from torch import nn
 
 from pyrodgm import likelihoods, posteriors
+from pyrodgm.distributions import GaussianIntegralBoltzmann, GaussianSmoothing, RelaxedBoltzmann
 from pyrodgm.infer import ELBO, IWELBO, TrainStep, fit, load_weights, log_likelihood, save_weights
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import HVAE, VAE, conv_hvae, dense_hvae, pixel_hvae
 from pyrodgm.nn import Dense, GatedJoint, Joint, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
-from pyrodgm.priors import GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.priors import BoltzmannPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
 
 D, LATENT, BATCH = 12, 3, 5
 
@@ -135,6 +136,21 @@ def hvae_sticks():
     return HVAE(GEMPrior(LATENT + 1, 3.0), conditional_prior, *parts)
 
 
+def vae_boltzmann():
+    relaxation = partial(RelaxedBoltzmann, smoothing=GaussianSmoothing(4.0))
+    return VAE(BoltzmannPrior(1, 2, relaxation, "exact"), likelihood(), posterior())
+
+
+def vae_boltzmann_chains():
+    relaxation = partial(RelaxedBoltzmann, smoothing=GaussianSmoothing(4.0), num_iterations=5)
+    return VAE(BoltzmannPrior(1, 2, relaxation, "pcd", 30, 1), likelihood(), posterior())
+
+
+def vae_boltzmann_population():
+    relaxation = partial(GaussianIntegralBoltzmann, beta=4.0, margin=1.0)
+    return VAE(BoltzmannPrior(2, 1, relaxation, "pa", 30, 2), likelihood(), posterior())
+
+
 PAIRS = [
     vae_standard,
     vae_relu,
@@ -153,6 +169,9 @@ PAIRS = [
     hvae_sticks,
     conv_hvae_vamp,
     pixel_hvae_standard,
+    vae_boltzmann,
+    vae_boltzmann_chains,
+    vae_boltzmann_population,
 ]
 
 

@@ -1,12 +1,15 @@
 """Densities, samplers and divergences, in log space; no trainable state."""
 
+from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
+from pyrodgm.distributions.gaussian_integral import GaussianIntegralBoltzmann
 from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
+from pyrodgm.distributions.relaxed_boltzmann import RelaxedBoltzmann
 from pyrodgm.distributions.small_shape_gamma_ratio import SmallShapeGammaRatio
 from pyrodgm.distributions.smoothing import (
     ExponentialSmoothing,
@@ -26,15 +29,18 @@ from pyrodgm.distributions.stick_breaking import (
 
 __all__ = [
     "GEM",
+    "BoltzmannMachine",
     "DiagNormalMixture",
     "DiscretizedLogistic",
     "ExponentialSmoothing",
     "FactorizedBernoulli",
+    "GaussianIntegralBoltzmann",
     "GaussianSmoothing",
     "Kumaraswamy",
     "LogitNormal",
     "OverlappingBernoulli",
     "PowerSmoothing",
+    "RelaxedBoltzmann",
     "SmallShapeGammaRatio",
     "Smoothing",
     "StickBreaking",
