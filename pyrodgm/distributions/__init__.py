@@ -3,6 +3,7 @@
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
+from pyrodgm.distributions.isotropic_normal_mixture import IsotropicNormalMixture
 from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
@@ -30,6 +31,7 @@ __all__ = [
     "ExponentialSmoothing",
     "FactorizedBernoulli",
     "GaussianSmoothing",
+    "IsotropicNormalMixture",
     "Kumaraswamy",
     "LogitNormal",
     "OverlappingBernoulli",
