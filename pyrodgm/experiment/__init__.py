@@ -3,7 +3,7 @@
 from pyrodgm.experiment.report import report, write_figures
 from pyrodgm.experiment.results import Results, evaluate, spread, table
 from pyrodgm.experiment.run import Run, check_resumable, describe, load_pair, read_run, restore_config
-from pyrodgm.experiment.training import TrainingConfig, summary, train
+from pyrodgm.experiment.training import TrainingConfig, load_data, summary, train
 
 __all__ = [
     "Results",
@@ -12,6 +12,7 @@ __all__ = [
     "check_resumable",
     "describe",
     "evaluate",
+    "load_data",
     "load_pair",
     "read_run",
     "report",

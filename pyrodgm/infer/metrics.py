@@ -30,6 +30,22 @@ def posterior_means(pair: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
+def unit_variances(pair: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    r"""Variance over the data of each latent dimension's posterior mean,
+    :math:`\mathrm{Var}_x\bigl(\mathbb E_{q(u \mid x)}[u]\bigr)`.
+
+    Args:
+        pair: A module with ``guide(x)``.
+        x: Data ``[N, *event]``, at least two.
+
+    Returns:
+        A tensor ``[*event of the site]`` for each latent site.
+    """
+    if len(x) < 2:
+        raise ValueError(f"x must hold at least two data, got {len(x)}")
+    return {name: mean.var(0) for name, mean in posterior_means(pair, x).items()}
+
+
 def active_units(pair: nn.Module, x: Tensor, threshold: float = 1e-2) -> dict[str, int]:
     r"""Number of latent dimensions that carry information about the data, for each latent site.
 
@@ -42,9 +58,7 @@ def active_units(pair: nn.Module, x: Tensor, threshold: float = 1e-2) -> dict[st
 
     Source: Burda et al. (2015), arXiv 1509.00519, section 5.2.
     """
-    if len(x) < 2:
-        raise ValueError(f"x must hold at least two data, got {len(x)}")
-    return {name: int((mean.var(0) > threshold).sum()) for name, mean in posterior_means(pair, x).items()}
+    return {name: int((variance > threshold).sum()) for name, variance in unit_variances(pair, x).items()}
 
 
 def knn_error(

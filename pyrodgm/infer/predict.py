@@ -24,18 +24,20 @@ def reconstruct(pair: nn.Module, x: Tensor) -> Tensor:
         return _mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
 
 
-def sample(pair: nn.Module, like: Tensor) -> Tensor:
+def sample(pair: nn.Module, like: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:
     """Mean of p(x | z) at one sample z of the prior for each row; a draw from it where it has no mean.
 
     Args:
         pair: A module with ``model(x)``, whose data site is ``"x"``.
         like: A tensor with the shape of the result, ``[N, *event]``; its values do not matter.
+        given: Values ``[N, *event of the site]`` of latent sites that are not sampled.
 
     Returns:
         Means of the data, ``[N, *event]``.
     """
     with evaluating(pair):
-        return _mean_of_x(poutine.uncondition(pair.model), _like_parameters(like, pair))
+        program = poutine.condition(poutine.uncondition(pair.model), given or {})
+        return _mean_of_x(program, _like_parameters(like, pair))
 
 
 def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:

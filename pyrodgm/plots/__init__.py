@@ -5,6 +5,16 @@ Every function returns a matplotlib ``Figure`` of its own: no backend is chosen,
 """
 
 from pyrodgm.plots.charts import log_likelihood_histogram, training_curves
+from pyrodgm.plots.comparison import log_likelihood_curve
 from pyrodgm.plots.images import grown_samples, image_grid, reconstructions
+from pyrodgm.plots.units import unit_activities
 
-__all__ = ["grown_samples", "image_grid", "log_likelihood_histogram", "reconstructions", "training_curves"]
+__all__ = [
+    "grown_samples",
+    "image_grid",
+    "log_likelihood_curve",
+    "log_likelihood_histogram",
+    "reconstructions",
+    "training_curves",
+    "unit_activities",
+]
