@@ -79,6 +79,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
     shape, name = data.image_shape, data.name
     real = data.test.images[spread(len(data.test), min(100, len(data.test)))].to(first.device, first.dtype)
     few = real[spread(len(real), min(50, len(real)))]
+    many = data.test.images[spread(len(data.test), min(1000, len(data.test)))]
     with fork_rng(first.device):
         torch.manual_seed(seed)
         figures = {
@@ -94,7 +95,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
             ),
             "training": plots.training_curves(run.metrics, title=f"{name}: training"),
             "active_units": plots.unit_activities(
-                unit_variances(pair, real), title=f"{name}: what latent dimensions say about {len(real)} test images"
+                unit_variances(pair, many), title=f"{name}: what latent dimensions say about {len(many)} test images"
             ),
         }
         for prior in pair.modules():

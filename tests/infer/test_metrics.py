@@ -5,7 +5,7 @@ import torch
 from pyro.nn import pyro_method
 from torch import nn
 
-from pyrodgm.infer import active_units, knn_error, posterior_means, reconstruct, sample
+from pyrodgm.infer import active_units, knn_error, posterior_means, reconstruct, sample, unit_variances
 from pyrodgm.models import Pair
 
 
@@ -34,6 +34,7 @@ def test_posterior_means_and_active_units():
     pair = Known()
     means = posterior_means(pair, x, batch_size=999)["z"]
     assert torch.allclose(means, torch.stack([x[:, 0], 0.05 * x[:, 1], torch.full((2500,), 7.0)], 1))
+    assert torch.allclose(unit_variances(pair, x)["z"], means.var(0))
     assert active_units(pair, x) == {"z": 1}
     assert active_units(pair, x, threshold=1e-3) == {"z": 2}
     with pytest.raises(ValueError, match="at least two data"):
@@ -44,6 +45,8 @@ def test_reconstructions_come_from_the_guide_and_samples_from_the_prior():
     pair, x = Known(), torch.randn(5, 3)
     assert torch.allclose(reconstruct(pair, x), 2 * posterior_means(pair, x)["z"] + 1, atol=1e-4)
     assert torch.allclose(sample(pair, x), torch.tensor([1.0, 1.0, 15.0]).expand(5, 3), atol=1e-4)
+    z = torch.randn(5, 3)
+    assert torch.allclose(sample(pair, x, {"z": z}), 2 * z + 1)
     assert len(pyro.get_param_store()) == 0
 
 
