@@ -18,6 +18,7 @@ from pyrodgm.infer.checkpoint import write_atomically
 from pyrodgm.infer.contexts import evaluating, fork_rng
 from pyrodgm.infer.records import write_csv
 from pyrodgm.infer.rows import samples
+from pyrodgm.likelihoods import PixelCNNLikelihood
 from pyrodgm.priors import ExemplarPrior, VampPrior
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
     real = data.test.images[spread(len(data.test), min(100, len(data.test)))].to(first.device, first.dtype)
     few = real[spread(len(real), min(50, len(real)))]
     many = data.test.images[spread(len(data.test), min(1000, len(data.test)))]
+    kind = _kind(pair)
     with fork_rng(first.device):
         torch.manual_seed(seed)
         figures = {
@@ -87,7 +89,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
             "reconstructions": plots.reconstructions(
                 few, reconstruct(pair, few), shape, title=f"{name}: test images, each with its reconstruction"
             ),
-            "samples": plots.image_grid(sample(pair, real), shape, title=f"{name}: samples from the model (means)"),
+            "samples": plots.image_grid(sample(pair, real), shape, title=f"{name}: samples from the model{kind}"),
             "log_likelihood": plots.log_likelihood_histogram(
                 likelihood.values,
                 dimensions=real.shape[1] if data.num_bins else None,
@@ -121,8 +123,13 @@ def _seeds(
         top = samples(model)[0]["name"]
         z = prior.component(like).sample()
     grown = sample(pair, like, {top: z}).unflatten(0, (len(chosen), 12))
-    title = f"{data.name}: {what} (left) and samples grown from each (means)"
+    title = f"{data.name}: {what} (left) and samples grown from each{_kind(pair)}"
     return {
         what.replace("-", "_"): plots.image_grid(shown, data.image_shape, title=f"{data.name}: {what}"),
         "grown_samples": plots.grown_samples(chosen, grown, data.image_shape, title=title),
     }
+
+
+def _kind(pair: nn.Module) -> str:
+    """What the images of a pair's predictions show; pixels that depend on each other have no mean."""
+    return "" if any(isinstance(module, PixelCNNLikelihood) for module in pair.modules()) else " (means)"

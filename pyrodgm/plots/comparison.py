@@ -38,11 +38,13 @@ def log_likelihood_curve(
             f"expected x, means and standard_errors of as many runs, finite, at least one; got {x}, {means} and "
             f"{standard_errors}"
         )
-    x, means, errors = np.stack(table)[:, np.argsort(table[0])]
+    places, means, errors = np.stack(table)[:, np.argsort(table[0])]
     figure, (axes,) = charts(title, [1.0])
-    axes.errorbar(x, means, errors, color=BLUE, marker="o", capsize=3, linewidth=1.2, markersize=5)
-    if x[0] > 0 and x[-1] > 10 * x[0]:
+    axes.errorbar(places, means, errors, color=BLUE, marker="o", capsize=3, linewidth=1.2, markersize=5)
+    if places[0] > 0 and places[-1] > 10 * places[0]:
         axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(places, [f"{place:g}" for place in places])
     axes.set_xlabel(label)
     axes.set_ylabel("test log p(x) (nats)")
     return figure
