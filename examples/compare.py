@@ -34,6 +34,8 @@ class Config:
 def main(config: Config) -> None:
     """Print table and gains, write the chart."""
     names = [path.name for path in config.run]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in config.run]
     results = {name: _results(path) for name, path in zip(names, config.run, strict=True)}
     print(experiment.table(results))
     first, *others = [_values(path) for path in config.run]
@@ -63,8 +65,9 @@ def _results(path: Path) -> experiment.Results:
 
 
 def _values(path: Path) -> dict[int, float]:
-    """Log-likelihood of each test image that was evaluated, by its number."""
-    return {int(row["image"]): row["log_likelihood"] for row in read_csv(path / "log_likelihood.csv")}
+    """Log-likelihood of each test image that was evaluated, by its number; none if the run did not keep them."""
+    file = path / "log_likelihood.csv"
+    return {int(row["image"]): row["log_likelihood"] for row in read_csv(file)} if file.exists() else {}
 
 
 if __name__ == "__main__":
