@@ -35,8 +35,13 @@ COMMANDS = [
     "&evaluate.py RUN --no-figures",
     f"vampprior.py {TINY} --run RUN --prior vampprior-data --hidden 4 3 --no-figures",
     "&evaluate.py RUN --no-figures",
-    f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior",
+    f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --train-images 100",
     "&evaluate.py RUN --no-figures",
+    "&compare.py RUN",
+    f"vampprior.py {TINY} --run RUN --model vae --prior exemplar --neighbours 3 --train-images 100",
+    "&evaluate.py RUN --no-figures",
+    f"vampprior.py {TINY} --run RUN --model convhvae --channels 1 --train-images 100 --no-figures",
+    f"vampprior.py {TINY} --run RUN --model pixelhvae --channels 1 --train-images 100 --num-samples 3",
     f"vampprior.py {TINY} --run RUN --pseudo-inputs images --pseudo-std 0.1 --no-figures",
     f"vampprior.py {TINY} --run RUN --objective iwelbo --particles 3 --no-figures",
     f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --posterior flow --flow-layers 2 --no-figures",
@@ -166,6 +171,26 @@ def test_demo_compares_both_priors_and_leaves_an_older_run_alone(launch, tmp_pat
     launch(f"demo.py --run {tmp_path / 'demo'} --epochs 1 --num-samples 30 --seed 1")
     assert results(tmp_path / "demo" / "standard") == rows[0]
     assert results(tmp_path / "demo-2" / "standard") != rows[0]
+
+
+def test_comparison_is_image_by_image(launch, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    launch(f"vampprior.py {TINY} --run {one} --no-figures --train-images 100")
+    launch(f"vampprior.py {TINY} --run {two} --no-figures --train-images 100 --components 40 --num-images 9")
+    rows = []
+    for run in (one, two):
+        with (run / "log_likelihood.csv").open() as file:
+            rows.append({row["image"]: float(row["log_likelihood"]) for row in csv.DictReader(file)})
+    both = rows[0].keys() & rows[1].keys()
+    gain = torch.tensor([rows[1][image] - rows[0][image] for image in both])
+    text = launch(f"compare.py {one} {two} --by components --figure {tmp_path / 'c.png'}")
+    assert 1 < len(both) < 6
+    assert f"two gains {gain.mean():.2f} ± {gain.std() / len(both) ** 0.5:.2f} nats an image over one" in text
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="--by prior: expected a flag with numbers in every run"):
+        launch(f"compare.py {one} {two} --by prior")
+    with pytest.raises(SystemExit, match="holds no run that was evaluated"):
+        launch(f"compare.py {tmp_path / 'three'}")
 
 
 def explanations(source, name):

@@ -30,7 +30,7 @@ from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import HVAE, VAE, conv_hvae, dense_hvae, pixel_hvae
 from pyrodgm.nn import Dense, GatedJoint, Joint, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
-from pyrodgm.priors import BoltzmannPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.priors import BoltzmannPrior, ExemplarPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
 
 D, LATENT, BATCH = 12, 3, 5
 
@@ -93,6 +93,11 @@ def hvae_standard():
 
 def hvae_vamp():
     return dense_hvae(lambda q: VampPrior.around_mean(q, 6, torch.full((D,), 0.4), std=0.2), D, (2, LATENT), 8)
+
+
+def hvae_exemplar():
+    images = torch.arange(200.0).remainder(2)[:, None].expand(200, D)
+    return dense_hvae(lambda q: ExemplarPrior(q, images, num_neighbours=20), D, (2, LATENT), 8)
 
 
 def conv_hvae_vamp():
@@ -167,6 +172,7 @@ PAIRS = [
     vae_gamma_sticks,
     vae_logit_normal_sticks,
     hvae_sticks,
+    hvae_exemplar,
     conv_hvae_vamp,
     pixel_hvae_standard,
     vae_boltzmann,

@@ -4,7 +4,7 @@ from pyrodgm.experiment.latent_figures import latent_figures
 from pyrodgm.experiment.report import report, write_figures
 from pyrodgm.experiment.results import Results, evaluate, knn_summary, spread, table
 from pyrodgm.experiment.run import Run, check_resumable, describe, load_pair, read_run, restore_config
-from pyrodgm.experiment.training import TrainingConfig, summary, train
+from pyrodgm.experiment.training import TrainingConfig, load_data, summary, train
 
 __all__ = [
     "Results",
@@ -15,6 +15,7 @@ __all__ = [
     "evaluate",
     "knn_summary",
     "latent_figures",
+    "load_data",
     "load_pair",
     "read_run",
     "report",

@@ -5,7 +5,14 @@ from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.fit import FitResult, fit
 from pyrodgm.infer.importance import LogLikelihood, log_likelihood
 from pyrodgm.infer.iwelbo import IWELBO
-from pyrodgm.infer.metrics import active_units, knn_error, knn_errors, posterior_means, posterior_samples
+from pyrodgm.infer.metrics import (
+    active_units,
+    knn_error,
+    knn_errors,
+    posterior_means,
+    posterior_samples,
+    unit_variances,
+)
 from pyrodgm.infer.nonfinite import NonFiniteError
 from pyrodgm.infer.optim import AdamNormGrad
 from pyrodgm.infer.predict import reconstruct, sample
@@ -31,4 +38,5 @@ __all__ = [
     "reconstruct",
     "sample",
     "save_weights",
+    "unit_variances",
 ]

@@ -5,16 +5,20 @@ Every function returns a matplotlib ``Figure`` of its own: no backend is chosen,
 """
 
 from pyrodgm.plots.charts import log_likelihood_histogram, training_curves
+from pyrodgm.plots.comparison import log_likelihood_curve
 from pyrodgm.plots.images import grown_samples, image_grid, reconstructions
 from pyrodgm.plots.latents import latent_and_decoder_sparsity, sticks_used, tsne
+from pyrodgm.plots.units import unit_activities
 
 __all__ = [
     "grown_samples",
     "image_grid",
     "latent_and_decoder_sparsity",
+    "log_likelihood_curve",
     "log_likelihood_histogram",
     "reconstructions",
     "sticks_used",
     "training_curves",
     "tsne",
+    "unit_activities",
 ]
