@@ -3,7 +3,7 @@
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
-from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series
+from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series, kl_mixture_bound
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
@@ -19,6 +19,7 @@ from pyrodgm.distributions.stick_breaking import (
     GEM,
     StickBreaking,
     fractions_to_weights,
+    log_of_weights,
     sticks_to_mass,
     weights_to_fractions,
 )
@@ -40,6 +41,8 @@ __all__ = [
     "UniformExponentialSmoothing",
     "fractions_to_weights",
     "kl_kumaraswamy_beta_series",
+    "kl_mixture_bound",
+    "log_of_weights",
     "sticks_to_mass",
     "weights_to_fractions",
 ]
