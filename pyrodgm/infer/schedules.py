@@ -27,8 +27,8 @@ class BurdaSchedule(torch.optim.lr_scheduler.LRScheduler):
     Example:
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1e-3)
         >>> schedule = BurdaSchedule(optimizer)
-        >>> [schedule.rate(epoch) for epoch in (0, 1, 3, 4, 3279)]
-        [1.0, 0.7196856730011519, 0.7196856730011519, 0.5179474679231211, 0.1]
+        >>> [round(schedule.rate(epoch), 4) for epoch in (0, 1, 3, 4, 3279)]
+        [1.0, 0.7197, 0.7197, 0.5179, 0.1]
     """
 
     def __init__(
