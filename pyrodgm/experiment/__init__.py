@@ -1,5 +1,6 @@
 """What examples share: flags, training, reading a run folder back, results on test data, figures."""
 
+from pyrodgm.experiment.mixture_figures import mixture_figures
 from pyrodgm.experiment.report import report, write_figures
 from pyrodgm.experiment.results import Results, evaluate, spread, table
 from pyrodgm.experiment.run import Run, check_resumable, describe, load_pair, read_run, restore_config
@@ -13,6 +14,7 @@ __all__ = [
     "describe",
     "evaluate",
     "load_pair",
+    "mixture_figures",
     "read_run",
     "report",
     "restore_config",

@@ -9,6 +9,7 @@ from torch import nn
 
 from pyrodgm import plots
 from pyrodgm.datasets import Dataset
+from pyrodgm.experiment.mixture_figures import mixture_figures
 from pyrodgm.experiment.results import Results, evaluate, spread
 from pyrodgm.experiment.run import Run
 from pyrodgm.infer import LogLikelihood, reconstruct, sample
@@ -60,7 +61,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
 
     Returns:
         The files: ``real``, ``reconstructions``, ``samples``, ``log_likelihood``, ``training`` and, for a VampPrior,
-        ``pseudo_inputs`` and ``grown_samples``.
+        ``pseudo_inputs`` and ``grown_samples``; and those of :func:`mixture_figures`.
     """
     first = next(pair.parameters())
     shape, name = data.image_shape, data.name
@@ -91,6 +92,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
             figures["grown_samples"] = plots.grown_samples(
                 chosen, grown, shape, title=f"{name}: pseudo-inputs (left) and samples grown from each (means)"
             )
+        figures |= mixture_figures(pair, data)
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
     for stem, figure in figures.items():

@@ -21,7 +21,7 @@ def reconstruct(pair: nn.Module, x: Tensor) -> Tensor:
     x = _like_parameters(x, pair)
     with evaluating(pair):
         guide_trace = poutine.trace(pair.guide).get_trace(x)
-        return _mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
+        return mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
 
 
 def sample(pair: nn.Module, like: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def sample(pair: nn.Module, like: Tensor) -> Tensor:
         Means of the data, ``[N, *event]``.
     """
     with evaluating(pair):
-        return _mean_of_x(poutine.uncondition(pair.model), _like_parameters(like, pair))
+        return mean_of_x(poutine.uncondition(pair.model), _like_parameters(like, pair))
 
 
 def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:
@@ -43,7 +43,8 @@ def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:
     return x.to(first.device, first.dtype)
 
 
-def _mean_of_x(program: Any, x: Tensor) -> Tensor:
+def mean_of_x(program: Any, x: Tensor) -> Tensor:
+    """Mean of the data site of a program run on ``x``; a draw where it has no mean."""
     site = poutine.trace(program).get_trace(x).nodes["x"]
     try:
         return site["fn"].mean

@@ -5,6 +5,17 @@ Every function returns a matplotlib ``Figure`` of its own: no backend is chosen,
 """
 
 from pyrodgm.plots.charts import log_likelihood_histogram, training_curves
-from pyrodgm.plots.images import grown_samples, image_grid, reconstructions
+from pyrodgm.plots.components import component_usage
+from pyrodgm.plots.images import grown_samples, image_grid, reconstructions, side_by_side
+from pyrodgm.plots.scatter import scatter_by_class
 
-__all__ = ["grown_samples", "image_grid", "log_likelihood_histogram", "reconstructions", "training_curves"]
+__all__ = [
+    "component_usage",
+    "grown_samples",
+    "image_grid",
+    "log_likelihood_histogram",
+    "reconstructions",
+    "scatter_by_class",
+    "side_by_side",
+    "training_curves",
+]
