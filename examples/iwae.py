@@ -1,7 +1,7 @@
 """The importance-weighted autoencoder with one and two stochastic layers, and the VAE beside it.
 
 Burda, Grosse and Salakhutdinov (2015), "Importance weighted autoencoders", arXiv 1509.00519. The defaults are the
-published networks and settings, with 3,280 epochs; --schedule-epochs spreads the stages of the learning rate over fewer:
+published networks and settings, for 3,280 epochs; --schedule-epochs spreads the stages of the learning rate over fewer:
 
     python examples/iwae.py --layers 1 --particles 50
     python examples/iwae.py --layers 1 --particles 50 --objective vae
