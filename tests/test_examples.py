@@ -22,6 +22,11 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 TINY = "--data digits --components 3 --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 STICKS = "--data digits --truncation 4 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+SHORT = "--data digits --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+MIXTURE = f"{SHORT} --components 5 --posterior-components 2 --latent 3 --hidden 4"
+LATENT_MIXTURE = f"{SHORT} --components 3 --latent 2 --hidden 4 --learning-rate 1e-2"
+DENSITY = f"{SHORT} --latent 2 --hidden 4 --particles 5"
+IWAE = f"{SHORT} --batch-size 100 --latents 3 2 --hidden 4 3 --particles 3 --schedule-epochs 2"
 
 # The command lines that are run. RUN is a fresh folder; one that begins with & goes on where the one before ended.
 COMMANDS = [
@@ -53,6 +58,28 @@ COMMANDS = [
     f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent beta --learn-concentration --hyperprior 2 0.5",
     "&evaluate.py RUN --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent gaussian",
+    f"gaussian_mixture_vae.py {MIXTURE} --run RUN --latent 2 --weights learned",
+    "&evaluate.py RUN",
+    f"gaussian_mixture_vae.py {MIXTURE} --run RUN --posterior mixture --objective stratified-iwelbo --no-figures",
+    "&evaluate.py RUN --no-figures",
+    f"gaussian_mixture_vae.py {MIXTURE} --run RUN --prior standard --posterior mixture --objective stratified",
+    f"gaussian_mixture_vae.py {MIXTURE} --run RUN --kl bound --compare",
+    f"gaussian_mixture_vae.py {MIXTURE} --run RUN --no-figures --objective iwelbo --particles 2",
+    f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --component-prior learned",
+    "&evaluate.py RUN",
+    f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --no-figures --model dlgmm --objective published",
+    "&evaluate.py RUN --no-figures",
+    f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --no-figures --model two-layer --particles 2",
+    "&evaluate.py RUN --no-figures",
+    f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --no-figures --model vae --objective iwelbo",
+    f"density_network.py {DENSITY} --run RUN",
+    "&evaluate.py RUN --no-figures",
+    f"density_network.py {DENSITY} --run RUN --no-figures --compare 1 3",
+    f"iwae.py {IWAE} --run RUN --no-figures --snr-draws 2",
+    "&evaluate.py RUN --no-figures",
+    f"iwae.py {IWAE} --run RUN --no-figures --layers 2 --gradient dreg --schedule constant",
+    "&evaluate.py RUN --no-figures",
+    f"iwae.py {IWAE} --run RUN --no-figures --objective vae",
     "demo.py --run RUN --epochs 2 --num-samples 30",
 ]
 
@@ -121,7 +148,7 @@ def test_commands(chain, launch, tmp_path):
         for folder in folders:
             results(folder)
             assert (folder / "figures").exists() == ("--no-figures" not in chain[0])
-        if "demo.py" not in command:
+        if "demo.py" not in command and "--compare" not in command:
             assert folders == [run]
             values = results(run)
             row = round(values["log_likelihood"], 2), round(values["standard_error"], 2)
@@ -191,6 +218,34 @@ def test_comparison_is_image_by_image(launch, tmp_path):
         launch(f"compare.py {one} {two} --by prior")
     with pytest.raises(SystemExit, match="holds no run that was evaluated"):
         launch(f"compare.py {tmp_path / 'three'}")
+
+
+def test_mixture_prior_is_compared_with_the_standard_one(launch, tmp_path):
+    text = launch(f"gaussian_mixture_vae.py {MIXTURE} --run {tmp_path / 'run'} --compare")
+    rows = [results(tmp_path / folder) for folder in ("run", "run-standard", "run")]
+    assert printed(text) == [(round(r["log_likelihood"], 2), round(r["standard_error"], 2)) for r in rows]
+    assert (tmp_path / "run" / "figures" / "samples_of_both_priors.png").exists()
+
+
+def test_density_network_is_compared_with_the_vae(launch, tmp_path):
+    text = launch(f"density_network.py {DENSITY} --run {tmp_path} --no-figures --compare 1 3")
+    rows = [
+        results(tmp_path / f"{guide}-{size}")["log_likelihood"] for size in (1, 3) for guide in ("prior", "encoder")
+    ]
+    found = [mean for mean, _ in printed(text)]
+    assert [found[i] for i in (0, 2, 3, 5)] == [round(value, 2) for value in rows]
+    assert text.count("encoder fitted afterwards") == 2
+
+
+def test_use_of_components_and_ratios_of_gradients_are_printed(launch, tmp_path):
+    text = launch(f"dirichlet_process_vae.py {LATENT_MIXTURE} --run {tmp_path / 'a'} --no-figures")
+    shares = [float(share) for share in re.search(r"E\[pi\]: (.*) %", text)[1].split()]
+    assert len(shares) == 3
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+    text = launch(f"iwae.py {IWAE} --run {tmp_path / 'b'} --no-figures --snr-draws 3")
+    rows = re.findall(r"^(\w+ k=\d+) +([\d.]+) +([\d.]+)$", text, re.MULTILINE)
+    assert [name for name, *_ in rows] == [f"{g} k={k}" for g in ("reparam", "stl", "dreg") for k in (1, 5, 50)]
+    assert all(float(value) >= 0 for row in rows for value in row[1:])
 
 
 def explanations(source, name):

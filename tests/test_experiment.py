@@ -263,7 +263,7 @@ def test_samples_grow_from_the_upper_level_and_from_exemplars(run, monkeypatch):
     )
     likelihood = log_likelihood(model, data.test.images, 4)
     files = experiment.write_figures(model, data, run, likelihood)
-    assert {file.stem for file in files} == FIGURES | {"exemplars", "grown_samples"}
+    assert {file.stem for file in files} == FIGURES | {"exemplars", "grown_samples", "tsne"}
     (z,) = (values["z2"] for values in given if values)
     chosen = data.train.images[experiment.spread(20, 8)].repeat_interleave(12, 0)
     white = (z - model.posterior(chosen).mean) / math.exp(-3.0)

@@ -6,7 +6,7 @@ from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
 from pyrodgm.distributions.gaussian_integral import GaussianIntegralBoltzmann
 from pyrodgm.distributions.isotropic_normal_mixture import IsotropicNormalMixture
-from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series
+from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series, kl_mixture_bound
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
@@ -24,6 +24,7 @@ from pyrodgm.distributions.stick_breaking import (
     StickBreaking,
     first_sticks,
     fractions_to_weights,
+    log_of_weights,
     sticks_to_mass,
     weights_to_fractions,
 )
@@ -50,6 +51,8 @@ __all__ = [
     "first_sticks",
     "fractions_to_weights",
     "kl_kumaraswamy_beta_series",
+    "kl_mixture_bound",
+    "log_of_weights",
     "sticks_to_mass",
     "weights_to_fractions",
 ]

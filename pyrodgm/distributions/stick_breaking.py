@@ -30,6 +30,21 @@ def _log_weights_to_logs(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
+def log_of_weights(weights: Tensor) -> Tensor:
+    """Logarithms of stick weights: of a draw of `StickBreaking` those that it was made from, else finite.
+
+    Args:
+        weights: `[..., K]` on the simplex.
+
+    Returns:
+        `[..., K]`, real; its gradient is that of the weights' logarithms.
+
+    >>> log_of_weights(torch.tensor([1.0, 0.0])).isfinite().all().item()
+    True
+    """
+    return _log_of_weights(weights).to(weights.dtype)
+
+
 def _log_of_weights(weights: Tensor) -> Tensor:
     kept = kept_logs(weights)
     if kept is None:

@@ -1,6 +1,7 @@
 """What examples share: flags, training, reading a run folder back, results on test data, figures."""
 
 from pyrodgm.experiment.latent_figures import latent_figures
+from pyrodgm.experiment.mixture_figures import mixture_figures
 from pyrodgm.experiment.report import report, write_figures
 from pyrodgm.experiment.results import Results, evaluate, knn_summary, spread, table
 from pyrodgm.experiment.run import Run, check_resumable, describe, load_pair, read_run, restore_config
@@ -17,6 +18,7 @@ __all__ = [
     "latent_figures",
     "load_data",
     "load_pair",
+    "mixture_figures",
     "read_run",
     "report",
     "restore_config",

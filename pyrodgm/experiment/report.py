@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pyrodgm import plots
 from pyrodgm.datasets import Dataset
 from pyrodgm.experiment.latent_figures import latent_figures
+from pyrodgm.experiment.mixture_figures import mixture_figures
 from pyrodgm.experiment.results import Results, evaluate, has_bits, spread
 from pyrodgm.experiment.run import Run
 from pyrodgm.infer import LogLikelihood, reconstruct, sample, unit_variances
@@ -76,7 +77,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
     Returns:
         The files: ``real``, ``reconstructions``, ``samples``, ``log_likelihood``, ``training``, ``active_units``; for a
         VampPrior ``pseudo_inputs``, for an exemplar prior ``exemplars``, with ``grown_samples`` for both; and those of
-        :func:`latent_figures`.
+        :func:`latent_figures` and :func:`mixture_figures`.
     """
     first = next(pair.parameters())
     shape, name = data.image_shape, data.name
@@ -107,7 +108,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
                 figures |= _seeds(pair, prior, prior.pseudo_inputs.detach(), data, "pseudo-inputs")
             elif isinstance(prior, ExemplarPrior):
                 figures |= _seeds(pair, prior, prior.exemplars, data, "exemplars")
-        figures |= latent_figures(pair, data, seed)
+        figures |= latent_figures(pair, data, seed) | mixture_figures(pair, data)
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
     for stem, figure in figures.items():

@@ -3,6 +3,7 @@
 from pyrodgm.infer.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.fit import FitResult, fit
+from pyrodgm.infer.gradients import gradient_snr
 from pyrodgm.infer.importance import LogLikelihood, log_likelihood
 from pyrodgm.infer.iwelbo import IWELBO
 from pyrodgm.infer.metrics import (
@@ -13,22 +14,30 @@ from pyrodgm.infer.metrics import (
     posterior_samples,
     unit_variances,
 )
+from pyrodgm.infer.mixture_density import MixtureDensityELBO
 from pyrodgm.infer.nonfinite import NonFiniteError
 from pyrodgm.infer.optim import AdamNormGrad
 from pyrodgm.infer.predict import reconstruct, sample
+from pyrodgm.infer.schedules import BurdaSchedule
 from pyrodgm.infer.step import TrainStep
+from pyrodgm.infer.stratified import StratifiedELBO, StratifiedIWELBO
 
 __all__ = [
     "ELBO",
     "IWELBO",
     "AdamNormGrad",
+    "BurdaSchedule",
     "DamagedFileError",
     "FitResult",
     "LogLikelihood",
+    "MixtureDensityELBO",
     "NonFiniteError",
+    "StratifiedELBO",
+    "StratifiedIWELBO",
     "TrainStep",
     "active_units",
     "fit",
+    "gradient_snr",
     "knn_error",
     "knn_errors",
     "load_weights",

@@ -22,7 +22,7 @@ def reconstruct(pair: nn.Module, x: Tensor) -> Tensor:
     x = _like_parameters(x, pair)
     with evaluating(pair):
         guide_trace = poutine.trace(pair.guide).get_trace(x)
-        return _mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
+        return mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
 
 
 def sample(
@@ -45,7 +45,7 @@ def sample(
             drawn = poutine.trace(program).get_trace(like)
             fixed = {n: v if isinstance(v, Tensor) else v(drawn.nodes[n]["value"]) for n, v in given.items()}
             program = poutine.condition(program, fixed)
-        return _mean_of_x(program, like)
+        return mean_of_x(program, like)
 
 
 def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:
@@ -53,7 +53,8 @@ def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:
     return x.to(first.device, first.dtype)
 
 
-def _mean_of_x(program: Any, x: Tensor) -> Tensor:
+def mean_of_x(program: Any, x: Tensor) -> Tensor:
+    """Mean of the data site of a program run on ``x``; a draw where it has no mean."""
     site = poutine.trace(program).get_trace(x).nodes["x"]
     try:
         return site["fn"].mean

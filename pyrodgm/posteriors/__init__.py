@@ -2,6 +2,13 @@
 
 from pyrodgm.posteriors.flow import FlowPosterior
 from pyrodgm.posteriors.gaussian import GaussianPosterior
+from pyrodgm.posteriors.gaussian_mixture import GaussianMixturePosterior, WeightedGaussians
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
-__all__ = ["FlowPosterior", "GaussianPosterior", "StickBreakingPosterior"]
+__all__ = [
+    "FlowPosterior",
+    "GaussianMixturePosterior",
+    "GaussianPosterior",
+    "StickBreakingPosterior",
+    "WeightedGaussians",
+]
