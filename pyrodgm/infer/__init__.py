@@ -1,8 +1,10 @@
 """Estimators, training and evaluation for any model/guide pair."""
 
+from pyrodgm.infer.bits import Bits, bits_per_symbol
 from pyrodgm.infer.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.fit import FitResult, fit
+from pyrodgm.infer.fit_text import TextFitResult, fit_text
 from pyrodgm.infer.importance import LogLikelihood, log_likelihood
 from pyrodgm.infer.iwelbo import IWELBO
 from pyrodgm.infer.metrics import active_units, knn_error, posterior_means
@@ -15,13 +17,17 @@ __all__ = [
     "ELBO",
     "IWELBO",
     "AdamNormGrad",
+    "Bits",
     "DamagedFileError",
     "FitResult",
     "LogLikelihood",
     "NonFiniteError",
+    "TextFitResult",
     "TrainStep",
     "active_units",
+    "bits_per_symbol",
     "fit",
+    "fit_text",
     "knn_error",
     "load_weights",
     "log_likelihood",

@@ -4,7 +4,16 @@ Every function returns a matplotlib ``Figure`` of its own: no backend is chosen,
 ``figure.savefig("name.png")`` writes it.
 """
 
+from pyrodgm.plots.adaptive import adaptive_steps, divergence_map
 from pyrodgm.plots.charts import log_likelihood_histogram, training_curves
 from pyrodgm.plots.images import grown_samples, image_grid, reconstructions
 
-__all__ = ["grown_samples", "image_grid", "log_likelihood_histogram", "reconstructions", "training_curves"]
+__all__ = [
+    "adaptive_steps",
+    "divergence_map",
+    "grown_samples",
+    "image_grid",
+    "log_likelihood_histogram",
+    "reconstructions",
+    "training_curves",
+]

@@ -2,6 +2,7 @@
 
 from pyrodgm.posteriors.flow import FlowPosterior
 from pyrodgm.posteriors.gaussian import GaussianPosterior
+from pyrodgm.posteriors.recurrent_sticks import RecurrentSticks
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
-__all__ = ["FlowPosterior", "GaussianPosterior", "StickBreakingPosterior"]
+__all__ = ["FlowPosterior", "GaussianPosterior", "RecurrentSticks", "StickBreakingPosterior"]
