@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 TINY = "--data digits --components 3 --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 
-# Examples that do not train on images have their tests in test_sequence_examples.py.
-SEQUENCES = {"adaptive_language_model.py", "parity.py"}
+# Examples with results of their own kind have their tests in test_sequence_examples.py.
+SEQUENCES = {"adaptive_language_model.py", "parity.py", "stick_breaking_nade.py"}
 
 # The command lines that are run. RUN is a fresh folder; one that begins with & goes on where the one before ended.
 COMMANDS = [

@@ -68,3 +68,18 @@ def test_language_model(launch, tmp_path, model, data_root):
         assert float(printed) == pytest.approx(row["bits"], abs=5e-5)
     assert {file.name for file in (tmp_path / "run").iterdir()} == {"best.safetensors", "metrics.csv", "results.json"}
     assert re.search("a sample: ['\"]the ", text)
+
+
+@pytest.mark.parametrize("options", ["--model nade", "--model nade --init lstm", "--model stick-breaking --init sum"])
+def test_nade(launch, tmp_path, options):
+    command = "stick_breaking_nade.py --data digits --epochs 2 --hidden 6 --max-steps 2 --num-samples 3 --num-images 20"
+    figures = "" if "stick" in options else " --no-figures"
+    text, results = launch(f"{command} --run RUN {options}{figures}")
+    names = ["log_likelihood", "ens. 1", "ens. 3", "bound", "mean_step", "divergence"]
+    assert list(results["test"]) == (names if "stick" in options else names[:1])
+    row = results["test"]["log_likelihood"]
+    assert -64 < row["mean"] < -10
+    assert f"log_likelihood  {row['mean']:.2f} ± {row['standard_error']:.2f}" in text
+    if "stick" in options:
+        assert results["test"]["bound"]["mean"] < row["mean"]
+        assert {file.name for file in (tmp_path / "run" / "figures").iterdir()} == {"samples.png", "divergence.png"}

@@ -15,7 +15,8 @@ from pyrodgm.distributions import GEM, StickBreaking
 from pyrodgm.likelihoods import CategoricalLikelihood
 from pyrodgm.models.pair import Pair
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, RecurrentNetwork, StickBreakingRNN, Unrolled
-from pyrodgm.posteriors.recurrent_sticks import RecurrentSticks, run_of
+from pyrodgm.posteriors.carried import run_of
+from pyrodgm.posteriors.recurrent_sticks import RecurrentSticks
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pyrodgm.nn.conv import GatedConv2d, Images, gated_convs
 from pyrodgm.nn.dense import Dense, GatedDense, mlp
 from pyrodgm.nn.joint import Concatenate, GatedJoint, Joint
 from pyrodgm.nn.masked_conv import MaskedConv2d
+from pyrodgm.nn.nade import NADENetwork
 from pyrodgm.nn.pixelcnn import ChannelNorm, PixelCNN
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Images",
     "Joint",
     "MaskedConv2d",
+    "NADENetwork",
     "PixelCNN",
     "gated_convs",
     "mlp",

@@ -10,6 +10,7 @@ from torch.distributions import constraints, kl_divergence, register_kl
 from pyrodgm.distributions import StickBreaking
 from pyrodgm.distributions._numeric import keep_logs
 from pyrodgm.nn.recurrent import StickBreakingRNN, Unrolled
+from pyrodgm.posteriors.carried import carry_run, run_of
 
 
 class RecurrentSticks(TorchDistribution):
@@ -84,9 +85,7 @@ class RecurrentSticks(TorchDistribution):
         fixed = weights.detach()
         weights = weights + (fixed.clamp(min=torch.finfo(weights.dtype).tiny) - fixed)
         self._last = weights, out
-        if not weights.is_inference():
-            weights._pyrodgm_run = (_stamp((weights, *self.sources)), out)  # type: ignore[attr-defined]
-        return keep_logs(weights, log_weights)
+        return keep_logs(carry_run(weights, self.sources, out), log_weights)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():
@@ -108,23 +107,6 @@ class RecurrentSticks(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         return self.given_past(self.run_of(value)).log_prob(value).sum(-1)
-
-
-def run_of(weights: Tensor, sources: tuple[Tensor, ...]) -> Unrolled | None:
-    """The run in which these very weights were drawn, if nothing that it came from has changed since."""
-    carried = getattr(weights, "_pyrodgm_run", None)
-    if carried is None:
-        return None
-    stamp = _stamp((weights, *sources))
-    unchanged = len(stamp) == len(carried[0]) and all(
-        a is b and i == j for (a, i), (b, j) in zip(stamp, carried[0], strict=True)
-    )
-    return carried[1] if unchanged else None
-
-
-def _stamp(tensors: tuple[Tensor, ...]) -> list[tuple[Any, int]]:
-    # The weights carry the stamp: a reference to them in it would keep both alive.
-    return [(None if i == 0 else t, -1 if t.is_inference() else t._version) for i, t in enumerate(tensors)]
 
 
 @register_kl(RecurrentSticks, torch.distributions.Independent)
