@@ -1,8 +1,10 @@
 """Estimators, training and evaluation for any model/guide pair."""
 
+from pyrodgm.infer.bits import Bits, bits_per_symbol
 from pyrodgm.infer.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.fit import FitResult, fit
+from pyrodgm.infer.fit_text import TextFitResult, fit_text
 from pyrodgm.infer.gradients import gradient_snr
 from pyrodgm.infer.importance import LogLikelihood, log_likelihood
 from pyrodgm.infer.iwelbo import IWELBO
@@ -26,6 +28,7 @@ __all__ = [
     "ELBO",
     "IWELBO",
     "AdamNormGrad",
+    "Bits",
     "BurdaSchedule",
     "DamagedFileError",
     "FitResult",
@@ -34,9 +37,12 @@ __all__ = [
     "NonFiniteError",
     "StratifiedELBO",
     "StratifiedIWELBO",
+    "TextFitResult",
     "TrainStep",
     "active_units",
+    "bits_per_symbol",
     "fit",
+    "fit_text",
     "gradient_snr",
     "knn_error",
     "knn_errors",

@@ -40,7 +40,7 @@ def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False)
     watcher = _Watcher()
     try:
         with watcher:
-            graph = make_fx(function)(*inputs)
+            graph = make_fx(function, decomposition_table=_FOR_THE_COMPILER if compiled else None)(*inputs)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
@@ -68,6 +68,24 @@ class _Compiled:
             warnings.warn(f"this graph cannot be compiled and runs as it is: {reason}", stacklevel=2)
             self.run = self.graph
             return self.graph(*inputs)
+
+
+def _expm1(x: Tensor) -> Tensor:
+    """exp(x) - 1 to rounding (Kahan's way): PyTorch's compiler takes the difference itself, which is 0 for small x."""
+    y = x.exp()
+    difference = y - 1.0
+    inside = (difference != 0.0) & (difference > -1.0) & ~y.isinf()
+    return torch.where(inside, difference * x / y.log(), torch.where(difference == 0.0, x, difference))
+
+
+def _expm1_(x: Tensor) -> Tensor:
+    return x.copy_(_expm1(x))
+
+
+_FOR_THE_COMPILER: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.expm1.default: _expm1,
+    torch.ops.aten.expm1_.default: _expm1_,
+}
 
 
 class LossModule(nn.Module):
