@@ -120,7 +120,7 @@ def test_expected_weights_are_exact():
     with torch.no_grad():
         fractions = pair.weights_posterior(pair.encoder(X)).fractions.base_dist
     a, b = fractions.concentration1, fractions.concentration0
-    mean = torch.as_tensor(b * special.beta(1 + 1 / a.numpy(), b.numpy()))
+    mean = b * torch.as_tensor(special.beta(1 + 1 / a.numpy(), b.numpy()))
     torch.testing.assert_close(posterior_means(pair, X)["pi"], torch.cat([mean, 1 - mean], -1), rtol=1e-9, atol=1e-9)
 
 
