@@ -5,10 +5,11 @@ from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.fit import FitResult, fit
 from pyrodgm.infer.importance import LogLikelihood, log_likelihood
 from pyrodgm.infer.iwelbo import IWELBO
-from pyrodgm.infer.metrics import active_units, knn_error, posterior_means
+from pyrodgm.infer.metrics import active_units, classification_error, knn_error, posterior_means
 from pyrodgm.infer.nonfinite import NonFiniteError
 from pyrodgm.infer.optim import AdamNormGrad
 from pyrodgm.infer.predict import reconstruct, sample
+from pyrodgm.infer.semi_supervised import SemiSupervisedELBO
 from pyrodgm.infer.step import TrainStep
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
     "FitResult",
     "LogLikelihood",
     "NonFiniteError",
+    "SemiSupervisedELBO",
     "TrainStep",
+    "classification_error",
     "active_units",
     "fit",
     "knn_error",

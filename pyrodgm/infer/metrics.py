@@ -47,6 +47,38 @@ def active_units(pair: nn.Module, x: Tensor, threshold: float = 1e-2) -> dict[st
     return {name: int((mean.var(0) > threshold).sum()) for name, mean in posterior_means(pair, x).items()}
 
 
+def classification_error(pair: nn.Module, x: Tensor, labels: Tensor, site: str = "y", batch_size: int = 1000) -> float:
+    """Share of the data whose most probable value of a discrete guide site is not their label.
+
+    Args:
+        pair: A module with ``guide(x)``.
+        x: Data ``[N, *event]``.
+        labels: ``[N]``, from 0.
+        site: The discrete site of the guide.
+        batch_size: Data a pass.
+
+    Returns:
+        A share in [0, 1].
+
+    Raises:
+        ValueError: If there are not as many labels as data, or the guide has no such site with finitely many values.
+    """
+    if len(x) != len(labels) or len(x) == 0:
+        raise ValueError(f"labels: expected {len(x)} labels, one a datum and at least one; got {len(labels)}")
+    first = next(pair.parameters())
+    wrong = torch.zeros((), device=first.device, dtype=torch.int64)
+    with evaluating(pair):
+        for block, known in zip(x.split(batch_size), labels.split(batch_size), strict=True):
+            trace = poutine.trace(pair.guide).get_trace(block.to(first.device, first.dtype))
+            fn = trace.nodes[site]["fn"] if site in trace.nodes else None
+            if fn is None or not fn.has_enumerate_support:
+                raise ValueError(f"site: expected a discrete sample site of the guide, got {site!r}")
+            values = fn.enumerate_support(expand=False)
+            best = values.flatten()[fn.log_prob(values).argmax(0)]
+            wrong += (best != known.to(first.device)).sum()
+    return float(wrong) / len(x)
+
+
 def knn_error(
     train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, k: int = 5
 ) -> float:

@@ -2,6 +2,7 @@
 
 from pyrodgm.likelihoods.bernoulli import BernoulliLikelihood
 from pyrodgm.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
+from pyrodgm.likelihoods.gaussian import GaussianLikelihood
 from pyrodgm.likelihoods.pixelcnn import PixelCNNLikelihood
 
-__all__ = ["BernoulliLikelihood", "DiscretizedLogisticLikelihood", "PixelCNNLikelihood"]
+__all__ = ["BernoulliLikelihood", "DiscretizedLogisticLikelihood", "GaussianLikelihood", "PixelCNNLikelihood"]

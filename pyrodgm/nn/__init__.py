@@ -4,8 +4,8 @@ Those of vectors act on the rightmost dimension and broadcast over the others.
 """
 
 from pyrodgm.nn.conv import GatedConv2d, Images, gated_convs
-from pyrodgm.nn.dense import Dense, GatedDense, mlp
-from pyrodgm.nn.joint import Concatenate, GatedJoint, Joint
+from pyrodgm.nn.dense import Dense, GatedDense, ResidualDense, mlp
+from pyrodgm.nn.joint import Concatenate, DenseJoint, GatedJoint, Joint, joint_mlp
 from pyrodgm.nn.masked_conv import MaskedConv2d
 from pyrodgm.nn.pixelcnn import ChannelNorm, PixelCNN
 
@@ -13,6 +13,7 @@ __all__ = [
     "ChannelNorm",
     "Concatenate",
     "Dense",
+    "DenseJoint",
     "GatedConv2d",
     "GatedDense",
     "GatedJoint",
@@ -20,6 +21,8 @@ __all__ = [
     "Joint",
     "MaskedConv2d",
     "PixelCNN",
+    "ResidualDense",
     "gated_convs",
+    "joint_mlp",
     "mlp",
 ]

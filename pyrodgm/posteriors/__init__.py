@@ -1,7 +1,8 @@
 """Approximate posteriors: modules that are called with the data and return a distribution over the latents."""
 
+from pyrodgm.posteriors.categorical import CategoricalPosterior
 from pyrodgm.posteriors.flow import FlowPosterior
 from pyrodgm.posteriors.gaussian import GaussianPosterior
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
-__all__ = ["FlowPosterior", "GaussianPosterior", "StickBreakingPosterior"]
+__all__ = ["CategoricalPosterior", "FlowPosterior", "GaussianPosterior", "StickBreakingPosterior"]
