@@ -1,7 +1,10 @@
 """Readers of the public data sets in the formats in which people find them."""
 
 from pyrodgm.datasets.dataset import Dataset
+from pyrodgm.datasets.hide_labels import hide_labels
+from pyrodgm.datasets.pca import pca
 from pyrodgm.datasets.registry import load
+from pyrodgm.datasets.resplit import resplit
 from pyrodgm.datasets.split import Split
 
-__all__ = ["Dataset", "Split", "load"]
+__all__ = ["Dataset", "Split", "hide_labels", "load", "pca", "resplit"]
