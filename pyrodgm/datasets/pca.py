@@ -50,4 +50,4 @@ def pca(data: Dataset, components: int, whiten: bool = False) -> Dataset:
         return Split(torch.cat([block(x) for x in split.images.split(5000)]), split.labels)
 
     parts = {part: project(getattr(data, part)) for part in ("train", "valid", "test")}
-    return replace(data, **parts, image_shape=(1, 1, components), values="real", binarization="none")
+    return replace(data, **parts, image_shape=(1, 1, components), values="real", binarization="none", num_bins=None)

@@ -26,7 +26,7 @@ def load_svhn(root: str | os.PathLike[str] | None = None) -> Dataset:
     pool, test = (parse_svhn(read(FILES[part], root)) for part in ("train", "test"))
     order = shuffled(len(pool), SPLIT_SEED)
     train, valid = order.split([len(pool) - round(VALID_SHARE * len(pool)), round(VALID_SHARE * len(pool))])
-    return Dataset.from_tensors(rows(pool, train), rows(pool, valid), test, image_shape=(3, 32, 32), name="svhn")
+    return Dataset.from_tensors(rows(pool, train), rows(pool, valid), test, image_shape=(3, 32, 32), num_bins=256, name="svhn")
 
 
 def load_svhn_pca(root: str | os.PathLike[str] | None = None) -> Dataset:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer import ELBO, LogLikelihood, active_units, knn_error, log_likelihood, posterior_means
+from pyrodgm.infer import ELBO, LogLikelihood, active_units, classification_error, knn_error, log_likelihood, posterior_means
 from pyrodgm.infer.contexts import evaluating, fork_rng
 
 
@@ -26,12 +26,13 @@ class Results:
         untrusted_share: Share of the images whose Pareto k-hat exceeds 0.7.
         knn_error: Share of the images that their nearest training images, by posterior means, label wrongly, for each
             latent site; empty where there are no labels.
-        num_images: Number of test images.
+        num_images: Number of test images for all this.
         num_samples: Importance samples an image.
         seed: Seed of these.
         seconds_per_epoch: Median over the epochs of training, validation included, if they are known.
         bits_per_dimension: Mean of -log2 p(x) / D, for grey data alone, whose p(x) is the probability of its bins.
         bits_standard_error: Its standard error over the images.
+        classification_error: Share of all test images that a pair with a classifier of its own labels wrongly.
     """
 
     log_likelihood: float
@@ -46,6 +47,7 @@ class Results:
     seconds_per_epoch: float | None
     bits_per_dimension: float | None = None
     bits_standard_error: float | None = None
+    classification_error: float | None = None
 
 
 def bits(nats: float, dimensions: int) -> float:
@@ -105,6 +107,7 @@ def evaluate(
         seconds_per_epoch=statistics.median(seconds) if seconds else None,
         bits_per_dimension=bits(likelihood.mean, x.shape[1]) if data.num_bins else None,
         bits_standard_error=bits(-likelihood.standard_error, x.shape[1]) if data.num_bins else None,
+        classification_error=_classification_error(pair, data),
     )
     return results, likelihood
 
@@ -164,9 +167,16 @@ def _elbo(pair: Any, x: Tensor) -> float:
     return -loss / len(x)
 
 
+def _classification_error(pair: nn.Module, data: Dataset) -> float | None:
+    if data.test.labels is None or not hasattr(pair, "classifier"):
+        return None
+    return classification_error(pair, data.test.images, data.test.labels)
+
+
 def _knn_errors(pair: nn.Module, data: Dataset, x: Tensor, rows: Tensor) -> dict[str, float]:
     if data.train.labels is None or data.test.labels is None:
         return {}
-    train_labels, test_labels = data.train.labels, data.test.labels[rows]
-    near, far = posterior_means(pair, x), posterior_means(pair, data.binarize(data.train.images))
+    known = data.train.labels >= 0
+    train_labels, test_labels = data.train.labels[known], data.test.labels[rows]
+    near, far = posterior_means(pair, x), posterior_means(pair, data.binarize(data.train.images[known]))
     return {site: knn_error(far[site], train_labels, near[site], test_labels) for site in near}

@@ -1,5 +1,7 @@
 """What else one asks of a trained pair: posterior means, active units, nearest neighbours."""
 
+from typing import Any
+
 import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,8 @@ from pyrodgm.infer.rows import samples
 def posterior_means(pair: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[str, Tensor]:
     """Mean of the guide's distribution at each latent site.
 
-    A site whose distribution depends on other latents is given at one sample of these.
+    A site whose distribution depends on other latents is given at one sample of these; one with finitely many values,
+    which have no mean, is left out.
 
     Args:
         pair: A module with ``guide(x)``.
@@ -26,8 +29,12 @@ def posterior_means(pair: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[
     with evaluating(pair):
         for block in x.split(batch_size):
             trace = poutine.trace(pair.guide).get_trace(block.to(first.device, first.dtype))
-            parts.append({s["name"]: s["fn"].mean for s in samples(trace) if not s["is_observed"]})
+            parts.append({s["name"]: s["fn"].mean for s in samples(trace) if _has_mean(s)})
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _has_mean(site: Any) -> bool:
+    return not site["is_observed"] and not site["fn"].has_enumerate_support
 
 
 def active_units(pair: nn.Module, x: Tensor, threshold: float = 1e-2) -> dict[str, int]:

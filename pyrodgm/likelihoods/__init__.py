@@ -3,6 +3,13 @@
 from pyrodgm.likelihoods.bernoulli import BernoulliLikelihood
 from pyrodgm.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
 from pyrodgm.likelihoods.gaussian import GaussianLikelihood
+from pyrodgm.likelihoods.grey_bernoulli import GreyBernoulliLikelihood
 from pyrodgm.likelihoods.pixelcnn import PixelCNNLikelihood
 
-__all__ = ["BernoulliLikelihood", "DiscretizedLogisticLikelihood", "GaussianLikelihood", "PixelCNNLikelihood"]
+__all__ = [
+    "BernoulliLikelihood",
+    "DiscretizedLogisticLikelihood",
+    "GaussianLikelihood",
+    "GreyBernoulliLikelihood",
+    "PixelCNNLikelihood",
+]
