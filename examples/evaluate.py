@@ -5,8 +5,8 @@
 Prints a row of the table and the kNN error of the latent means, and replaces `results.json` and the figures in the run
 folder. Nothing in the run folder is executed: its `config.json` names one of the examples that lie beside this file.
 Such an example has a dataclass `Config` with (at least) data, root, device, seed, num_samples and num_images, and a
-function `build(config, data)` that returns the untrained pair; where the data are not just `datasets.load(data, root)`, a
-function `load_data(config, root)` too.
+function `build(config, data)` that returns the untrained pair; where the data are not just `datasets.load(data, root)`,
+a function `load_data(config, root)` too.
 """
 
 import importlib.util

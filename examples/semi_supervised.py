@@ -1,7 +1,8 @@
 """Semi-supervised VAE (Kingma's M2) with Gaussian or stick-breaking latents: classes learned from a few labels.
 
-Nalisnick and Smyth (2017), "Stick-Breaking Variational Autoencoders", arXiv 1605.06197, section 6.2; Kingma et al. (2014),
-arXiv 1406.5298. One command trains a model and prints its classification error; with --num-seeds, a row of the table:
+Nalisnick and Smyth (2017), "Stick-Breaking Variational Autoencoders", arXiv 1605.06197, section 6.2; Kingma et al.
+(2014), arXiv 1406.5298. One command trains a model and prints its classification error; with --num-seeds, a row of the
+table:
 
     python examples/semi_supervised.py --label-fraction 0.01 --latents kumaraswamy --num-seeds 3
     python examples/evaluate.py runs/grey_mnist-kumaraswamy-1%-0
@@ -24,7 +25,6 @@ from pyrodgm.models import SemiSupervisedVAE
 from pyrodgm.nn import ResidualDense, joint_mlp, mlp
 from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import GEMPrior, StandardNormal
-
 
 LIKELIHOODS = {
     "binary": BernoulliLikelihood,
@@ -100,7 +100,9 @@ def build(config: Config, data: Dataset) -> SemiSupervisedVAE:
     encoder[-1] = ResidualDense(encoder[-1].in_features, width)
     gaussian = config.latents == "gaussian"
     parameters = 2 * config.latent if gaussian else 2 * (config.latent - 1)
-    head = joint_mlp([width, classes], [width], parameters) if config.posterior_sees_label else mlp(width, [], parameters)
+    head = (
+        joint_mlp([width, classes], [width], parameters) if config.posterior_sees_label else mlp(width, [], parameters)
+    )
     decoder = joint_mlp([config.latent, classes], config.hidden[::-1], pixels, layer=ResidualDense)
     return SemiSupervisedVAE(
         prior=StandardNormal(config.latent) if gaussian else GEMPrior(config.latent, config.concentration),
@@ -127,8 +129,8 @@ def neighbours_error(data: Dataset) -> float:
     return knn_error(*train, data.test.images, data.test.labels, k=min(5, int(known.sum())))
 
 
-def train(config: Config) -> experiment.Results:
-    """Train, evaluate, write results and figures."""
+def train(config: Config) -> tuple[experiment.Results, float]:
+    """Train, evaluate, write results and figures; returns the error of nearest neighbours too."""
     torch.set_float32_matmul_precision(config.matmul)
     data = load_data(config)
     known = int((data.train.labels >= 0).sum())
@@ -155,8 +157,11 @@ def main(config: Config) -> None:
         folder = config.run and f"{config.run}-{seed}" if config.num_seeds > 1 else config.run
         runs.append(train(replace(config, seed=seed, run=folder)))
     if config.num_seeds > 1:
-        errors, neighbours = zip(*((100 * results.classification_error, 100 * knn) for results, knn in runs), strict=True)
-        print(f"{config.title}, {config.num_seeds} seeds: test error {_mean(errors)} %, 5 neighbours {_mean(neighbours)} %")
+        errors, neighbours = zip(
+            *((100 * results.classification_error, 100 * knn) for results, knn in runs), strict=True
+        )
+        seeds = f"{config.title}, {config.num_seeds} seeds"
+        print(f"{seeds}: test error {_mean(errors)} %, 5 nearest neighbours {_mean(neighbours)} %")
 
 
 def _mean(values: tuple[float, ...]) -> str:

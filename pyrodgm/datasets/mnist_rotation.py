@@ -9,6 +9,7 @@ import torch
 
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.files import DataFile, read
+from pyrodgm.datasets.resplit import rows
 from pyrodgm.datasets.split import Split
 
 MD5 = "0f9a947ff3d30e95cd685462cbf3b847"
@@ -26,7 +27,7 @@ def load_mnist_rotation(root: str | os.PathLike[str] | None = None) -> Dataset:
         pool, test = (
             _parse(archive.read(f"mnist_all_rotation_normalized_float_{part}.amat")) for part in ("train_valid", "test")
         )
-    train, valid = (Split(pool.images[part], pool.labels[part]) for part in (slice(0, -2000), slice(-2000, None)))
+    train, valid = (rows(pool, part) for part in torch.arange(len(pool)).split([len(pool) - 2000, 2000]))
     return Dataset.from_tensors(train, valid, test, image_shape=(1, 28, 28), name="mnist_rotation")
 
 

@@ -13,7 +13,8 @@ def pca(data: Dataset, components: int, whiten: bool = False) -> Dataset:
     """The same data in its first principal components, those of the training images.
 
     The components are divided by one number, so that their mean variance over the training images is 1, or each by its
-    own, `whiten`. Values are real numbers then, for a Gaussian likelihood; the figures of an experiment do not show them.
+    own, `whiten`. Values are real numbers then, for a Gaussian likelihood; the figures of an experiment do not show
+    them.
 
     Args:
         data: images `[N, D]`.
@@ -49,5 +50,6 @@ def pca(data: Dataset, components: int, whiten: bool = False) -> Dataset:
 
         return Split(torch.cat([block(x) for x in split.images.split(5000)]), split.labels)
 
-    parts = {part: project(getattr(data, part)) for part in ("train", "valid", "test")}
-    return replace(data, **parts, image_shape=(1, 1, components), values="real", binarization="none", num_bins=None)
+    train, valid, test = (project(split) for split in (data.train, data.valid, data.test))
+    new = replace(data, train=train, valid=valid, test=test, values="real", binarization="none", num_bins=None)
+    return replace(new, image_shape=(1, 1, components))

@@ -44,7 +44,8 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
       binarisation; labels 0-9.
     - `mnist`: LeCun and Cortes's, 28x28, 256 grey levels; 50,000 / 10,000 / 10,000; dynamic binarisation; labels 0-9.
     - `grey_mnist`: the same images and splits as they are, grey.
-    - `rotated_mnist`: MNIST digits, half of them turned by random angles, 28x28; 70,000 / 10,000 / 20,000; grey; labels.
+    - `rotated_mnist`: MNIST digits, half of them turned by random angles, 28x28; 70,000 / 10,000 / 20,000; grey;
+      labels.
     - `mnist_rotation`: Larochelle's rotated MNIST, 28x28; 10,000 / 2,000 / 50,000; grey; labels 0-9.
     - `fashion_mnist`, `kmnist`: articles of clothing and cursive characters in the layout of MNIST, and read as it is.
     - `static_mnist`: Larochelle's binarised MNIST, 28x28; 50,000 / 10,000 / 10,000; fixed binarisation; no labels.
@@ -80,7 +81,8 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     Salakhutdinov and Murray (2008) and Larochelle and Murray (2011) for the fixed binarisation;
     Lake, Salakhutdinov and Tenenbaum (2015) and Burda, Grosse and Salakhutdinov (2015), arXiv 1509.00519; Marlin et al.
     (2010) for the silhouettes; Roweis, Saul and Hinton (2002) for the faces; Tomczak and Welling (2016), arXiv
-    1611.09630, for the tissue; Krizhevsky (2009); Larochelle et al. (2007) for rotated digits; Netzer et al. (2011) for SVHN.
+    1611.09630, for the tissue; Krizhevsky (2009); Larochelle et al. (2007) for rotated digits; Netzer et al. (2011) for
+    SVHN.
 
     >>> from pyrodgm.datasets import load
     >>> digits = load("digits")

@@ -12,8 +12,9 @@ from pyrodgm.datasets.split import Split
 def resplit(data: Dataset, num_train: int, num_valid: int, seed: int = 0) -> Dataset:
     """Training and validation images drawn without replacement from the training images; the test images stay.
 
-    The published semi-supervised MNIST of 45,000 / 5,000 / 10,000 images is `resplit(mnist, 45_000, 5_000, seed)`. Where
-    binarisation is dynamic, the new validation images are drawn once, from a fixed seed, as those of any data set.
+    The published semi-supervised MNIST of 45,000 / 5,000 / 10,000 images is `resplit(mnist, 45_000, 5_000, seed)`.
+    Where binarisation is dynamic, the new validation images are drawn once, from a fixed seed, as those of any data
+    set.
 
     Args:
         data: a data set with at least `num_train + num_valid` training images.

@@ -45,11 +45,8 @@ def load_rotated_mnist(root: str | os.PathLike[str] | None = None) -> Dataset:
     mnist = load_mnist(root, grey=True)
     pool = Split(torch.cat([mnist.train.images, mnist.valid.images]), _both(mnist.train, mnist.valid))
     order = shuffled(len(pool), SEED)
-    parts = {
-        "train": (rows(pool, order[5000:40_000]), rows(pool, order[25_000:])),
-        "valid": (rows(pool, order[:5000]), rows(pool, order[:5000])),
-        "test": (mnist.test, mnist.test),
-    }
+    few = rows(pool, order[:5000])
+    parts = [(rows(pool, order[5000:40_000]), rows(pool, order[25_000:])), (few, few), (mnist.test, mnist.test)]
     generator = torch.Generator("cpu").manual_seed(SEED)
 
     def joined(upright: Split, turned: Split) -> Split:
@@ -57,10 +54,9 @@ def load_rotated_mnist(root: str | os.PathLike[str] | None = None) -> Dataset:
         images = rotate(turned.images.unflatten(1, (28, 28)), angles).flatten(1)
         return Split(torch.cat([upright.images, images]), _both(upright, turned))
 
-    splits = {part: joined(*pair) for part, pair in parts.items()}
-    return Dataset.from_tensors(**splits, image_shape=(1, 28, 28), name="rotated_mnist")
+    train, valid, test = (joined(*pair) for pair in parts)
+    return Dataset.from_tensors(train, valid, test, image_shape=(1, 28, 28), name="rotated_mnist")
 
 
 def _both(first: Split, second: Split) -> Tensor:
-    assert first.labels is not None and second.labels is not None
-    return torch.cat([first.labels, second.labels])
+    return torch.cat([split.labels for split in (first, second) if split.labels is not None])

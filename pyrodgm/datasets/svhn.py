@@ -14,19 +14,19 @@ from pyrodgm.datasets.split import Split
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
 MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}
-FILES = {
-    part: DataFile(f"svhn/{part}_32x32.mat", f"{ADDRESS}{part}_32x32.mat", md5, md5) for part, md5 in MD5.items()
-}
+FILES = {part: DataFile(f"svhn/{part}_32x32.mat", f"{ADDRESS}{part}_32x32.mat", md5, md5) for part, md5 in MD5.items()}
 SPLIT_SEED = 0
 VALID_SHARE = 8257 / 73_257
 
 
 def load_svhn(root: str | os.PathLike[str] | None = None) -> Dataset:
-    """SVHN's cropped digits, 65,000 / 8,257 / 26,032 images of 3x32x32; training images are shuffled by a fixed seed."""
+    """SVHN's cropped digits, 65,000 / 8,257 / 26,032 images of 3x32x32; the first two come from a fixed seed."""
     pool, test = (parse_svhn(read(FILES[part], root)) for part in ("train", "test"))
     order = shuffled(len(pool), SPLIT_SEED)
     train, valid = order.split([len(pool) - round(VALID_SHARE * len(pool)), round(VALID_SHARE * len(pool))])
-    return Dataset.from_tensors(rows(pool, train), rows(pool, valid), test, image_shape=(3, 32, 32), num_bins=256, name="svhn")
+    return Dataset.from_tensors(
+        rows(pool, train), rows(pool, valid), test, image_shape=(3, 32, 32), num_bins=256, name="svhn"
+    )
 
 
 def load_svhn_pca(root: str | os.PathLike[str] | None = None) -> Dataset:

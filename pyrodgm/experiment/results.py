@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer import ELBO, LogLikelihood, active_units, classification_error, knn_error, log_likelihood, posterior_means
+from pyrodgm.infer import (
+    ELBO,
+    LogLikelihood,
+    active_units,
+    classification_error,
+    knn_error,
+    log_likelihood,
+    posterior_means,
+)
 from pyrodgm.infer.contexts import evaluating, fork_rng
 
 

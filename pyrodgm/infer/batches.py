@@ -12,15 +12,15 @@ from pyrodgm.datasets import Dataset
 class Batches:
     """The batches of an epoch: row numbers, and the arguments of the programs made from them on the device.
 
-    Called with row numbers ``[B]`` of the training data, it returns ``(x,)``, or ``(x, y)`` with the labels of the first
-    ``labelled_batch_size`` rows.
+    Called with row numbers ``[B]`` of the training data, it returns ``(x,)``, or ``(x, y)`` with the labels of the
+    first ``labelled_batch_size`` rows.
 
     Args:
         data: The data set, on the device.
         batch_size: Images a step; with ``labelled_batch_size``, unlabelled images.
         labelled_batch_size: Labelled images a step, before the unlabelled ones. An epoch is then a pass over the
-            unlabelled images, in which the labelled ones come round as often as need be; where all are labelled, it is a
-            pass over these.
+            unlabelled images, in which the labelled ones come round as often as need be; where all are labelled, it is
+            a pass over these.
 
     Raises:
         ValueError: If there are fewer labelled images than ``labelled_batch_size``.
@@ -35,8 +35,8 @@ class Batches:
             self.labelled, self.others = rows[known], rows[~known]
             if len(self.labelled) < labelled_batch_size:
                 raise ValueError(
-                    f"labelled_batch_size must be at most the number of labelled training images, {len(self.labelled)}; "
-                    f"got {labelled_batch_size}"
+                    "labelled_batch_size must be at most the number of labelled training images, "
+                    f"{len(self.labelled)}; got {labelled_batch_size}"
                 )
         if len(self.others):
             self.steps = math.ceil(len(self.others) / batch_size)

@@ -71,10 +71,10 @@ def fit(
         optimizer: Makes a torch optimiser from the parameters; fused Adam with learning rate 1e-3 by default.
         lr_scheduler: Makes a torch learning-rate scheduler, stepped after each epoch.
         batch_size: Images a step; the last batch of an epoch may be smaller.
-        labelled_batch_size: Labelled images a step, besides ``batch_size`` unlabelled ones: the objective is then called
-            with images ``[labelled_batch_size + batch_size, D]`` and the labels of the first ones, as
-            :class:`SemiSupervisedELBO` expects, and an epoch is a pass over the unlabelled images. By default labels are
-            not used.
+        labelled_batch_size: Labelled images a step, besides ``batch_size`` unlabelled ones: the objective is then
+            called with images ``[labelled_batch_size + batch_size, D]`` and the labels of the first ones, as
+            :class:`SemiSupervisedELBO` expects, and an epoch is a pass over the unlabelled images. By default labels
+            are not used.
         valid_score: Called with the pair and the data after each epoch, under the same noise each time, decides which
             weights are best (the highest) and how long to wait, in place of the validation bound.
         kl_warmup: Epochs over which the objective's ``kl_weight`` rises linearly from 0 to its value.
@@ -120,7 +120,12 @@ def fit(
         kl_warmup == 0 or hasattr(objective, "kl_weight"), "kl_warmup", kl_warmup, "0: the objective has no kl_weight"
     )
     _require(patience is None or patience >= 1, "patience", patience, "at least 1, or None")
-    _require(patience is None or bool(data.valid) or valid_score is not None, "patience", patience, "None: there are no validation data")
+    _require(
+        patience is None or bool(data.valid) or valid_score is not None,
+        "patience",
+        patience,
+        "None: there are no validation data",
+    )
     settings = {
         "objective": type(objective).__name__,
         "optimizer": _describe(optimizer),

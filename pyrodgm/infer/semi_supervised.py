@@ -19,13 +19,13 @@ class SemiSupervisedELBO(ELBO):
 
     The programs are called with ``(x, y)`` where there are labels and with ``(x,)`` where there are none; the objective
     itself with ``(x, y)``, the labels ``y`` being those of the first ``len(y)`` rows of ``x``. The loss is
-    :math:`-(L + U) \mathcal J`. Without any labels it is that of :class:`ELBO`, and :math:`w = 1` where all are labelled.
-    :func:`fit` makes such batches with ``labelled_batch_size``.
+    :math:`-(L + U) \mathcal J`. Without any labels it is that of :class:`ELBO`, and :math:`w = 1` where all are
+    labelled. :func:`fit` makes such batches with ``labelled_batch_size``.
 
     Args:
         labelled_weight: w, in [0, 1]; None: the share L / (L + U), so that each datum counts the same.
-        classifier_weight: alpha, not negative. Nalisnick and Smyth have 1 (with w = 0.375); Kingma et al. a tenth of the
-            number of data over that of labelled ones (with w None), and 0 is the bound alone.
+        classifier_weight: alpha, not negative. Nalisnick and Smyth have 1 (with w = 0.375); Kingma et al. a tenth of
+            the number of data over that of labelled ones (with w None), and 0 is the bound alone.
         site: The guide's site of the labels.
         kl_weight, num_particles, vectorize_particles, max_plate_nesting: As in :class:`ELBO`.
 

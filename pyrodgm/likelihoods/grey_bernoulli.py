@@ -16,8 +16,8 @@ class GreyBernoulliLikelihood(BernoulliLikelihood):
     It is no likelihood of anything: bounds and "log-likelihoods" under it compare with their like alone. Arguments and
     calls are those of :class:`BernoulliLikelihood`; data are in [0, 1], which is not checked; draws are 0 or 1.
 
-    Source: the objective of Nalisnick and Smyth (2017), arXiv 1605.06197; its normalisation is discussed by Loaiza-Ganem
-    and Cunningham (2019), arXiv 1907.06845.
+    Source: the objective of Nalisnick and Smyth (2017), arXiv 1605.06197; its normalisation is discussed by
+    Loaiza-Ganem and Cunningham (2019), arXiv 1907.06845.
 
     Example:
         >>> import torch

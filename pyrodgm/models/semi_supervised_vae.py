@@ -25,10 +25,10 @@ class SemiSupervisedVAE(Pair):
         encoder: Maps ``x`` to h, once for all classes; by default h is ``x``.
         posterior_sees_label: If false, ``posterior`` is called with h alone, q(z | h), as in Nalisnick and Smyth.
 
-    ``model(x, y=None)`` and ``guide(x, y=None)`` take data ``[batch, *event]`` and labels ``[batch]`` (int64), or no labels;
-    the data plate is ``"data"``, the sites are ``"y"``, ``"z"`` and ``"x"``. :class:`pyrodgm.infer.ELBO`, and
-    ``TraceEnum_ELBO`` after :func:`pyro.infer.config_enumerate`, sum missing labels out exactly, all classes in one batched
-    pass; ``Trace_ELBO`` and importance sampling draw them. Estimators that need a reparametrised guide
+    ``model(x, y=None)`` and ``guide(x, y=None)`` take data ``[batch, *event]`` and labels ``[batch]`` (int64), or no
+    labels; the data plate is ``"data"``, the sites are ``"y"``, ``"z"`` and ``"x"``. :class:`pyrodgm.infer.ELBO`, and
+    ``TraceEnum_ELBO`` after :func:`pyro.infer.config_enumerate`, sum missing labels out exactly, all classes in one
+    batched pass; ``Trace_ELBO`` and importance sampling draw them. Estimators that need a reparametrised guide
     (``TraceMeanField_ELBO``, :class:`pyrodgm.infer.IWELBO`) refuse it where labels are missing.
     :class:`pyrodgm.infer.SemiSupervisedELBO` trains on batches of which some data are labelled.
 

@@ -61,7 +61,7 @@ def test_an_epoch_passes_over_the_labelled_data_where_there_are_no_others():
 @pytest.mark.parametrize("labels", [[0, -1, -1], None])
 def test_too_few_labelled_data_are_refused(labels):
     data = Dataset.from_tensors(torch.rand(3, 2)) if labels is None else dataset(labels)
-    with pytest.raises(ValueError, match="at most the number of labelled training images, [01]; got 2"):
+    with pytest.raises(ValueError, match=r"at most the number of labelled training images, [01]; got 2"):
         Batches(data, 1, labelled_batch_size=2)
 
 

@@ -57,7 +57,7 @@ def bound_by_hand(pair, x, seed):
             label = torch.eye(CLASSES)[c]
             q = pair.posterior(h, label) if pair.posterior_sees_label else pair.posterior(h)
             z = q.base_dist.loc + q.base_dist.scale * noise[c, n]
-            p = torch.sigmoid(pair.likelihood.logits(z, label))
+            p = pair.likelihood(z, label).base_dist.probs
             log_x = (x[n] * p.log() + (1 - x[n]) * (1 - p).log()).sum()
             variance = q.base_dist.scale**2
             kl = 0.5 * (variance + q.base_dist.loc**2 - 1 - variance.log()).sum()
