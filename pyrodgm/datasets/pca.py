@@ -36,10 +36,12 @@ def pca(data: Dataset, components: int, whiten: bool = False) -> Dataset:
     if not 1 <= components <= min(images.shape):
         raise ValueError(f"components: expected from 1 to {min(images.shape)}, got {components}")
     centred = images.double() - images.double().mean(0)
-    variance, directions = torch.linalg.eigh(centred.T @ centred / len(images))
-    variance, directions = variance.flip(0)[:components], directions.flip(1)[:, :components]
+    few = len(images) < images.shape[1]  # then the smaller matrix of inner products has the same eigenvalues
+    variance, vectors = torch.linalg.eigh((centred @ centred.T if few else centred.T @ centred) / len(images))
+    variance, vectors = variance.flip(0)[:components], vectors.flip(1)[:, :components]
     if variance[-1] <= 1e-12 * variance[0]:
         raise ValueError(f"components: the images vary along fewer than {components} directions")
+    directions = centred.T @ vectors / (len(images) * variance).sqrt() if few else vectors
     # Eigenvectors have no sign of their own.
     directions = directions * directions.gather(0, directions.abs().argmax(0, keepdim=True)).sign()
     matrix = directions / (variance if whiten else variance.mean()).sqrt()

@@ -28,9 +28,10 @@ class SemiSupervisedVAE(Pair):
     ``model(x, y=None)`` and ``guide(x, y=None)`` take data ``[batch, *event]`` and labels ``[batch]`` (int64), or no
     labels; the data plate is ``"data"``, the sites are ``"y"``, ``"z"`` and ``"x"``. :class:`pyrodgm.infer.ELBO`, and
     ``TraceEnum_ELBO`` after :func:`pyro.infer.config_enumerate`, sum missing labels out exactly, all classes in one
-    batched pass; ``Trace_ELBO`` and importance sampling draw them. Estimators that need a reparametrised guide
-    (``TraceMeanField_ELBO``, :class:`pyrodgm.infer.IWELBO`) refuse it where labels are missing.
-    :class:`pyrodgm.infer.SemiSupervisedELBO` trains on batches of which some data are labelled.
+    batched pass; ``Trace_ELBO`` and importance sampling draw them, as ``RenyiELBO`` does without a gradient for the
+    classifier. Estimators that need a reparametrised guide (``TraceMeanField_ELBO``, :class:`pyrodgm.infer.IWELBO`)
+    refuse it where labels are missing. :class:`pyrodgm.infer.SemiSupervisedELBO` trains on batches of which some data
+    are labelled.
 
     Source: Kingma et al. (2014), arXiv 1406.5298, model M2; Nalisnick and Smyth (2017), arXiv 1605.06197, §4.3.
 
