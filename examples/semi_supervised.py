@@ -44,7 +44,7 @@ class Config(experiment.TrainingConfig):
     num_train: int | None = None
     """Training images, drawn anew for each seed from those of the data set; by default 45,000 of MNIST, else all."""
     num_valid: int | None = None
-    """Validation images, drawn likewise; by default 5,000 of MNIST, else as the data set has them."""
+    """Validation images, drawn likewise from the training images; by default 5,000 of MNIST, else those there are."""
     label_fraction: float = 0.1
     """Share of the training images whose labels are known."""
     stratified: bool = False
@@ -83,10 +83,10 @@ class Config(experiment.TrainingConfig):
 def load_data(config: Config, root: str | None = None) -> Dataset:
     """The data of one seed: its split, and its choice of labels."""
     data = datasets.load(config.data, root or config.root)
-    sizes = (45_000, 5000) if config.data in ("mnist", "grey_mnist") else (None, None)
-    num_train, num_valid = config.num_train or sizes[0], config.num_valid or sizes[1]
+    num_train, num_valid = config.num_train, config.num_valid
+    if config.data in ("mnist", "grey_mnist"):
+        num_train, num_valid = num_train or 45_000, num_valid or 5000
     if num_train or num_valid:
-        num_valid = len(data.valid) if num_valid is None else num_valid
         data = datasets.resplit(data, num_train or len(data.train) - num_valid, num_valid, config.seed)
     return datasets.hide_labels(data, config.label_fraction, config.seed, config.stratified)
 

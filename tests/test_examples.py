@@ -21,6 +21,7 @@ from pyrodgm import experiment
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 TINY = "--data digits --components 3 --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+PARTLY = "--data digits --latent 3 --hidden 4 --epochs 2 --num-samples 30 --num-images 6 --label-fraction 0.05"
 
 # The command lines that are run. RUN is a fresh folder; one that begins with & goes on where the one before ended.
 COMMANDS = [
@@ -39,6 +40,13 @@ COMMANDS = [
     f"vampprior.py {TINY} --run RUN --pseudo-inputs images --pseudo-std 0.1 --no-figures",
     f"vampprior.py {TINY} --run RUN --objective iwelbo --particles 3 --no-figures",
     f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --posterior flow --flow-layers 2 --no-figures",
+    "&evaluate.py RUN --no-figures",
+    f"semi_supervised.py {PARTLY} --run RUN",
+    "&evaluate.py RUN",
+    f"&semi_supervised.py {PARTLY} --run RUN --epochs 3 --resume",
+    f"semi_supervised.py {PARTLY} --run RUN --latents gaussian --posterior-sees-label --labelled-weight None",
+    "&evaluate.py RUN --no-figures",
+    f"semi_supervised.py {PARTLY} --run RUN --hidden 4 4 4 --stratified --num-train 900 --select bound --no-figures",
     "&evaluate.py RUN --no-figures",
     "demo.py --run RUN --epochs 2 --num-samples 30",
 ]
@@ -136,6 +144,18 @@ def test_resumed_run_goes_on_and_keeps_its_arguments(launch, tmp_path):
     launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures --resume --epochs 3")
     with (tmp_path / "metrics.csv").open() as file:
         assert [float(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3]
+
+
+def test_semi_supervised_errors_of_several_seeds(launch, tmp_path):
+    text = launch(f"semi_supervised.py {PARTLY} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2")
+    errors = [100 * results(tmp_path / f"run-{seed}")["classification_error"] for seed in (3, 4)]
+    assert [float(e) for e in re.findall(r"^test error (\S+) %", text, re.M)] == [round(e, 2) for e in errors]
+    mean, deviation, neighbours = re.search(r"2 seeds: test error (\S+) ± (\S+) %, .* (\S+) ± \S+ %", text).groups()
+    assert float(mean) == pytest.approx(sum(errors) / 2, abs=0.006)
+    assert float(deviation) == pytest.approx(abs(errors[0] - errors[1]) / 2**0.5, abs=0.006)
+    assert 0 < float(neighbours) < 50
+    text = launch(f"evaluate.py {tmp_path / 'run-4'} --no-figures")
+    assert f"{errors[1]:.2f} % of all test images are classified wrongly" in text
 
 
 def test_demo_compares_both_priors_and_leaves_an_older_run_alone(launch, tmp_path):

@@ -9,7 +9,7 @@ from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.split import Split
 
 
-def resplit(data: Dataset, num_train: int, num_valid: int, seed: int = 0) -> Dataset:
+def resplit(data: Dataset, num_train: int, num_valid: int | None = None, seed: int = 0) -> Dataset:
     """Training and validation images drawn without replacement from the training images; the test images stay.
 
     The published semi-supervised MNIST of 45,000 / 5,000 / 10,000 images is `resplit(mnist, 45_000, 5_000, seed)`.
@@ -18,7 +18,7 @@ def resplit(data: Dataset, num_train: int, num_valid: int, seed: int = 0) -> Dat
 
     Args:
         data: a data set with at least `num_train + num_valid` training images.
-        num_train, num_valid: sizes of the new splits.
+        num_train, num_valid: sizes of the new splits; without `num_valid`, the validation images stay too.
         seed: seed of the draw.
 
     Raises:
@@ -28,14 +28,16 @@ def resplit(data: Dataset, num_train: int, num_valid: int, seed: int = 0) -> Dat
     >>> datasets.resplit(datasets.load("digits"), 1000, 197).valid
     Split(images=[197, 64], labels=[197])
     """
-    total = len(data.train)
-    if num_train < 1 or num_valid < 0 or num_train + num_valid > total:
+    total, drawn = len(data.train), num_valid or 0
+    if num_train < 1 or drawn < 0 or num_train + drawn > total:
         raise ValueError(
             f"num_train and num_valid: expected at least 1 and 0 images and at most {total} together, "
             f"got {num_train} and {num_valid}"
         )
     order = shuffled(total, seed)
-    train, valid = (rows(data.train, part) for part in (order[:num_train], order[num_train : num_train + num_valid]))
+    train, valid = (rows(data.train, part) for part in (order[:num_train], order[num_train : num_train + drawn]))
+    if num_valid is None:
+        return replace(data, train=train)
     if data.binarization == "dynamic":
         valid = Dataset.from_tensors(train, valid, binarization="dynamic").valid
     return replace(data, train=train, valid=valid)

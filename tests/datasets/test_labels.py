@@ -28,6 +28,13 @@ def test_resplit_draws_without_replacement_and_keeps_the_test_images():
     assert not torch.equal(new.train.images, other)
 
 
+def test_resplit_keeps_the_validation_images_unless_asked():
+    data = dataset()
+    new = datasets.resplit(data, 40, seed=1)
+    assert new.valid is data.valid
+    assert torch.equal(new.train.images, datasets.resplit(data, 40, 15, seed=1).train.images)
+
+
 def test_resplit_binarises_new_validation_images_once():
     data = dataset(binarization="dynamic")
     new = datasets.resplit(data, 40, 15)
