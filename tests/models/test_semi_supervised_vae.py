@@ -170,6 +170,33 @@ def test_importance_sampling_finds_the_evidence(exact):
     assert torch.allclose(sampled.values, evidence, atol=1e-9 if exact else 0.03)
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_labels_summed_out_of_importance_weights(exact):
+    known, x = Known(), torch.tensor([[0.5], [-2.0], [3.0]])
+    pair, evidence = known.pair(exact), known.log_joint(x).logsumexp(-1)
+    for max_bytes in (2**14, 2**25):  # in several parts and in one
+        summed = log_likelihood(pair, x, 2000, seed=1, sum_out=True, max_bytes=max_bytes)
+        assert torch.allclose(summed.values, evidence, atol=1e-9 if exact else 0.05)
+    sampled = log_likelihood(pair, x, 2000, seed=1)
+    if not exact:
+        assert (summed.ess > sampled.ess).all()
+    with pytest.raises(ValueError, match="keep: draws of sites that are summed out cannot be kept"):
+        log_likelihood(pair, x, 10, keep=True, sum_out=True)
+
+
+def test_summed_out_weights_are_those_of_the_classes_by_hand(x):
+    pair = build(sees_label=False)
+    found = log_likelihood(pair, x[:1], 50, seed=2, sum_out=True)
+    torch.manual_seed(2)
+    q = pair.posterior(x[0])
+    z = q.sample((50, 1))[:, 0]
+    terms = []
+    for c, log_prior in enumerate(torch.log_softmax(pair.label_prior.logits, -1)):
+        label = torch.eye(CLASSES)[c].expand(50, CLASSES)
+        terms.append(log_prior + pair.likelihood(z, label).log_prob(x[0]) + pair.prior().log_prob(z) - q.log_prob(z))
+    assert found.values.item() == pytest.approx((torch.stack(terms).logsumexp((0, 1)) - math.log(50)).item())
+
+
 def test_weights_of_the_semi_supervised_objective(x):
     pair, y = build(), torch.tensor([2, 0, 1])
     log_q = pair.classifier(x[:3]).log_prob(y).sum()
