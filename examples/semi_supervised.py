@@ -8,6 +8,7 @@ table:
     python examples/evaluate.py runs/grey_mnist-kumaraswamy-1%-0
 """
 
+import math
 import statistics
 from dataclasses import dataclass, replace
 from functools import partial
@@ -59,8 +60,8 @@ class Config(experiment.TrainingConfig):
     """Sizes of the ReLU layers of encoder and, in reverse, decoder; with identity skips where two sizes agree."""
     posterior_sees_label: bool = False
     """Let q(z | x, y) see the label, as Kingma et al. have it, not q(z | x)."""
-    labelled_batch_size: int = 100
-    """Labelled images a step, besides the unlabelled ones; never more than there are."""
+    labelled_batch_size: int | None = None
+    """Labelled images a step, besides the unlabelled ones; by default each labelled image comes about once an epoch."""
     labelled_weight: float | None = 0.375
     """Weight of the mean over labelled images, 1 minus that of the mean over unlabelled ones; None: by their number."""
     classifier_weight: float = 1.0
@@ -117,6 +118,13 @@ def build(config: Config, data: Dataset) -> SemiSupervisedVAE:
     )
 
 
+def once_an_epoch(config: Config, data: Dataset) -> int:
+    """Labelled images a step, for each of them to come about once an epoch; a whole batch where all are labelled."""
+    known = int((data.train.labels >= 0).sum())
+    steps = math.ceil((len(data.train) - known) / config.batch_size)
+    return max(1, round(known / steps)) if steps else min(config.batch_size, known)
+
+
 def negative_error(pair: nn.Module, data: Dataset) -> float:
     """The score of validation images that decides which weights are best."""
     return -classification_error(pair, data.valid.images, data.valid.labels)
@@ -133,7 +141,6 @@ def train(config: Config) -> tuple[experiment.Results, float]:
     """Train, evaluate, write results and figures; returns the error of nearest neighbours too."""
     torch.set_float32_matmul_precision(config.matmul)
     data = load_data(config)
-    known = int((data.train.labels >= 0).sum())
     results, _ = experiment.train(
         "semi_supervised",
         config,
@@ -141,7 +148,7 @@ def train(config: Config) -> tuple[experiment.Results, float]:
         load=lambda name, root: data,
         objective=SemiSupervisedELBO(config.labelled_weight, config.classifier_weight),
         optimizer=partial(torch.optim.Adam, lr=config.learning_rate, betas=(config.beta1, 0.999), fused=True),
-        labelled_batch_size=min(config.labelled_batch_size, known),
+        labelled_batch_size=config.labelled_batch_size or once_an_epoch(config, data),
         valid_score=negative_error if config.select == "error" else None,
     )
     neighbours = neighbours_error(data)

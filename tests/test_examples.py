@@ -44,9 +44,9 @@ COMMANDS = [
     f"semi_supervised.py {PARTLY} --run RUN",
     "&evaluate.py RUN",
     f"&semi_supervised.py {PARTLY} --run RUN --epochs 3 --resume",
-    f"semi_supervised.py {PARTLY} --run RUN --latents gaussian --posterior-sees-label --labelled-weight None",
+    f"semi_supervised.py {PARTLY} --run RUN --latents gaussian --posterior-sees-label --select bound",
     "&evaluate.py RUN --no-figures",
-    f"semi_supervised.py {PARTLY} --run RUN --hidden 4 4 4 --stratified --num-train 900 --select bound --no-figures",
+    f"semi_supervised.py {PARTLY} --run RUN --hidden 4 4 4 --stratified --num-train 900 --labelled-batch-size 9",
     "&evaluate.py RUN --no-figures",
     "demo.py --run RUN --epochs 2 --num-samples 30",
 ]
