@@ -5,7 +5,7 @@ Nalisnick and Smyth (2017), "Stick-Breaking Variational Autoencoders", arXiv 160
 table:
 
     python examples/semi_supervised.py --label-fraction 0.01 --latents kumaraswamy --num-seeds 3
-    python examples/evaluate.py runs/grey_mnist-kumaraswamy-1%-0
+    python examples/evaluate.py runs/grey_mnist-kumaraswamy-0.01-0
 """
 
 import math
@@ -73,12 +73,12 @@ class Config(experiment.TrainingConfig):
     matmul: Literal["highest", "high", "medium"] = "highest"
     """Precision of float32 matrix products; medium lets processors that can do so multiply in bfloat16."""
     num_seeds: int = 1
-    """Number of runs, with this seed and the next ones, each in its own folder."""
+    """Number of runs, with this seed and the next ones, each in its own folder; with --resume, finished ones count."""
 
     @property
     def title(self) -> str:
         """Data set, latents and share of labels."""
-        return f"{self.data} {self.latents} {100 * self.label_fraction:g}%"
+        return f"{self.data} {self.latents} {self.label_fraction:g}"
 
 
 def load_data(config: Config, root: str | None = None) -> Dataset:
@@ -162,7 +162,7 @@ def main(config: Config) -> None:
     runs = []
     for seed in range(config.seed, config.seed + config.num_seeds):
         folder = config.run and f"{config.run}-{seed}" if config.num_seeds > 1 else config.run
-        runs.append(train(replace(config, seed=seed, run=folder)))
+        runs.append(train(replace(config, seed=seed, run=folder, num_seeds=1)))
     if config.num_seeds > 1:
         errors, neighbours = zip(
             *((100 * results.classification_error, 100 * knn) for results, knn in runs), strict=True

@@ -154,6 +154,8 @@ def test_semi_supervised_errors_of_several_seeds(launch, tmp_path):
     assert float(mean) == pytest.approx(sum(errors) / 2, abs=0.006)
     assert float(deviation) == pytest.approx(abs(errors[0] - errors[1]) / 2**0.5, abs=0.006)
     assert 0 < float(neighbours) < 50
+    again = launch(f"semi_supervised.py {PARTLY} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2 --resume")
+    assert again == text
     text = launch(f"evaluate.py {tmp_path / 'run-4'} --no-figures")
     assert f"{errors[1]:.2f} % of all test images are classified wrongly" in text
 
