@@ -11,7 +11,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrodgm.infer.contexts import fork_rng, own_parameters
@@ -45,6 +45,8 @@ def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False)
     for node in graph.graph.nodes:
         node.meta.clear()  # it holds every tensor that tracing met
     graph.graph.eliminate_dead_code(_is_kept)
+    if compiled:
+        _keep_expm1_accurate(graph.graph)
     graph.recompile()
     return _Compiled(graph) if compiled else graph
 
@@ -154,6 +156,22 @@ class _Watcher(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         self.site = msg["name"]
+
+
+def _keep_expm1_accurate(graph: Graph) -> None:
+    """Put tanh(x / 2) (exp(x) + 1) for expm1(x), which PyTorch's compiler for the CPU takes to be exp(x) - 1."""
+    aten = torch.ops.aten
+    for node in list(graph.nodes):
+        if node.target in (aten.expm1.default, aten.expm1_.default):
+            (x,) = node.args
+            with graph.inserting_before(node):
+                tanh = graph.call_function(aten.tanh.default, (graph.call_function(aten.mul.Tensor, (x, 0.5)),))
+                above = graph.call_function(aten.add.Tensor, (graph.call_function(aten.exp.default, (x,)), 1.0))
+                value = graph.call_function(aten.mul.Tensor, (tanh, above))
+                if node.target is aten.expm1_.default:
+                    value = graph.call_function(aten.copy_.default, (x, value))
+            node.replace_all_uses_with(value)
+            graph.erase_node(node)
 
 
 def _is_kept(node: Node) -> bool:
