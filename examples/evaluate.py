@@ -5,7 +5,8 @@
 Prints a row of the table and the kNN error of the latent means, and replaces `results.json` and the figures in the run
 folder. Nothing in the run folder is executed: its `config.json` names one of the examples that lie beside this file.
 Such an example has a dataclass `Config` that extends that of all examples, and a function `build(config, data)` that
-returns the untrained pair.
+returns the untrained pair; where the data are not just those of `experiment.load_data`, a function
+`load_data(config, root)` too.
 """
 
 import importlib.util
@@ -71,6 +72,8 @@ def main(config: Config) -> None:
         figures=config.figures,
     )
     print(experiment.table({run.path.name: results}) + experiment.knn_summary(results))
+    if results.classification_error is not None:
+        print(f"{100 * results.classification_error:.2f} % of all test images are classified wrongly")
     if config.export is not None:
         x = data.test.images[experiment.spread(len(data.test), min(config.export_images, len(data.test)))]
         likelihood = log_likelihood(pair, x, num_samples, keep=True, seed=seed, config=run.arguments)
@@ -84,7 +87,8 @@ def _rebuild(run: experiment.Run, root: str | None) -> tuple[Any, torch.nn.Modul
     example = _load_example(run)
     trained = experiment.restore_config(example.Config, run)
     try:
-        data = experiment.load_data(trained, root=root)
+        load = getattr(example, "load_data", lambda config, root: experiment.load_data(config, root=root))
+        data = load(trained, root)
         return trained, example.build(trained, data), data
     except (RuntimeError, TypeError, ValueError) as error:
         raise DamagedFileError(f"{run.path / 'config.json'} describes no pair that can be built: {error}") from error

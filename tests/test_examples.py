@@ -30,6 +30,7 @@ IWAE = f"{SHORT} --batch-size 100 --latents 3 2 --hidden 4 3 --particles 3 --sch
 
 # Examples with results of their own kind have their tests in test_sequence_examples.py.
 SEQUENCES = {"adaptive_language_model.py", "parity.py", "stick_breaking_nade.py"}
+PARTLY = "--data digits --latent 3 --hidden 4 --epochs 2 --num-samples 30 --num-images 6 --label-fraction 0.05"
 
 # The command lines that are run. RUN is a fresh folder; one that begins with & goes on where the one before ended.
 COMMANDS = [
@@ -83,6 +84,13 @@ COMMANDS = [
     f"iwae.py {IWAE} --run RUN --no-figures --layers 2 --gradient dreg --schedule constant",
     "&evaluate.py RUN --no-figures",
     f"iwae.py {IWAE} --run RUN --no-figures --objective vae",
+    f"semi_supervised.py {PARTLY} --run RUN",
+    "&evaluate.py RUN",
+    f"&semi_supervised.py {PARTLY} --run RUN --epochs 3 --resume",
+    f"semi_supervised.py {PARTLY} --run RUN --latents gaussian --posterior-sees-label --select bound",
+    "&evaluate.py RUN --no-figures",
+    f"semi_supervised.py {PARTLY} --run RUN --hidden 4 4 4 --stratified --num-train 900 --labelled-batch-size 9",
+    "&evaluate.py RUN --no-figures",
     "demo.py --run RUN --epochs 2 --num-samples 30",
 ]
 
@@ -190,6 +198,20 @@ def test_resumed_run_goes_on_and_keeps_its_arguments(launch, tmp_path):
     launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures --resume --epochs 3")
     with (tmp_path / "metrics.csv").open() as file:
         assert [float(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3]
+
+
+def test_semi_supervised_errors_of_several_seeds(launch, tmp_path):
+    text = launch(f"semi_supervised.py {PARTLY} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2")
+    errors = [100 * results(tmp_path / f"run-{seed}")["classification_error"] for seed in (3, 4)]
+    assert [float(e) for e in re.findall(r"^test error (\S+) %", text, re.M)] == [round(e, 2) for e in errors]
+    mean, deviation, neighbours = re.search(r"2 seeds: test error (\S+) ± (\S+) %, .* (\S+) ± \S+ %", text).groups()
+    assert float(mean) == pytest.approx(sum(errors) / 2, abs=0.006)
+    assert float(deviation) == pytest.approx(abs(errors[0] - errors[1]) / 2**0.5, abs=0.006)
+    assert 0 < float(neighbours) < 50
+    again = launch(f"semi_supervised.py {PARTLY} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2 --resume")
+    assert again == text
+    text = launch(f"evaluate.py {tmp_path / 'run-4'} --no-figures")
+    assert f"{errors[1]:.2f} % of all test images are classified wrongly" in text
 
 
 def test_demo_compares_both_priors_and_leaves_an_older_run_alone(launch, tmp_path):

@@ -21,7 +21,8 @@ class Dataset:
         name: what it is called in run folders and tables.
         train, valid, test: the splits; one that does not exist has no rows, so that `if data.valid:` asks for it.
         image_shape: channels, height, width; their product is D.
-        values: what `binarize` returns and validation and test images hold: "binary" (0 and 1) or "grey" ([0, 1]).
+        values: what `binarize` returns and validation and test images hold: "binary" (0 and 1), "grey" ([0, 1]) or
+            "real" (after `pyrodgm.datasets.pca`).
         binarization: "dynamic" where training images are probabilities, drawn anew for each batch, and validation and
             test images were drawn once; "fixed" where somebody has binarised the images; "none" where nobody has.
         num_bins: number of grey levels, where the images hold those alone: k / (num_bins - 1) for a whole number k, as
@@ -38,7 +39,7 @@ class Dataset:
     valid: Split
     test: Split
     image_shape: tuple[int, int, int]
-    values: Literal["binary", "grey"]
+    values: Literal["binary", "grey", "real"]
     binarization: Literal["fixed", "dynamic", "none"]
     num_bins: int | None = None
 

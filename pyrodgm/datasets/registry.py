@@ -11,8 +11,11 @@ from pyrodgm.datasets.digits import load_digits
 from pyrodgm.datasets.frey_faces import load_frey_faces
 from pyrodgm.datasets.histopathology import load_histopathology
 from pyrodgm.datasets.mnist import load_mnist
+from pyrodgm.datasets.mnist_rotation import load_mnist_rotation
 from pyrodgm.datasets.omniglot import load_omniglot_28x28, load_omniglot_burda
+from pyrodgm.datasets.rotated_mnist import load_rotated_mnist
 from pyrodgm.datasets.static_mnist import load_static_mnist
+from pyrodgm.datasets.svhn import load_svhn, load_svhn_pca
 
 LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "caltech101_silhouettes": load_caltech101_silhouettes,
@@ -20,13 +23,17 @@ LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "digits": load_digits,
     "fashion_mnist": partial(load_mnist, name="fashion_mnist"),
     "frey_faces": load_frey_faces,
-    "histopathology": load_histopathology,
     "grey_mnist": partial(load_mnist, grey=True),
+    "histopathology": load_histopathology,
     "kmnist": partial(load_mnist, name="kmnist"),
     "mnist": load_mnist,
+    "mnist_rotation": load_mnist_rotation,
     "omniglot_28x28": load_omniglot_28x28,
     "omniglot_burda": load_omniglot_burda,
+    "rotated_mnist": load_rotated_mnist,
     "static_mnist": load_static_mnist,
+    "svhn": load_svhn,
+    "svhn_pca": load_svhn_pca,
 }
 
 
@@ -36,6 +43,10 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     - `digits`: scikit-learn's scans, 8x8, 17 grey levels; 1,197 / 300 / 300 images to train, validate and test; dynamic
       binarisation; labels 0-9.
     - `mnist`: LeCun and Cortes's, 28x28, 256 grey levels; 50,000 / 10,000 / 10,000; dynamic binarisation; labels 0-9.
+    - `grey_mnist`: the same images and splits as they are, grey.
+    - `rotated_mnist`: MNIST digits, half of them turned by random angles, 28x28; 70,000 / 10,000 / 20,000; grey;
+      labels.
+    - `mnist_rotation`: Larochelle's rotated MNIST, 28x28; 10,000 / 2,000 / 50,000; grey; labels 0-9.
     - `fashion_mnist`, `kmnist`: articles of clothing and cursive characters in the layout of MNIST, and read as it is.
     - `grey_mnist`: MNIST with the same splits, grey as it is.
     - `static_mnist`: Larochelle's binarised MNIST, 28x28; 50,000 / 10,000 / 10,000; fixed binarisation; no labels.
@@ -47,6 +58,8 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     - `frey_faces`: frames of a video, 28x20, 256 grey levels; 1,565 / 200 / 200; no labels.
     - `histopathology`: patches of tissue, 28x28, 256 grey levels; 6,800 / 2,000 / 2,000; no labels.
     - `cifar10`: colour photographs, 3x32x32, 256 levels; 40,000 / 10,000 / 10,000; labels 0-9.
+    - `svhn`: house numbers, one digit each, 3x32x32, 256 levels; 65,000 / 8,257 / 26,032; labels 0-9.
+    - `svhn_pca`: its first 500 principal components; real values.
 
     Files are read from a folder of `root` for each, with `.gz` or without; a file that is missing there is downloaded
     if it has a public address. Its content must have the known checksum, where one is known, before any of it is used.
@@ -69,7 +82,8 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     Salakhutdinov and Murray (2008) and Larochelle and Murray (2011) for the fixed binarisation;
     Lake, Salakhutdinov and Tenenbaum (2015) and Burda, Grosse and Salakhutdinov (2015), arXiv 1509.00519; Marlin et al.
     (2010) for the silhouettes; Roweis, Saul and Hinton (2002) for the faces; Tomczak and Welling (2016), arXiv
-    1611.09630, for the tissue; Krizhevsky (2009).
+    1611.09630, for the tissue; Krizhevsky (2009); Larochelle et al. (2007) for rotated digits; Netzer et al. (2011) for
+    SVHN.
 
     >>> from pyrodgm.datasets import load
     >>> digits = load("digits")

@@ -12,7 +12,7 @@ class Split:
 
     Attributes:
         images: `[N, D]`, floating point in [0, 1].
-        labels: `[N]` int64, or None.
+        labels: `[N]` int64, -1 where a label is missing, or None.
 
     >>> Split(torch.rand(10, 64), torch.arange(10))
     Split(images=[10, 64], labels=[10])

@@ -14,6 +14,7 @@ from pyrodgm.infer import (
     ELBO,
     LogLikelihood,
     active_units,
+    classification_error,
     knn_errors,
     log_likelihood,
     posterior_means,
@@ -37,12 +38,13 @@ class Results:
         untrusted_share: Share of the images whose Pareto k-hat exceeds 0.7.
         knn_error: Share of the images that their k nearest training images label wrongly, for each latent site, for
             means and for one sample of the posterior, and for k = 3, 5, 10 ("z mean k=5"); empty without labels.
-        num_images: Number of test images.
+        num_images: Number of test images for all this.
         num_samples: Importance samples an image.
         seed: Seed of these.
         seconds_per_epoch: Median over the epochs of training, validation included, if they are known.
         bits_per_dimension: Mean of -log2 p(x) / D, for grey data alone, whose p(x) is the probability of its bins.
         bits_standard_error: Its standard error over the images.
+        classification_error: Share of all test images that a pair with a classifier of its own labels wrongly.
     """
 
     log_likelihood: float
@@ -57,6 +59,7 @@ class Results:
     seconds_per_epoch: float | None
     bits_per_dimension: float | None = None
     bits_standard_error: float | None = None
+    classification_error: float | None = None
 
 
 def bits(nats: float, dimensions: int) -> float:
@@ -117,6 +120,7 @@ def evaluate(
         seconds_per_epoch=statistics.median(seconds) if seconds else None,
         bits_per_dimension=bits(likelihood.mean, x.shape[1]) if in_bits else None,
         bits_standard_error=bits(-likelihood.standard_error, x.shape[1]) if in_bits else None,
+        classification_error=_classification_error(pair, data),
     )
     return results, likelihood
 
@@ -191,13 +195,20 @@ def _elbo(pair: Any, x: Tensor) -> float:
     return -loss / len(x)
 
 
+def _classification_error(pair: nn.Module, data: Dataset) -> float | None:
+    if data.test.labels is None or not hasattr(pair, "classifier"):
+        return None
+    return classification_error(pair, data.test.images, data.test.labels)
+
+
 def _knn_errors(pair: nn.Module, data: Dataset, x: Tensor, rows: Tensor) -> dict[str, float]:
     if data.train.labels is None or data.test.labels is None:
         return {}
-    labels = data.train.labels, data.test.labels[rows]
+    known = data.train.labels >= 0
+    labels = data.train.labels[known], data.test.labels[rows]
     errors: dict[str, float] = {}
     for kind, latents in (("mean", posterior_means), ("sample", posterior_samples)):
-        near, far = latents(pair, x), latents(pair, data.binarize(data.train.images))
+        near, far = latents(pair, x), latents(pair, data.binarize(data.train.images[known]))
         for site in near:
             found = knn_errors(far[site], labels[0], near[site], labels[1], KNN)
             errors |= {f"{site} {kind} k={k}": error for k, error in found.items()}

@@ -10,6 +10,7 @@ from pyrodgm.infer.importance import LogLikelihood, log_likelihood
 from pyrodgm.infer.iwelbo import IWELBO
 from pyrodgm.infer.metrics import (
     active_units,
+    classification_error,
     knn_error,
     knn_errors,
     posterior_means,
@@ -21,6 +22,7 @@ from pyrodgm.infer.nonfinite import NonFiniteError
 from pyrodgm.infer.optim import AdamNormGrad
 from pyrodgm.infer.predict import reconstruct, sample
 from pyrodgm.infer.schedules import BurdaSchedule
+from pyrodgm.infer.semi_supervised import SemiSupervisedELBO
 from pyrodgm.infer.step import TrainStep
 from pyrodgm.infer.stratified import StratifiedELBO, StratifiedIWELBO
 
@@ -35,12 +37,14 @@ __all__ = [
     "LogLikelihood",
     "MixtureDensityELBO",
     "NonFiniteError",
+    "SemiSupervisedELBO",
     "StratifiedELBO",
     "StratifiedIWELBO",
     "TextFitResult",
     "TrainStep",
     "active_units",
     "bits_per_symbol",
+    "classification_error",
     "fit",
     "fit_text",
     "gradient_snr",

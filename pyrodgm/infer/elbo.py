@@ -1,18 +1,22 @@
 """The evidence lower bound, with exact divergences where they are known."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 import pyro.infer
+import pyro.poutine as poutine
 import torch
 from pyro.distributions.util import scale_and_mask
-from pyro.infer.enum import get_importance_trace
+from pyro.infer.elbo import logger
+from pyro.infer.enum import config_enumerate, get_importance_trace
 from pyro.infer.util import torch_backward
 from torch import Tensor
 from torch.distributions import kl_divergence
 
 from pyrodgm.distributions import kl_mixture_bound
-from pyrodgm.infer.rows import samples
+from pyrodgm.infer.contexts import fork_rng
+from pyrodgm.infer.rows import expectation, is_enumerated, samples
 
 Program = Callable[..., Any]
 Site = dict[str, Any]
@@ -46,7 +50,22 @@ class TensorELBO(pyro.infer.ELBO):
         torch_backward(loss, self.retain_graph)
         return float(loss.detach())
 
+    def _get_traces(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> Iterator[tuple[Any, Any]]:
+        if math.isinf(self.max_plate_nesting) and not self.vectorize_particles:
+            # enumerated values go to the left of all plates; Pyro itself looks for these only where there are particles
+            with fork_rng(next((a.device for a in args if isinstance(a, Tensor)), torch.device("cpu"))):
+                self._guess_max_plate_nesting(model, guide, args, kwargs)
+        return super()._get_traces(model, guide, args, kwargs)
+
+    def _guess_max_plate_nesting(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> None:
+        silent, logger.disabled = logger.disabled, True  # Pyro writes its guess to the terminal
+        try:
+            super()._guess_max_plate_nesting(model, guide, args, kwargs)
+        finally:
+            logger.disabled = silent
+
     def _get_trace(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> tuple[Any, Any]:
+        guide = poutine.enum(config_enumerate(guide, "parallel"), first_available_dim=-1 - self.max_plate_nesting)
         return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 
     def _require_reparametrized(self, site: Site) -> None:
@@ -67,6 +86,8 @@ class ELBO(TensorELBO):
     before it comes before it in the guide too; only then is the sum over sites of expected divergences the divergence
     of the whole. :meth:`describe` tells which sites are served so.
 
+    A discrete site of the guide that takes finitely many values is summed out exactly, all of them in one batched pass.
+
     Args:
         kl_weight: The weight w, 1 for the evidence bound itself.
         kl_fallback: What serves a site without a registered divergence: ``"sample"``, or ``"bound"``, an upper bound of
@@ -77,8 +98,9 @@ class ELBO(TensorELBO):
         max_plate_nesting: As in :class:`pyro.infer.ELBO`.
 
     Raises:
-        ValueError: For an unknown ``kl_fallback``; from the loss, if a latent site of the guide has no reparametrised
-            sampler.
+        ValueError: For an unknown ``kl_fallback``; from the loss, if a latent site of the guide has neither a
+            reparametrised sampler nor finitely many values, or if sites with finitely many values lie in different
+            plates.
 
     Source: Kingma and Welling (2013), arXiv 1312.6114, eq. 3.
 
@@ -106,9 +128,9 @@ class ELBO(TensorELBO):
         for model_trace, guide_trace in self._get_traces(model, guide, args, kwargs):
             for site in samples(model_trace):
                 if site["is_observed"]:
-                    loss = loss - site["log_prob_sum"]
+                    loss = loss - expectation(site["log_prob"], guide_trace, self.max_plate_nesting)
             for _, terms, _ in self._divergences(model_trace, guide_trace):
-                divergence = sum(term.sum() for term in terms)
+                divergence = sum(expectation(term, guide_trace, self.max_plate_nesting) for term in terms)
                 loss = loss + self.kl_weight.to(divergence) * divergence
         return torch.as_tensor(loss) / self.num_particles
 
@@ -123,7 +145,8 @@ class ELBO(TensorELBO):
         model_order, guide_order = _latent_names(model_trace), _latent_names(guide_trace)
         for i, name in enumerate(guide_order):
             q = guide_trace.nodes[name]
-            self._require_reparametrized(q)
+            if not is_enumerated(q):
+                self._require_reparametrized(q)
             if name not in model_order:  # an auxiliary site, which only the guide has
                 yield name, [q["log_prob"]], "sampled"
                 continue
@@ -134,7 +157,7 @@ class ELBO(TensorELBO):
                 if kl is not None:
                     yield name, [scale_and_mask(kl, scale=q["scale"], mask=q["mask"])], kind
                     continue
-            yield name, [q["log_prob"], -p["log_prob"]], "sampled"
+            yield name, [q["log_prob"], -p["log_prob"]], "exact" if is_enumerated(q) else "sampled"
 
     def _known(self, q: Any, p: Any) -> tuple[Tensor | None, str]:
         try:

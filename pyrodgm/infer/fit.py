@@ -15,7 +15,7 @@ from pyrodgm.infer.contexts import fork_rng
 from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.run_folder import RunFolder
 from pyrodgm.infer.step import Compile
-from pyrodgm.infer.training import OptimizerMaker, Row, SchedulerMaker, Training
+from pyrodgm.infer.training import OptimizerMaker, Row, SchedulerMaker, Score, Training
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,12 @@ class FitResult:
     """What training came to.
 
     Attributes:
-        metrics: One row an epoch: epoch, step, kl_weight, learning_rate, train_bound, valid_bound (nats a datum).
+        metrics: One row an epoch: epoch, step, kl_weight, learning_rate, train_bound, valid_bound (nats a datum) and,
+            where there is one, valid_score.
         seconds: Seconds that each epoch took in this process, validation included.
         best_epoch: The epoch, from 1, whose weights the pair now has.
-        best_bound: Its validation bound in nats a datum, or its training bound where there are no validation data.
+        best_bound: Its validation bound in nats a datum, or its training bound where there are no validation data; its
+            score if it was chosen by ``valid_score``.
         run_dir: The run folder, if any.
     """
 
@@ -46,6 +48,8 @@ def fit(
     optimizer: OptimizerMaker | None = None,
     lr_scheduler: SchedulerMaker | None = None,
     batch_size: int = 100,
+    labelled_batch_size: int | None = None,
+    valid_score: Score | None = None,
     kl_warmup: float = 0.0,
     patience: int | None = None,
     clip_grad_norm: float | None = None,
@@ -67,8 +71,14 @@ def fit(
         optimizer: Makes a torch optimiser from the parameters; fused Adam with learning rate 1e-3 by default.
         lr_scheduler: Makes a torch learning-rate scheduler, stepped after each epoch.
         batch_size: Images a step; the last batch of an epoch may be smaller.
+        labelled_batch_size: Labelled images a step, besides ``batch_size`` unlabelled ones: the objective is then
+            called with images ``[labelled_batch_size + batch_size, D]`` and the labels of the first ones, as
+            :class:`SemiSupervisedELBO` expects, and an epoch is a pass over the unlabelled images. By default labels
+            are not used.
+        valid_score: Called with the pair and the data after each epoch, under the same noise each time, decides which
+            weights are best (the highest) and how long to wait, in place of the validation bound.
         kl_warmup: Epochs over which the objective's ``kl_weight`` rises linearly from 0 to its value.
-        patience: Epochs without a better validation bound, counted after the warm-up, before training stops.
+        patience: Epochs without a better validation bound or score, counted after the warm-up, before training stops.
         clip_grad_norm: Largest Euclidean norm of the gradient of all parameters together.
         compile: How steps run, as in :class:`TrainStep`: ``"auto"``, ``"eager"``, ``"traced"`` or ``"compiled"``.
         device: Where to train; by default where the pair is.
@@ -103,17 +113,26 @@ def fit(
     optimizer = partial(torch.optim.Adam, lr=1e-3, fused=True) if optimizer is None else optimizer
     _require(epochs >= 1, "epochs", epochs, "at least 1")
     _require(batch_size >= 1, "batch_size", batch_size, "at least 1")
+    fine = labelled_batch_size is None or labelled_batch_size >= 1
+    _require(fine, "labelled_batch_size", labelled_batch_size, "at least 1, or None")
     _require(kl_warmup >= 0, "kl_warmup", kl_warmup, "at least 0")
     _require(
         kl_warmup == 0 or hasattr(objective, "kl_weight"), "kl_warmup", kl_warmup, "0: the objective has no kl_weight"
     )
     _require(patience is None or patience >= 1, "patience", patience, "at least 1, or None")
-    _require(patience is None or bool(data.valid), "patience", patience, "None: there are no validation data")
+    _require(
+        patience is None or bool(data.valid) or valid_score is not None,
+        "patience",
+        patience,
+        "None: there are no validation data",
+    )
     settings = {
         "objective": type(objective).__name__,
         "optimizer": _describe(optimizer),
         "lr_scheduler": _describe(lr_scheduler),
         "batch_size": batch_size,
+        "labelled_batch_size": labelled_batch_size,
+        "valid_score": _describe(valid_score),
         "kl_warmup": kl_warmup,
         "patience": patience,
         "clip_grad_norm": clip_grad_norm,
@@ -137,6 +156,8 @@ def fit(
             batch_size,
             kl_warmup,
             seed,
+            labelled_batch_size,
+            valid_score,
         )
         folder = None if run_dir is None else RunFolder(Path(run_dir), resume, settings, config)
         if folder is not None:

@@ -96,6 +96,7 @@ def log_likelihood(
     *,
     max_bytes: int = 2**27,
     keep: bool = False,
+    sum_out: bool = False,
     seed: int | None = None,
     compile: Compile = "auto",  # noqa: A002
     config: dict[str, Any] | None = None,
@@ -115,6 +116,9 @@ def log_likelihood(
         max_bytes: Bound on the memory for samples and activations; at least one datum and one sample at a time are
             held whatever the bound.
         keep: Whether the result keeps all draws, weights and log p(x | z), S values a datum and latent dimension.
+        sum_out: Sum guide sites with finitely many values (labels, say) out exactly, and not draw them: the weight of a
+            sample is then :math:`\sum_y p(x, y, z_{s,y}) / q(z_{s,y} \mid x, y)`. Costs a run of the likelihood a
+            value.
         seed: Seed of the samples; the caller's random state is left as it was. None takes the state as it is.
         compile: How the model runs: ``"eager"`` through Pyro each time; ``"traced"`` as one graph of tensor operations;
             ``"compiled"`` with that graph compiled. ``"auto"`` compiles from a million samples of all data together on
@@ -130,6 +134,8 @@ def log_likelihood(
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+    if keep and sum_out:
+        raise ValueError("keep: draws of sites that are summed out cannot be kept; got keep=True with sum_out=True")
     check_compile(compile)
     if len(x) == 0:
         raise ValueError(f"x must hold at least one datum, got shape {list(x.shape)}")
@@ -149,7 +155,7 @@ def log_likelihood(
             torch.manual_seed(seed)
         long = len(x) * num_samples >= COMPILE_AFTER
         mode = ("compiled" if long else "traced") if compile == "auto" else compile
-        sampler = ImportanceSampler(pair, x_like[:1].to(device), len(x), num_samples, max_bytes, mode)
+        sampler = ImportanceSampler(pair, x_like[:1].to(device), len(x), num_samples, max_bytes, mode, sum_out)
         disable = None if progress is None else not progress
         with tqdm(total=len(x), unit="datum", disable=disable) as bar:
             for i, block in enumerate(x_like.split(sampler.block)):

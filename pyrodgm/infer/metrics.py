@@ -15,6 +15,8 @@ from pyrodgm.infer.rows import samples
 def posterior_means(pair: nn.Module, x: Tensor, batch_size: int = 1000, num_samples: int = 10) -> dict[str, Tensor]:
     """Mean of the guide's distribution at each latent site.
 
+    One with finitely many values, which have no mean, is left out.
+
     Args:
         pair: A module with ``guide(x)``.
         x: Data ``[N, *event]``.
@@ -34,7 +36,7 @@ def posterior_samples(pair: nn.Module, x: Tensor, batch_size: int = 1000) -> dic
     with evaluating(pair):
         for block in x.split(batch_size):
             trace = poutine.trace(pair.guide).get_trace(block.to(first.device, first.dtype))
-            parts.append({site["name"]: site["value"] for site in samples(trace) if not site["is_observed"]})
+            parts.append({site["name"]: site["value"] for site in samples(trace) if _has_mean(site)})
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -68,7 +70,7 @@ def _moments(pair: Any, x: Tensor, batch_size: int, num_samples: int) -> dict[st
             for _ in range(num_samples):
                 trace = poutine.trace(pair.guide).get_trace(block.to(first.device, first.dtype))
                 for site in samples(trace):
-                    if not site["is_observed"]:
+                    if _has_mean(site):
                         passes.setdefault(site["name"], []).append(site["fn"].mean)
                 if len(passes) == 1:
                     break
@@ -79,6 +81,10 @@ def _moments(pair: Any, x: Tensor, batch_size: int, num_samples: int) -> dict[st
 
 def _squared_error(passes: Tensor) -> Tensor:
     return passes.var(0) / len(passes) if len(passes) > 1 else torch.zeros_like(passes[0])
+
+
+def _has_mean(site: Any) -> bool:
+    return not site["is_observed"] and not site["fn"].has_enumerate_support
 
 
 def active_units(pair: nn.Module, x: Tensor, threshold: float = 1e-2) -> dict[str, int]:
@@ -94,6 +100,38 @@ def active_units(pair: nn.Module, x: Tensor, threshold: float = 1e-2) -> dict[st
     Source: Burda et al. (2015), arXiv 1509.00519, section 5.2.
     """
     return {name: int((variance > threshold).sum()) for name, variance in unit_variances(pair, x).items()}
+
+
+def classification_error(pair: nn.Module, x: Tensor, labels: Tensor, site: str = "y", batch_size: int = 1000) -> float:
+    """Share of the data whose most probable value of a discrete guide site is not their label.
+
+    Args:
+        pair: A module with ``guide(x)``.
+        x: Data ``[N, *event]``.
+        labels: ``[N]``, from 0.
+        site: The discrete site of the guide.
+        batch_size: Data a pass.
+
+    Returns:
+        A share in [0, 1].
+
+    Raises:
+        ValueError: If there are not as many labels as data, or the guide has no such site with finitely many values.
+    """
+    if len(x) != len(labels) or len(x) == 0:
+        raise ValueError(f"labels: expected {len(x)} labels, one a datum and at least one; got {len(labels)}")
+    first = next(pair.parameters())
+    wrong = torch.zeros((), device=first.device, dtype=torch.int64)
+    with evaluating(pair):
+        for block, known in zip(x.split(batch_size), labels.split(batch_size), strict=True):
+            trace = poutine.trace(pair.guide).get_trace(block.to(first.device, first.dtype))
+            fn = trace.nodes[site]["fn"] if site in trace.nodes else None
+            if fn is None or not fn.has_enumerate_support:
+                raise ValueError(f"site: expected a discrete sample site of the guide, got {site!r}")
+            values = fn.enumerate_support(expand=False)
+            best = values.flatten()[fn.log_prob(values).argmax(0)]
+            wrong += (best != known.to(first.device)).sum()
+    return float(wrong) / len(x)
 
 
 def knn_error(

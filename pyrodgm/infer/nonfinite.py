@@ -4,8 +4,9 @@ import math
 from typing import Any
 
 import pyro
-import pyro.poutine as poutine
+import pyro.infer
 import torch
+from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from pyrodgm.infer.contexts import own_parameters
@@ -25,17 +26,26 @@ class NonFiniteError(FloatingPointError):
         self.step, self.causes = step, causes
 
 
-def nonfinite_sites(pair: nn.Module, *batch: Tensor) -> list[str]:
-    """The sample sites whose values or log-probabilities are not finite in one run of guide and model."""
-    causes = []
+class _Inspector(Messenger):
+    """Notes the sample sites of a program whose values or log-probabilities are not finite."""
+
+    def __init__(self, part: str, causes: list[str]) -> None:
+        super().__init__()
+        self.part, self.causes = part, causes
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if isinstance(msg["value"], Tensor):
+            found = {"value": msg["value"], "log_prob": msg["fn"].log_prob(msg["value"])}
+            new = [f"{what} of {msg['name']} in the {self.part}" for what, value in found.items() if _bad(value)]
+            self.causes += [cause for cause in new if cause not in self.causes]
+
+
+def nonfinite_sites(pair: nn.Module, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...]) -> list[str]:
+    """The sample sites whose values or log-probabilities are not finite when the objective runs guide and model."""
+    causes: list[str] = []
+    model, guide = _Inspector("model", causes)(pair.model), _Inspector("guide", causes)(pair.guide)
     with torch.no_grad(), own_parameters(), pyro.validation_enabled(False):
-        guide_trace = poutine.trace(pair.guide).get_trace(*batch)
-        model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*batch)
-        for part, trace in (("guide", guide_trace), ("model", model_trace)):
-            trace.compute_log_prob()
-            for name, site in trace.nodes.items():
-                if site["type"] == "sample":
-                    causes += [f"{what} of {name} in the {part}" for what in ("value", "log_prob") if _bad(site[what])]
+        objective.differentiable_loss(model, guide, *batch)
     return causes
 
 

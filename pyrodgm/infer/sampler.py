@@ -8,6 +8,7 @@ from typing import Any
 import pyro
 import pyro.poutine as poutine
 import torch
+from pyro.infer import config_enumerate
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -15,14 +16,20 @@ from torch.utils._pytree import tree_leaves
 from pyrodgm.distributions._numeric import keep_logs, kept_logs
 from pyrodgm.infer.contexts import fork_rng
 from pyrodgm.infer.graph import UntraceableError, flatten
-from pyrodgm.infer.rows import Trace, exchange, samples, sum_rows
+from pyrodgm.infer.rows import Site, Trace, exchange, is_enumerated, samples, sum_rows
 
 
 class ImportanceSampler:
-    """Draws and weighs importance samples, a block of data at a time, within a memory bound."""
+    """Draws and weighs importance samples, a block of data at a time, within a memory bound.
 
-    def __init__(self, pair: Any, x: Tensor, count: int, num_samples: int, max_bytes: int, mode: str) -> None:
-        self.pair, self.num_samples = pair, num_samples
+    With ``sum_out``, guide sites with finitely many values take all of them, along dimensions left of the samples, and
+    the weight of a sample is the sum of those of its values.
+    """
+
+    def __init__(
+        self, pair: Any, x: Tensor, count: int, num_samples: int, max_bytes: int, mode: str, sum_out: bool = False
+    ) -> None:
+        self.pair, self.num_samples, self.sum_out = pair, num_samples, sum_out
         self.mode = "eager"  # for the probes of the memory
         self.graphs: dict[tuple[int, int], Callable[..., Any]] = {}
         self.block = self.chunk = 0
@@ -49,7 +56,9 @@ class ImportanceSampler:
             joint, given = self._model(x, guide_trace, slice(begin, begin + self.chunk))
             log_w.append(joint)
             pointwise.append(given)
-        log_weights = torch.cat(log_w) - self._rows(samples(guide_trace))
+        drawn = [site for site in samples(guide_trace) if not is_enumerated(site)]
+        log_weights = torch.cat(log_w, -2) - self._rows(drawn) if drawn else torch.cat(log_w, -2)
+        log_weights = log_weights.flatten(0, -3).logsumexp(0) if log_weights.dim() > 2 else log_weights
         result: dict[str, Any] = {**_summarise(log_weights.double())}
         if keep:
             result["log_weights"], result["pointwise"] = log_weights.cpu(), torch.cat(pointwise).cpu()
@@ -57,15 +66,21 @@ class ImportanceSampler:
         return result
 
     def _guide(self, x: Tensor, num_samples: int) -> Trace:
-        trace = poutine.trace(self._particles(self.pair.guide, num_samples)).get_trace(x)
+        guide = self._particles(self.pair.guide, num_samples)
+        if self.sum_out:
+            guide = poutine.enum(config_enumerate(guide, "parallel"), first_available_dim=self.particle_dim - 1)
+        trace = poutine.trace(guide).get_trace(x)
         trace.compute_log_prob()
         return trace
 
     def _model(self, x: Tensor, guide_trace: Trace, part: slice) -> tuple[Tensor, Tensor]:
-        """log p(x, z) and log p(x | z), ``[samples, B]``, of some of the samples."""
-        values = {s["name"]: s["value"][part] for s in samples(guide_trace)}
-        logs = {s["name"]: [log[part] for log in kept_logs(s["value"]) or ()] for s in samples(guide_trace)}
-        count = len(next(iter(values.values())))
+        """log p(x, z) and log p(x | z), ``[*values, samples, B]``, of some of the samples."""
+        values = {s["name"]: self._part(s, s["value"], part) for s in samples(guide_trace)}
+        logs = {
+            s["name"]: [self._part(s, log, part) for log in kept_logs(s["value"]) or ()] for s in samples(guide_trace)
+        }
+        drawn = max(s["log_prob"].shape[self.particle_dim] for s in samples(guide_trace))
+        count = len(range(drawn)[part])
 
         def joint(x: Tensor, values: dict[str, Tensor], logs: dict[str, list[Tensor]]) -> tuple[Tensor, Tensor]:
             # A part of a draw has lost what the draw knew of itself where it underflows.
@@ -90,11 +105,20 @@ class ImportanceSampler:
                 self.mode = "eager"
         return joint
 
+    def _part(self, site: Site, value: Tensor, part: slice) -> Tensor:
+        """A site's values, or logarithms of them, of some of the samples; what stands for all samples is left as is."""
+        axis = value.dim() - site["fn"].event_dim + self.particle_dim
+        return value if value.shape[axis] == 1 else value[(slice(None),) * axis + (part,)]
+
     def _particles(self, program: Callable[..., Any], count: int) -> Callable[..., Any]:
         return pyro.plate("num_particles_vectorized", count, dim=self.particle_dim)(program)
 
     def _rows(self, sites: list[Any]) -> Tensor:
-        return torch.stack([sum_rows(s["log_prob"], (self.particle_dim, -1)).flatten(1) for s in sites]).sum(0)
+        rows = []
+        for log_prob in (s["log_prob"] for s in sites):
+            kept = (-1, *range(-log_prob.dim(), self.particle_dim + 1))
+            rows.append(sum_rows(log_prob, kept).flatten(self.particle_dim + 1))
+        return torch.stack(torch.broadcast_tensors(*rows)).sum(0)
 
 
 def _even(total: int, limit: int) -> int:

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.datasets import Dataset
+from pyrodgm.infer.batches import Batches
 from pyrodgm.infer.contexts import evaluating, fork_rng, rehearse
 from pyrodgm.infer.nonfinite import NonFiniteError, nonfinite_parameters, nonfinite_sites
 from pyrodgm.infer.step import Compile, TrainStep
@@ -20,6 +21,7 @@ from pyrodgm.priors.rows import training_rows
 OptimizerMaker = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 SchedulerMaker = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
 Row = dict[str, float]
+Score = Callable[[nn.Module, Dataset], float]
 
 VALIDATION_BATCH = 500  # without gradients there is room for more than a training batch
 CHECK_EVERY = 100  # steps between two looks at the losses, each of which waits for the device
@@ -33,7 +35,7 @@ class Training:
         rows: Metrics of each of them.
         seconds: Seconds that each of them took, validation included.
         best_epoch: The epoch with the best bound so far, 0 before the first.
-        best_bound: That bound, in nats a datum.
+        best_bound: That bound, in nats a datum, or the score of :func:`fit` in its place.
         best_weights: The state of the pair after that epoch.
     """
 
@@ -50,6 +52,8 @@ class Training:
         batch_size: int,
         kl_warmup: float,
         seed: int,
+        labelled_batch_size: int | None = None,
+        valid_score: Score | None = None,
     ) -> None:
         self.device = next(pair.parameters()).device
         self.pair, self.data, self.batch_size, self.kl_warmup, self.seed = pair, data, batch_size, kl_warmup, seed
@@ -62,13 +66,14 @@ class Training:
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
         self.optimizer = optimizer(pair.parameters())
         self.scheduler = lr_scheduler(self.optimizer) if lr_scheduler else None
-        self.steps_per_epoch = math.ceil(len(data.train.images) / batch_size)
+        self.batches, self.valid_score = Batches(data, batch_size, labelled_batch_size), valid_score
+        self.steps_per_epoch = len(self.batches)
         steps = epochs * self.steps_per_epoch
         rows = partial(training_rows, total=len(data.train.images))
-        self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps, self._batch, rows)
+        self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps, self.batches, rows)
         self.epoch, self.best_epoch, self.best_bound = 0, 0, -math.inf
         with fork_rng(self.device):
-            first = self._batch(torch.arange(min(batch_size, len(data.train.images)), device=self.device))
+            first = self.batches.first()
         rehearse(pair, self.evidence_bound, first)
         self.rows: list[Row] = []
         self.seconds: list[float] = []
@@ -85,7 +90,7 @@ class Training:
         sizes = torch.empty(self.steps_per_epoch)
         self.pair.train()
         checked = 0
-        for i, rows in enumerate(self._permuted()):
+        for i, rows in enumerate(self.batches.permuted()):
             self._set_kl_weight(i)
             losses[i] = self.step(rows)
             sizes[i] = len(rows)
@@ -102,9 +107,11 @@ class Training:
             "step": (self.epoch + 1) * self.steps_per_epoch,
             "kl_weight": float(self.kl_weight),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "train_bound": -total / len(self.data.train.images),
+            "train_bound": -total / float(sizes.sum()),
             "valid_bound": self.validate(),
         }
+        if self.valid_score is not None:
+            row["valid_score"] = self._score()
         if self.data.valid and not math.isfinite(row["valid_bound"]):
             self.load(start)
             raise NonFiniteError(None, [])
@@ -155,11 +162,11 @@ class Training:
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
 
-    def _permuted(self) -> Iterator[Tensor]:
-        return iter(torch.randperm(len(self.data.train.images)).to(self.device).split(self.batch_size))
-
-    def _batch(self, rows: Tensor) -> tuple[Tensor, ...]:
-        return (self.data.binarize(self.data.train.images[rows]),)
+    def _score(self) -> float:
+        """The score that decides which weights are best, under the same noise each time."""
+        with fork_rng(self.device), evaluating(self.pair):
+            torch.manual_seed(self.seed)
+            return float(self.valid_score(self.pair, self.data)) if self.valid_score is not None else math.nan
 
     def _set_kl_weight(self, i: int) -> None:
         done = self.epoch + (i + 1) / self.steps_per_epoch
@@ -168,7 +175,7 @@ class Training:
     def _finish_epoch(self, row: Row) -> None:
         if self.scheduler:
             self.scheduler.step()
-        bound = row["train_bound"] if not self.data.valid else row["valid_bound"]
+        bound = row.get("valid_score", row["valid_bound"] if self.data.valid else row["train_bound"])
         self.epoch += 1
         self.rows.append(row)
         if bound > self.best_bound:
@@ -180,14 +187,14 @@ class Training:
         self.load(start)
         step, causes = self.epoch * self.steps_per_epoch, list[str]()
         self.pair.train()
-        for i, rows in enumerate(self._permuted()):
+        for i, rows in enumerate(self.batches.permuted()):
             before = copy.deepcopy(self.state())
             self._set_kl_weight(i)
             loss = self.step(rows)
             causes = nonfinite_parameters(self.pair)
             if causes or not math.isfinite(float(loss)):
                 self.load(before)
-                causes = nonfinite_sites(self.pair, *self._batch(rows)) or causes
+                causes = nonfinite_sites(self.pair, self.objective, self.batches(rows)) or causes
                 step += i
                 break
         self.optimizer.zero_grad(set_to_none=True)

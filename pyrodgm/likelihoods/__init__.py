@@ -3,6 +3,7 @@
 from pyrodgm.likelihoods.bernoulli import BernoulliLikelihood
 from pyrodgm.likelihoods.categorical import CategoricalLikelihood
 from pyrodgm.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
+from pyrodgm.likelihoods.gaussian import GaussianLikelihood
 from pyrodgm.likelihoods.grey_bernoulli import GreyBernoulli, GreyBernoulliLikelihood
 from pyrodgm.likelihoods.pixelcnn import PixelCNNLikelihood
 
@@ -10,6 +11,7 @@ __all__ = [
     "BernoulliLikelihood",
     "CategoricalLikelihood",
     "DiscretizedLogisticLikelihood",
+    "GaussianLikelihood",
     "GreyBernoulli",
     "GreyBernoulliLikelihood",
     "PixelCNNLikelihood",

@@ -7,6 +7,7 @@ from pyrodgm.models.dlgmm import DLGMM, dense_dlgmm, dense_dpvae
 from pyrodgm.models.hvae import HVAE, dense_hvae
 from pyrodgm.models.nade import NADE
 from pyrodgm.models.pair import Pair
+from pyrodgm.models.semi_supervised_vae import SemiSupervisedVAE
 from pyrodgm.models.sequence import SequenceModel
 from pyrodgm.models.stick_breaking_nade import StickBreakingNADE
 from pyrodgm.models.two_layer_dlgmm import TwoLayerDLGMM, dense_two_layer_dlgmm
@@ -20,6 +21,7 @@ __all__ = [
     "BottomUpHVAE",
     "DensityNetwork",
     "Pair",
+    "SemiSupervisedVAE",
     "SequenceModel",
     "StickBreakingNADE",
     "TwoLayerDLGMM",

@@ -5,8 +5,8 @@ Those of vectors act on the rightmost dimension and broadcast over the others.
 
 from pyrodgm.nn.conv import GatedConv2d, Images, gated_convs
 from pyrodgm.nn.conv_autoencoder import conv_decoder, conv_encoder
-from pyrodgm.nn.dense import Dense, GatedDense, mlp
-from pyrodgm.nn.joint import Concatenate, GatedJoint, Joint
+from pyrodgm.nn.dense import Dense, GatedDense, ResidualDense, mlp
+from pyrodgm.nn.joint import Concatenate, DenseJoint, GatedJoint, Joint, joint_mlp
 from pyrodgm.nn.masked_conv import MaskedConv2d
 from pyrodgm.nn.nade import NADENetwork
 from pyrodgm.nn.pixelcnn import ChannelNorm, PixelCNN
@@ -16,6 +16,7 @@ __all__ = [
     "ChannelNorm",
     "Concatenate",
     "Dense",
+    "DenseJoint",
     "GatedConv2d",
     "GatedDense",
     "GatedJoint",
@@ -24,9 +25,11 @@ __all__ = [
     "MaskedConv2d",
     "NADENetwork",
     "PixelCNN",
+    "ResidualDense",
     "Scale",
     "conv_decoder",
     "conv_encoder",
     "gated_convs",
+    "joint_mlp",
     "mlp",
 ]

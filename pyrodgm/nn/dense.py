@@ -38,6 +38,34 @@ class Dense(nn.Module):
         return self.activation(self.linear(x))
 
 
+class ResidualDense(Dense):
+    r"""A dense layer with an identity skip where input and output have one size, :math:`x \mapsto x + f(Ax + a)`.
+
+    So ``mlp(784, [500] * 4, 50, layer=ResidualDense)`` has skips around the last three hidden layers, as in Nalisnick
+    and Smyth (2017), arXiv 1605.06197, and a plain first one.
+
+    Args:
+        in_features: Size of the last dimension of the input.
+        out_features: Size of the last dimension of the output.
+        activation: Makes the activation module.
+
+    Shape:
+        ``[*, in_features]`` to ``[*, out_features]``.
+
+    Source: He et al. (2015), arXiv 1512.03385.
+
+    Example:
+        >>> import torch
+        >>> layer = ResidualDense(5, 5)
+        >>> bool((layer(torch.ones(5)) >= 1).all())
+        True
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        return x + out if self.linear.in_features == self.linear.out_features else out
+
+
 class GatedDense(nn.Module):
     r"""A linear map times a learned gate, :math:`x \mapsto (Ax + a) \odot \mathrm{sigmoid}(Bx + b)`.
 

@@ -1,5 +1,6 @@
 """Approximate posteriors: modules that are called with the data and return a distribution over the latents."""
 
+from pyrodgm.posteriors.categorical import CategoricalPosterior
 from pyrodgm.posteriors.flow import FlowPosterior
 from pyrodgm.posteriors.gaussian import GaussianPosterior
 from pyrodgm.posteriors.gaussian_mixture import GaussianMixturePosterior, WeightedGaussians
@@ -7,6 +8,7 @@ from pyrodgm.posteriors.recurrent_sticks import RecurrentSticks
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
 __all__ = [
+    "CategoricalPosterior",
     "FlowPosterior",
     "GaussianMixturePosterior",
     "GaussianPosterior",

@@ -1,6 +1,7 @@
 """Priors: modules that are called with nothing and return a distribution over the latents."""
 
 from pyrodgm.priors.boltzmann import BoltzmannPrior
+from pyrodgm.priors.categorical import CategoricalPrior
 from pyrodgm.priors.exemplar import ExemplarPrior
 from pyrodgm.priors.gaussian_components import GaussianComponents
 from pyrodgm.priors.gem import GEMPrior
@@ -12,6 +13,7 @@ from pyrodgm.priors.vamp import VampPrior
 
 __all__ = [
     "BoltzmannPrior",
+    "CategoricalPrior",
     "ExemplarPrior",
     "GEMPrior",
     "GaussianComponents",

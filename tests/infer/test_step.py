@@ -18,6 +18,7 @@ from torch import nn
 
 from pyrodgm.infer import ELBO, IWELBO, TrainStep
 from pyrodgm.infer.contexts import rehearse
+from pyrodgm.infer.graph import flatten
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
@@ -252,3 +253,17 @@ def test_compiled_graphs_keep_small_differences_of_exponentials():
     found = flatten(lambda x: (torch.expm1(x), x.clone().expm1_()), (x,), compiled=True)(x)
     for value in found:
         assert torch.allclose(value, torch.expm1(x), rtol=1e-14, atol=0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_graphs_keep_the_digits_of_expm1(dtype):
+    x = -torch.logspace(-30, 1.5, 3000, dtype=torch.float64).to(dtype)
+    expected = torch.expm1(x.double())
+
+    def both(x):
+        return torch.expm1(x), x.neg().neg_().expm1_().neg_()
+
+    first, second = flatten(both, (x,), compiled=True)(x)
+    for found in (first, -second):
+        assert ((found.double() - expected) / expected).abs().max() < 4 * torch.finfo(dtype).eps
+    assert (flatten(torch.expm1, (x,), compiled=True)(torch.full_like(x, 1000.0)) == torch.inf).all()

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrodgm.nn import Dense, GatedDense, mlp
+from pyrodgm.nn import Dense, GatedDense, ResidualDense, mlp
 
 
 def test_gated_layer_is_a_linear_map_times_a_gate():
@@ -31,3 +31,14 @@ def test_initial_weights_are_he_normal_with_zero_bias():
     linear = mlp(400, [], 300)[0]
     assert linear.weight.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.02)
     assert not linear.bias.any()
+
+
+def test_residual_dense_skips_where_the_sizes_agree():
+    first, *middle, last = mlp(7, [5, 5, 5], 2, layer=ResidualDense)
+    x = torch.randn(4, 7)
+    hidden = torch.relu(first.linear(x))
+    assert torch.equal(first(x), hidden)
+    for layer in middle:
+        assert torch.equal(layer(hidden), hidden + torch.relu(layer.linear(hidden)))
+        hidden = layer(hidden)
+    assert (len(middle), last(hidden).shape) == (2, (4, 2))

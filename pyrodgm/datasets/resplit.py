@@ -1,0 +1,56 @@
+"""Another division of the training images into training and validation."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pyrodgm.datasets.dataset import Dataset
+from pyrodgm.datasets.split import Split
+
+
+def resplit(data: Dataset, num_train: int, num_valid: int | None = None, seed: int = 0) -> Dataset:
+    """Training and validation images drawn without replacement from the training images; the test images stay.
+
+    The published semi-supervised MNIST of 45,000 / 5,000 / 10,000 images is `resplit(mnist, 45_000, 5_000, seed)`.
+    Where binarisation is dynamic, the new validation images are drawn once, from a fixed seed, as those of any data
+    set.
+
+    Args:
+        data: a data set with at least `num_train + num_valid` training images.
+        num_train, num_valid: sizes of the new splits; without `num_valid`, the validation images stay too.
+        seed: seed of the draw.
+
+    Raises:
+        ValueError: a size is out of range.
+
+    >>> from pyrodgm import datasets
+    >>> datasets.resplit(datasets.load("digits"), 1000, 197).valid
+    Split(images=[197, 64], labels=[197])
+    """
+    total, drawn = len(data.train), num_valid or 0
+    if num_train < 1 or drawn < 0 or num_train + drawn > total:
+        raise ValueError(
+            f"num_train and num_valid: expected at least 1 and 0 images and at most {total} together, "
+            f"got {num_train} and {num_valid}"
+        )
+    order = shuffled(total, seed)
+    train, valid = (rows(data.train, part) for part in (order[:num_train], order[num_train : num_train + drawn]))
+    if num_valid is None:
+        return replace(data, train=train)
+    if data.binarization == "dynamic":
+        valid = Dataset.from_tensors(train, valid, binarization="dynamic").valid
+    return replace(data, train=train, valid=valid)
+
+
+def shuffled(total: int, seed: int) -> Tensor:
+    """Row numbers in an order that depends on the seed alone, `[total]`."""
+    # Sorted uniforms depend on the generator alone; torch.randperm also on an algorithm that torch may change.
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.rand(total, generator=generator, dtype=torch.float64, device="cpu").argsort(stable=True)
+
+
+def rows(split: Split, chosen: Tensor) -> Split:
+    """Some rows of a split."""
+    chosen = chosen.to(split.images.device)
+    return Split(split.images[chosen], None if split.labels is None else split.labels[chosen])
