@@ -130,7 +130,8 @@ class StickBreakingNADE(Pair):
         """
         if num_samples < 1:
             raise ValueError(f"num_samples: expected at least 1, got {num_samples}")
-        with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        devices = [x.device] if x.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices, enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(seed)
             parts = [self._measure(part, num_samples) for part in x.split(batch_size)]

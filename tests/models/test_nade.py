@@ -107,7 +107,7 @@ def test_likelihoods_against_quadrature():
     assert found.divergence.shape == (D,)
     loss = ELBO(num_particles=300, vectorize_particles=True).differentiable_loss(pair.model, pair.guide, ALL)
     assert -loss.item() == pytest.approx(bound.sum().item(), rel=2e-3)
-    joint = log_likelihood(pair, ALL[:3], 20_000, seed=1)
+    joint = log_likelihood(pair, ALL[:3], 10_000, seed=1)
     assert torch.allclose(joint.values, exact[:3], atol=0.1)
 
 
@@ -163,9 +163,9 @@ def test_it_learns_and_traced_steps_equal_eager_ones(make):
         torch.manual_seed(0)
         pair = make()
         step = TrainStep(pair, ELBO(), torch.optim.Adam(pair.parameters(), lr=0.05), compile=mode)
-        found.append(torch.stack([step(x) for _ in range(150)]))
+        found.append(torch.stack([step(x) for _ in range(10 if mode == "eager" else 150)]))
         assert step.mode == mode
-    assert torch.allclose(found[0][:10], found[1][:10], rtol=1e-9)
+    assert torch.allclose(found[0], found[1][:10], rtol=1e-9)
     assert found[1][-1] == pytest.approx(math.log(2), abs=0.1)
 
 
