@@ -71,7 +71,7 @@ def main(config: Config) -> None:
         first = {name: harness.first_call(way, config.device) for name, way in todo.items()}
         times = harness.alternate(todo, config.rounds, config.device)
         times["image by image"] = [t * config.images / config.loop_images for t in times["image by image"]]
-        results[case] = harness.report(case, times, first, "pyrodgm traced", {"image by image": LIMITS[case]})
+        results[case] = harness.report(case, times, first, "pyrodgm compiled", {"image by image": LIMITS[case]})
     harness.write_json(config.json, results)
 
 

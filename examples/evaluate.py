@@ -70,9 +70,7 @@ def main(config: Config) -> None:
         seed=seed,
         figures=config.figures,
     )
-    print(experiment.table({run.path.name: results}))
-    for site, share in results.knn_error.items():
-        print(f"{100 * share:.1f} % of the test images are labelled wrongly by their nearest neighbours in {site}")
+    print(experiment.table({run.path.name: results}) + experiment.knn_summary(results))
     if config.export is not None:
         x = data.test.images[experiment.spread(len(data.test), min(config.export_images, len(data.test)))]
         likelihood = log_likelihood(pair, x, num_samples, keep=True, seed=seed, config=run.arguments)

@@ -21,6 +21,7 @@ from pyrodgm import experiment
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 TINY = "--data digits --components 3 --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+STICKS = "--data digits --truncation 4 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 SHORT = "--data digits --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 MIXTURE = f"{SHORT} --components 5 --posterior-components 2 --latent 3 --hidden 4"
 LATENT_MIXTURE = f"{SHORT} --components 3 --latent 2 --hidden 4 --learning-rate 1e-2"
@@ -45,6 +46,13 @@ COMMANDS = [
     f"vampprior.py {TINY} --run RUN --objective iwelbo --particles 3 --no-figures",
     f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --posterior flow --flow-layers 2 --no-figures",
     "&evaluate.py RUN --no-figures",
+    f"stick_breaking_vae.py {STICKS} --run RUN",
+    "&evaluate.py RUN --num-samples 40 --no-figures",
+    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent gamma --layers 2 --network convolutional",
+    "&evaluate.py RUN --no-figures",
+    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent beta --learn-concentration --hyperprior 2 0.5",
+    "&evaluate.py RUN --no-figures",
+    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent gaussian",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --latent 2 --weights learned",
     "&evaluate.py RUN",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --posterior mixture --objective stratified-iwelbo --no-figures",

@@ -21,6 +21,7 @@ from pyro.infer import (
 )
 from pyro.infer.importance import psis_diagnostic, vectorized_importance_weights
 from safetensors.torch import load, save
+from torch import nn
 
 from pyrodgm import likelihoods, posteriors
 from pyrodgm.infer import (
@@ -37,6 +38,7 @@ from pyrodgm.infer import (
 )
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import (
+    HVAE,
     VAE,
     BottomUpHVAE,
     DensityNetwork,
@@ -47,7 +49,7 @@ from pyrodgm.models import (
     dense_two_layer_dlgmm,
     pixel_hvae,
 )
-from pyrodgm.nn import Dense, mlp
+from pyrodgm.nn import Dense, GatedJoint, Joint, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
 
@@ -144,6 +146,17 @@ def vae_logit_normal_sticks():
     return vae_sticks("logit_normal", learn=True, hyperprior=(2.0, 0.5), num_data=20)
 
 
+def hvae_sticks():
+    """Sticks that break under sticks."""
+    posterior = StickBreakingPosterior(mlp(D, [8], 2 * LATENT), concentration=3.0)
+    lower = Joint([mlp(D, [], 8), mlp(LATENT + 1, [], 8)], GatedJoint([8, 8], 8), mlp(8, [], 2))
+    decoder = Joint([nn.Identity(), nn.Identity()], GatedJoint([2, LATENT + 1], 8), mlp(8, [], D))
+    conditional_prior = StickBreakingPosterior(mlp(LATENT + 1, [8], 2), "beta")
+    conditional_posterior = StickBreakingPosterior(lower, "kumaraswamy", output_scale=1.0)
+    parts = BernoulliLikelihood(decoder), posterior, conditional_posterior
+    return HVAE(GEMPrior(LATENT + 1, 3.0), conditional_prior, *parts)
+
+
 def vae_mixture_posterior():
     q = posteriors.GaussianMixturePosterior(mlp(D, [8], 3 * (1 + 2 * LATENT)), 3)
     return VAE(StandardNormal(LATENT), likelihood(), q)
@@ -193,6 +206,7 @@ PAIRS = [
     vae_beta_sticks,
     vae_gamma_sticks,
     vae_logit_normal_sticks,
+    hvae_sticks,
     vae_mixture_posterior,
     vae_mixture_prior_and_posterior,
     dlgmm,

@@ -188,3 +188,35 @@ def test_nothing_global_is_touched(monkeypatch):
     plots.training_curves(rows(3), title="curves").savefig(io.BytesIO())
     plots.log_likelihood_histogram(torch.randn(10)).savefig(io.BytesIO())
     assert dict(matplotlib.rcParams.copy()) == before
+
+
+def test_sticks_used_counts_every_datum():
+    axes = plots.sticks_used(torch.tensor([1, 3, 3, 3, 5]), 6).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [1, 0, 3, 0, 1, 0]
+    assert [bar.get_x() + bar.get_width() / 2 for bar in axes.patches] == pytest.approx([1, 2, 3, 4, 5, 6])
+    assert axes.lines[0].get_xdata()[0] == 3.0
+    with pytest.raises(ValueError, match="counts: expected whole numbers"):
+        plots.sticks_used(torch.tensor([0, 2]), 6)
+
+
+def test_sparsity_shows_means_and_norms_of_each_dimension():
+    latents, weights = torch.randn(5, 3), torch.randn(4, 3)
+    upper, lower = plots.latent_and_decoder_sparsity(latents, weights).axes
+    assert [bar.get_height() for bar in upper.patches] == pytest.approx(latents.abs().mean(0).tolist())
+    assert [bar.get_height() for bar in lower.patches] == pytest.approx(weights.norm(dim=0).tolist())
+    with pytest.raises(ValueError, match=r"latents \[N, K\] and weights \[H, K\]"):
+        plots.latent_and_decoder_sparsity(latents, weights.T)
+
+
+def test_tsne_keeps_apart_what_is_apart():
+    labels = torch.arange(3).repeat_interleave(30)
+    latents = 20.0 * torch.eye(3)[labels] + torch.randn(90, 3)
+    axes = plots.tsne(latents, labels + 4).axes[0]
+    clouds = [torch.as_tensor(cloud.get_offsets().data) for cloud in axes.collections]
+    assert [cloud.get_label() for cloud in axes.collections] == ["4", "5", "6"]
+    for i, cloud in enumerate(clouds):
+        assert len(cloud) == 30
+        for other in clouds[i + 1 :]:
+            assert torch.cdist(cloud, other).min() > torch.cdist(cloud, cloud.mean(0, keepdim=True)).mean()
+    with pytest.raises(ValueError, match=r"latents \[N, D\] and labels \[N\]"):
+        plots.tsne(latents, labels[:5])

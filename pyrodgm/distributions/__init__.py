@@ -18,6 +18,7 @@ from pyrodgm.distributions.smoothing import (
 from pyrodgm.distributions.stick_breaking import (
     GEM,
     StickBreaking,
+    first_sticks,
     fractions_to_weights,
     log_of_weights,
     sticks_to_mass,
@@ -39,6 +40,7 @@ __all__ = [
     "Smoothing",
     "StickBreaking",
     "UniformExponentialSmoothing",
+    "first_sticks",
     "fractions_to_weights",
     "kl_kumaraswamy_beta_series",
     "kl_mixture_bound",

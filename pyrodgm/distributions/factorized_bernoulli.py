@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from pyro.distributions import Bernoulli, Independent
 from torch import Tensor
 
@@ -14,9 +13,9 @@ class FactorizedBernoulli(Independent):
 
     .. math:: \log p(x) = \sum_d x_d l_d - \log(1 + e^{l_d})
 
-    Without gradients the density takes one logarithm for many variables, that of the product of their
-    :math:`1 + e^{-|l_d|}`, each between 1 and 2; its error is the rounding of the sum over `d`. Values between 0 and 1
-    give the cross-entropy, as Pyro's Bernoulli does without validation.
+    The density takes one logarithm for many variables, that of the product of their :math:`1 + e^{-|l_d|}`, each
+    between 1 and 2; its error is the rounding of the sum over `d`. Values between 0 and 1 give the cross-entropy, as
+    Pyro's Bernoulli does without validation.
 
     Args:
         logits: `[*batch, D]`, real.
@@ -35,12 +34,31 @@ class FactorizedBernoulli(Independent):
     def log_prob(self, value: Tensor) -> Tensor:
         if self.base_dist._validate_args:
             self.base_dist._validate_sample(value)
-        logits = self.base_dist.logits
-        if torch.is_grad_enabled():
-            return (value * logits - F.softplus(logits, threshold=50.0)).sum(-1)
+        return _LogProb.apply(self.base_dist.logits, value)
+
+
+class _LogProb(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor, value: Tensor) -> Tensor:
         # The largest product of n factors is 2^n.
         limit, features = min(100, int(math.log2(torch.finfo(logits.dtype).max))), logits.shape[-1]
         group = next(n for n in range(min(limit, features), 0, -1) if features % n == 0)
         factors = 1.0 + (-logits.abs()).exp()
         products = factors.unflatten(-1, (-1, group)).prod(-1)
         return (value * logits - logits.clamp(min=0.0)).sum(-1) - products.log().sum(-1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        logits, value = ctx.saved_tensors
+        gradient, to_logits, to_value = gradient.unsqueeze(-1), None, None
+        if ctx.needs_input_grad[0]:
+            to_logits = (gradient * (value - logits.sigmoid())).sum_to_size(logits.shape)
+        if ctx.needs_input_grad[1]:
+            to_value = (gradient * logits).sum_to_size(value.shape)
+        return to_logits, to_value

@@ -101,6 +101,24 @@ def sticks_to_mass(weights: Tensor, mass: float = 0.99) -> Tensor:
     return (left > (1.0 - mass) * (1.0 + 1e-6)).sum(-1) + 1
 
 
+def first_sticks(weights: Tensor, count: int, renormalize: bool = False) -> Tensor:
+    """Weights of the first `count` sticks, zero for the others: `[..., K]`.
+
+    Args:
+        weights: `[..., K]` on the simplex, in stick order.
+        count: from 1 to K.
+        renormalize: whether the sticks that are kept are scaled to sum to one; else the rest is lost, and what a
+            decoder makes of the result is what the first sticks contribute to the whole.
+
+    >>> first_sticks(torch.tensor([0.5, 0.25, 0.25]), 2)
+    tensor([0.5000, 0.2500, 0.0000])
+    """
+    if not 1 <= count <= weights.shape[-1]:
+        raise ValueError(f"expected count from 1 to {weights.shape[-1]} sticks, got {count}")
+    kept = pad(weights[..., :count], (0, weights.shape[-1] - count))
+    return kept / kept.sum(-1, keepdim=True) if renormalize else kept
+
+
 class StickBreaking(TorchDistribution):
     r"""Distribution of `K` stick weights whose `K - 1` breaking fractions are independent.
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from pyrodgm import plots
 from pyrodgm.datasets import Dataset
+from pyrodgm.experiment.latent_figures import latent_figures
 from pyrodgm.experiment.mixture_figures import mixture_figures
-from pyrodgm.experiment.results import Results, evaluate, spread
+from pyrodgm.experiment.results import Results, evaluate, has_bits, spread
 from pyrodgm.experiment.run import Run
 from pyrodgm.infer import LogLikelihood, reconstruct, sample
 from pyrodgm.infer.checkpoint import write_atomically
@@ -61,7 +62,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
 
     Returns:
         The files: ``real``, ``reconstructions``, ``samples``, ``log_likelihood``, ``training`` and, for a VampPrior,
-        ``pseudo_inputs`` and ``grown_samples``; and those of :func:`mixture_figures`.
+        ``pseudo_inputs`` and ``grown_samples``, and those of :func:`latent_figures` and :func:`mixture_figures`.
     """
     first = next(pair.parameters())
     shape, name = data.image_shape, data.name
@@ -77,7 +78,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
             "samples": plots.image_grid(sample(pair, real), shape, title=f"{name}: samples from the model (means)"),
             "log_likelihood": plots.log_likelihood_histogram(
                 likelihood.values,
-                dimensions=real.shape[1] if data.num_bins else None,
+                dimensions=real.shape[1] if has_bits(pair, data) else None,
                 title=f"{name}: log-likelihoods of test images",
             ),
             "training": plots.training_curves(run.metrics, title=f"{name}: training"),
@@ -92,7 +93,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
             figures["grown_samples"] = plots.grown_samples(
                 chosen, grown, shape, title=f"{name}: pseudo-inputs (left) and samples grown from each (means)"
             )
-        figures |= mixture_figures(pair, data)
+        figures |= latent_figures(pair, data, seed) | mixture_figures(pair, data)
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
     for stem, figure in figures.items():

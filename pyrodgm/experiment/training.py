@@ -11,7 +11,7 @@ from torch import nn
 from pyrodgm import datasets
 from pyrodgm.datasets import Dataset
 from pyrodgm.experiment.report import report
-from pyrodgm.experiment.results import Results, table
+from pyrodgm.experiment.results import Results, knn_summary, table
 from pyrodgm.experiment.run import check_resumable, describe, read_run
 from pyrodgm.infer import LogLikelihood, fit
 from pyrodgm.infer.contexts import flushing_denormals
@@ -125,4 +125,4 @@ def train(
 def summary(config: TrainingConfig, results: Results) -> str:
     """The row of the table that a run came to, and where its files are."""
     files = f"weights, metrics.csv, results.json{', figures' if config.figures else ''}"
-    return f"{table({config.title: results})}\nin {config.folder}: {files}"
+    return f"{table({config.title: results})}{knn_summary(results)}\nin {config.folder}: {files}"

@@ -6,7 +6,7 @@ from pyrodgm.infer.fit import FitResult, fit
 from pyrodgm.infer.gradients import gradient_snr
 from pyrodgm.infer.importance import LogLikelihood, log_likelihood
 from pyrodgm.infer.iwelbo import IWELBO
-from pyrodgm.infer.metrics import active_units, knn_error, posterior_means
+from pyrodgm.infer.metrics import active_units, knn_error, knn_errors, posterior_means, posterior_samples
 from pyrodgm.infer.mixture_density import MixtureDensityELBO
 from pyrodgm.infer.nonfinite import NonFiniteError
 from pyrodgm.infer.optim import AdamNormGrad
@@ -32,9 +32,11 @@ __all__ = [
     "fit",
     "gradient_snr",
     "knn_error",
+    "knn_errors",
     "load_weights",
     "log_likelihood",
     "posterior_means",
+    "posterior_samples",
     "reconstruct",
     "sample",
     "save_weights",

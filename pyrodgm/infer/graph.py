@@ -1,6 +1,7 @@
 """A Pyro program as one flat graph of tensor operations."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrodgm.infer.contexts import fork_rng, own_parameters
@@ -28,7 +29,8 @@ def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False)
     Args:
         function: Takes ``inputs`` and gives back tensors, either in lists, tuples and dictionaries as they like.
         inputs: What to run it on; later calls take inputs of the same shapes.
-        compiled: Whether ``torch.compile`` compiles the graph, with PyTorch's own random numbers.
+        compiled: Whether ``torch.compile`` compiles the graph, with PyTorch's own random numbers. Where that fails (for
+            want of a C++ compiler, say) the graph runs as it is, with a warning that names the reason.
 
     Raises:
         UntraceableError: If it cannot be traced; names the reason and the site.
@@ -44,7 +46,26 @@ def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False)
         node.meta.clear()  # it holds every tensor that tracing met
     graph.graph.eliminate_dead_code(_is_kept)
     graph.recompile()
-    return torch.compile(graph, options={"fallback_random": True}) if compiled else graph
+    return _Compiled(graph) if compiled else graph
+
+
+class _Compiled:
+    """A graph compiled at its first call, or as it is if that fails."""
+
+    def __init__(self, graph: GraphModule) -> None:
+        self.graph = graph
+        self.run: Callable[..., Any] = torch.compile(graph, options={"fallback_random": True})
+
+    def __call__(self, *inputs: Any) -> Any:
+        try:
+            return self.run(*inputs)
+        except Exception as error:
+            if self.run is self.graph:
+                raise
+            reason = str(error).strip().split("\n")[0]
+            warnings.warn(f"this graph cannot be compiled and runs as it is: {reason}", stacklevel=2)
+            self.run = self.graph
+            return self.graph(*inputs)
 
 
 class LossModule(nn.Module):

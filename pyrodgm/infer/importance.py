@@ -94,7 +94,7 @@ def log_likelihood(
     x: Tensor,
     num_samples: int = 5000,
     *,
-    max_bytes: int = 2**25,
+    max_bytes: int = 2**27,
     keep: bool = False,
     seed: int | None = None,
     compile: Compile = "auto",  # noqa: A002

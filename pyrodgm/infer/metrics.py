@@ -1,7 +1,11 @@
 """What else one asks of a trained pair: posterior means, active units, nearest neighbours."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import pyro.poutine as poutine
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrodgm.infer.contexts import evaluating
@@ -21,12 +25,21 @@ def posterior_means(pair: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[
     Returns:
         A tensor ``[N, *event of the site]`` for each latent site.
     """
+    return _of_guide(pair, x, batch_size, lambda site: site["fn"].mean)
+
+
+def posterior_samples(pair: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[str, Tensor]:
+    """One sample of the guide at each latent site; arguments and result are those of :func:`posterior_means`."""
+    return _of_guide(pair, x, batch_size, lambda site: site["value"])
+
+
+def _of_guide(pair: Any, x: Tensor, batch_size: int, what: Callable[[Any], Tensor]) -> dict[str, Tensor]:
     first = next(pair.parameters())
     parts: list[dict[str, Tensor]] = []
     with evaluating(pair):
         for block in x.split(batch_size):
             trace = poutine.trace(pair.guide).get_trace(block.to(first.device, first.dtype))
-            parts.append({s["name"]: s["fn"].mean for s in samples(trace) if not s["is_observed"]})
+            parts.append({s["name"]: what(s) for s in samples(trace) if not s["is_observed"]})
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -62,9 +75,20 @@ def knn_error(
     Returns:
         A share in [0, 1].
     """
-    from sklearn.neighbors import KNeighborsClassifier
+    return knn_errors(train_features, train_labels, test_features, test_labels, (k,))[k]
 
-    if not 1 <= k <= len(train_features):
-        raise ValueError(f"k must lie between 1 and the {len(train_features)} training points, got {k}")
-    classifier = KNeighborsClassifier(k).fit(train_features.flatten(1).cpu().numpy(), train_labels.cpu().numpy())
-    return 1.0 - float(classifier.score(test_features.flatten(1).cpu().numpy(), test_labels.cpu().numpy()))
+
+def knn_errors(
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, ks: Sequence[int]
+) -> dict[int, float]:
+    """:func:`knn_error` for several numbers of neighbours, which are looked for once; of tied labels the least wins."""
+    from sklearn.neighbors import NearestNeighbors
+
+    if not ks or not 1 <= min(ks) <= max(ks) <= len(train_features):
+        raise ValueError(f"k must lie between 1 and the {len(train_features)} training points, got {list(ks)}")
+    search = NearestNeighbors(n_neighbors=max(ks)).fit(train_features.flatten(1).cpu().numpy())
+    nearest = torch.from_numpy(search.kneighbors(test_features.flatten(1).cpu().numpy(), return_distance=False))
+    classes, train = train_labels.cpu().unique(return_inverse=True)
+    votes = F.one_hot(train[nearest], len(classes)).cumsum(1)
+    truth = test_labels.cpu()
+    return {k: float((classes[votes[:, k - 1].argmax(1)] != truth).double().mean()) for k in ks}

@@ -1,5 +1,6 @@
 """Means of the data under a trained pair (or draws, where there are none): reconstructions and samples."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyro.poutine as poutine
@@ -21,21 +22,26 @@ def reconstruct(pair: nn.Module, x: Tensor) -> Tensor:
     x = _like_parameters(x, pair)
     with evaluating(pair):
         guide_trace = poutine.trace(pair.guide).get_trace(x)
-        return mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
+        return _mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
 
 
-def sample(pair: nn.Module, like: Tensor) -> Tensor:
+def sample(pair: nn.Module, like: Tensor, change: Mapping[str, Callable[[Tensor], Tensor]] | None = None) -> Tensor:
     """Mean of p(x | z) at one sample z of the prior for each row; a draw from it where it has no mean.
 
     Args:
         pair: A module with ``model(x)``, whose data site is ``"x"``.
         like: A tensor with the shape of the result, ``[N, *event]``; its values do not matter.
+        change: For latent sites, a function of the sampled latents that gives those with which x is decoded.
 
     Returns:
         Means of the data, ``[N, *event]``.
     """
+    like, program = _like_parameters(like, pair), poutine.uncondition(pair.model)
     with evaluating(pair):
-        return mean_of_x(poutine.uncondition(pair.model), _like_parameters(like, pair))
+        if change:
+            trace = poutine.trace(program).get_trace(like)
+            program = poutine.condition(program, {n: f(trace.nodes[n]["value"]) for n, f in change.items()})
+        return _mean_of_x(program, like)
 
 
 def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:
@@ -43,8 +49,7 @@ def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:
     return x.to(first.device, first.dtype)
 
 
-def mean_of_x(program: Any, x: Tensor) -> Tensor:
-    """Mean of the data site of a program run on ``x``; a draw where it has no mean."""
+def _mean_of_x(program: Any, x: Tensor) -> Tensor:
     site = poutine.trace(program).get_trace(x).nodes["x"]
     try:
         return site["fn"].mean

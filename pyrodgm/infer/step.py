@@ -52,7 +52,8 @@ class TrainStep:
         prepare: Makes the tuple of arguments of ``model`` and ``guide`` from those of the call, as part of the step:
             picks rows of data that are on the device, say, and binarises them.
 
-    A program that cannot be traced runs eagerly, with one warning that names the reason and the site.
+    A program that cannot be traced runs eagerly, with one warning that names the reason and the site. A graph that
+    cannot be compiled, for want of a C++ compiler say, runs as it is, with one warning too.
 
     Example:
         >>> import pyro.distributions as dist

@@ -2,6 +2,13 @@
 
 from pyrodgm.likelihoods.bernoulli import BernoulliLikelihood
 from pyrodgm.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
+from pyrodgm.likelihoods.grey_bernoulli import GreyBernoulli, GreyBernoulliLikelihood
 from pyrodgm.likelihoods.pixelcnn import PixelCNNLikelihood
 
-__all__ = ["BernoulliLikelihood", "DiscretizedLogisticLikelihood", "PixelCNNLikelihood"]
+__all__ = [
+    "BernoulliLikelihood",
+    "DiscretizedLogisticLikelihood",
+    "GreyBernoulli",
+    "GreyBernoulliLikelihood",
+    "PixelCNNLikelihood",
+]

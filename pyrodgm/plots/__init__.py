@@ -7,15 +7,19 @@ Every function returns a matplotlib ``Figure`` of its own: no backend is chosen,
 from pyrodgm.plots.charts import log_likelihood_histogram, training_curves
 from pyrodgm.plots.components import component_usage
 from pyrodgm.plots.images import grown_samples, image_grid, reconstructions, side_by_side
+from pyrodgm.plots.latents import latent_and_decoder_sparsity, sticks_used, tsne
 from pyrodgm.plots.scatter import scatter_by_class
 
 __all__ = [
     "component_usage",
     "grown_samples",
     "image_grid",
+    "latent_and_decoder_sparsity",
     "log_likelihood_histogram",
     "reconstructions",
     "scatter_by_class",
     "side_by_side",
+    "sticks_used",
     "training_curves",
+    "tsne",
 ]

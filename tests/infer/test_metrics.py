@@ -5,7 +5,15 @@ import torch
 from pyro.nn import pyro_method
 from torch import nn
 
-from pyrodgm.infer import active_units, knn_error, posterior_means, reconstruct, sample
+from pyrodgm.infer import (
+    active_units,
+    knn_error,
+    knn_errors,
+    posterior_means,
+    posterior_samples,
+    reconstruct,
+    sample,
+)
 from pyrodgm.models import Pair
 
 
@@ -55,3 +63,34 @@ def test_nearest_neighbours_by_hand():
     assert knn_error(train, labels, test, torch.tensor([0, 1, 1]), k=3) == pytest.approx(1 / 3)
     with pytest.raises(ValueError, match="k must lie between 1 and the 5"):
         knn_error(train, labels, test, labels[:3], k=6)
+
+
+def test_knn_errors_are_those_of_scikit_learn():
+    from sklearn.neighbors import KNeighborsClassifier
+
+    features = torch.randn(300, 3)
+    labels = 3 * (features[:, 0] > 0).long() + (features[:, 1] + 0.7 * torch.randn(300) > 0).long()
+    errors = knn_errors(features[:200], labels[:200], features[200:], labels[200:], (3, 4, 10))
+    for k, error in errors.items():
+        classifier = KNeighborsClassifier(k).fit(features[:200].numpy(), labels[:200].numpy())
+        assert error == pytest.approx(1 - classifier.score(features[200:].numpy(), labels[200:].numpy()), abs=1e-12)
+    assert len(set(errors.values())) > 1
+
+
+def test_posterior_samples_follow_the_guide():
+    pair, x = Known(), torch.rand(3, 3)
+    draws = posterior_samples(pair, x.repeat(5000, 1), batch_size=700)["z"].view(5000, 3, 3)
+    trace = pyro.poutine.trace(pair.guide).get_trace(x)
+    fn = trace.nodes["z"]["fn"]
+    assert ((draws.mean(0) - fn.mean).abs() < 5 * fn.stddev / 5000**0.5).all()
+    assert torch.allclose(draws.std(0), fn.stddev.expand(3, 3), rtol=0.05)
+
+
+def test_samples_are_decoded_from_changed_latents():
+    held = sample(Known(), torch.zeros(4, 3), {"z": lambda z: torch.full_like(z, 1.5)})
+    assert torch.equal(held, torch.full((4, 3), 4.0))
+    torch.manual_seed(0)
+    plain = sample(Known(), torch.zeros(4, 3))
+    torch.manual_seed(0)
+    same = sample(Known(), torch.zeros(4, 3), {"z": lambda z: z})
+    assert torch.equal(plain, same)

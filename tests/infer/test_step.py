@@ -2,7 +2,11 @@
 
 import copy
 import gc
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pyro
 import pyro.distributions as dist
@@ -21,6 +25,7 @@ from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import StandardNormal, VampPrior
 
 D = 10
+ROOT = Path(__file__).parents[2]
 
 
 class Stateful(VAE):
@@ -195,6 +200,25 @@ def test_a_step_flushes_denormal_numbers_and_nothing_else_does(mode):
     step(torch.ones(4, dtype=torch.float32))
     assert pair.loc.item() == 0.5
     assert (torch.tensor([1e-39], dtype=torch.float32) / 2 > 0).all()
+
+
+def test_without_a_compiler_the_graph_runs_as_it_is(tmp_path):
+    program = """
+import sys, warnings
+sys.path.insert(0, "tests/infer")
+import torch
+torch.set_default_dtype(torch.float64)
+import test_step
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    compiled = test_step.run(test_step.ELBO(), "compiled", steps=3)
+assert any("cannot be compiled and runs as it is" in str(w.message) for w in caught), caught
+traced = test_step.run(test_step.ELBO(), "traced", steps=3)
+assert torch.equal(compiled[0], traced[0])
+assert all(torch.equal(compiled[1][name], value) for name, value in traced[1].items())
+"""
+    missing = {"CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, env=os.environ | missing, timeout=300)
 
 
 def test_mode_is_chosen_by_the_number_of_steps():
