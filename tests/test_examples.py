@@ -28,6 +28,9 @@ LATENT_MIXTURE = f"{SHORT} --components 3 --latent 2 --hidden 4 --learning-rate 
 DENSITY = f"{SHORT} --latent 2 --hidden 4 --particles 5"
 IWAE = f"{SHORT} --batch-size 100 --latents 3 2 --hidden 4 3 --particles 3 --schedule-epochs 2"
 
+# Examples with results of their own kind have their tests in test_sequence_examples.py.
+SEQUENCES = {"adaptive_language_model.py", "parity.py", "stick_breaking_nade.py"}
+
 # The command lines that are run. RUN is a fresh folder; one that begins with & goes on where the one before ended.
 COMMANDS = [
     f"vampprior.py {TINY} --run RUN",
@@ -40,8 +43,13 @@ COMMANDS = [
     "&evaluate.py RUN --no-figures",
     f"vampprior.py {TINY} --run RUN --prior vampprior-data --hidden 4 3 --no-figures",
     "&evaluate.py RUN --no-figures",
-    f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior",
+    f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --train-images 100",
     "&evaluate.py RUN --no-figures",
+    "&compare.py RUN",
+    f"vampprior.py {TINY} --run RUN --model vae --prior exemplar --neighbours 3 --train-images 100",
+    "&evaluate.py RUN --no-figures",
+    f"vampprior.py {TINY} --run RUN --model convhvae --channels 1 --train-images 100 --no-figures",
+    f"vampprior.py {TINY} --run RUN --model pixelhvae --channels 1 --train-images 100 --num-samples 3",
     f"vampprior.py {TINY} --run RUN --pseudo-inputs images --pseudo-std 0.1 --no-figures",
     f"vampprior.py {TINY} --run RUN --objective iwelbo --particles 3 --no-figures",
     f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --posterior flow --flow-layers 2 --no-figures",
@@ -131,7 +139,7 @@ def printed(text):
 
 def test_every_example_is_run():
     programs = {file.name for file in EXAMPLES.glob("*.py") if "__main__" in file.read_text()}
-    assert programs == {command.strip("&").split()[0] for command in COMMANDS}
+    assert programs == {command.strip("&").split()[0] for command in COMMANDS} | SEQUENCES
 
 
 @pytest.mark.parametrize("chain", chains(), ids=lambda chain: chain[0].replace(TINY, ""))
@@ -148,6 +156,17 @@ def test_commands(chain, launch, tmp_path):
             values = results(run)
             row = round(values["log_likelihood"], 2), round(values["standard_error"], 2)
             assert printed(text) == [row]
+
+
+@pytest.mark.parametrize("model", ["vae", "hvae"])
+def test_grey_images_get_bits_per_dimension(model, launch, tmp_path, data_root):
+    tiny = TINY.replace("digits", "frey_faces") + " --epochs 4 --learning-rate 0.02 --optimizer adam --no-figures"
+    text = launch(f"vampprior.py {tiny} --root {data_root} --model {model} --run {tmp_path}")
+    values = json.loads((tmp_path / "results.json").read_text())
+    bits = -values["log_likelihood"] / (560 * math.log(2))
+    assert values["bits_per_dimension"] == pytest.approx(bits)
+    assert 5 < bits < 8  # a fair choice of each byte costs 8
+    assert f" {bits:.3f} ± " in text
 
 
 def test_evaluation_repeats_what_training_printed(launch, tmp_path):
@@ -182,6 +201,26 @@ def test_demo_compares_both_priors_and_leaves_an_older_run_alone(launch, tmp_pat
     launch(f"demo.py --run {tmp_path / 'demo'} --epochs 1 --num-samples 30 --seed 1")
     assert results(tmp_path / "demo" / "standard") == rows[0]
     assert results(tmp_path / "demo-2" / "standard") != rows[0]
+
+
+def test_comparison_is_image_by_image(launch, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    launch(f"vampprior.py {TINY} --run {one} --no-figures --train-images 100")
+    launch(f"vampprior.py {TINY} --run {two} --no-figures --train-images 100 --components 40 --num-images 9")
+    rows = []
+    for run in (one, two):
+        with (run / "log_likelihood.csv").open() as file:
+            rows.append({row["image"]: float(row["log_likelihood"]) for row in csv.DictReader(file)})
+    both = rows[0].keys() & rows[1].keys()
+    gain = torch.tensor([rows[1][image] - rows[0][image] for image in both])
+    text = launch(f"compare.py {one} {two} --by components --figure {tmp_path / 'c.png'}")
+    assert 1 < len(both) < 6
+    assert f"two gains {gain.mean():.2f} ± {gain.std() / len(both) ** 0.5:.2f} nats an image over one" in text
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="--by prior: expected a flag with numbers in every run"):
+        launch(f"compare.py {one} {two} --by prior")
+    with pytest.raises(SystemExit, match="holds no run that was evaluated"):
+        launch(f"compare.py {tmp_path / 'three'}")
 
 
 def test_mixture_prior_is_compared_with_the_standard_one(launch, tmp_path):

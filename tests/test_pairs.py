@@ -24,6 +24,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from pyrodgm import likelihoods, posteriors
+from pyrodgm.distributions import GaussianIntegralBoltzmann, GaussianSmoothing, RelaxedBoltzmann
 from pyrodgm.infer import (
     ELBO,
     IWELBO,
@@ -51,7 +52,7 @@ from pyrodgm.models import (
 )
 from pyrodgm.nn import Dense, GatedJoint, Joint, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
-from pyrodgm.priors import GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.priors import BoltzmannPrior, ExemplarPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
 
 D, LATENT, BATCH = 12, 3, 5
 
@@ -116,6 +117,11 @@ def hvae_vamp():
     return dense_hvae(lambda q: VampPrior.around_mean(q, 6, torch.full((D,), 0.4), std=0.2), D, (2, LATENT), 8)
 
 
+def hvae_exemplar():
+    images = torch.arange(200.0).remainder(2)[:, None].expand(200, D)
+    return dense_hvae(lambda q: ExemplarPrior(q, images, num_neighbours=20), D, (2, LATENT), 8)
+
+
 def conv_hvae_vamp():
     prior = lambda q: VampPrior.around_mean(q, 6, torch.full((D,), 0.4), std=0.2)  # noqa: E731
     return conv_hvae(prior, (1, 3, 4), (2, LATENT), hidden=8, channels=2)
@@ -155,6 +161,21 @@ def hvae_sticks():
     conditional_posterior = StickBreakingPosterior(lower, "kumaraswamy", output_scale=1.0)
     parts = BernoulliLikelihood(decoder), posterior, conditional_posterior
     return HVAE(GEMPrior(LATENT + 1, 3.0), conditional_prior, *parts)
+
+
+def vae_boltzmann():
+    relaxation = partial(RelaxedBoltzmann, smoothing=GaussianSmoothing(4.0))
+    return VAE(BoltzmannPrior(1, 2, relaxation, "exact"), likelihood(), posterior())
+
+
+def vae_boltzmann_chains():
+    relaxation = partial(RelaxedBoltzmann, smoothing=GaussianSmoothing(4.0), num_iterations=5)
+    return VAE(BoltzmannPrior(1, 2, relaxation, "pcd", 30, 1), likelihood(), posterior())
+
+
+def vae_boltzmann_population():
+    relaxation = partial(GaussianIntegralBoltzmann, beta=4.0, margin=1.0)
+    return VAE(BoltzmannPrior(2, 1, relaxation, "pa", 30, 2), likelihood(), posterior())
 
 
 def vae_mixture_posterior():
@@ -207,6 +228,7 @@ PAIRS = [
     vae_gamma_sticks,
     vae_logit_normal_sticks,
     hvae_sticks,
+    hvae_exemplar,
     vae_mixture_posterior,
     vae_mixture_prior_and_posterior,
     dlgmm,
@@ -217,6 +239,9 @@ PAIRS = [
     bottom_up_hvae,
     conv_hvae_vamp,
     pixel_hvae_standard,
+    vae_boltzmann,
+    vae_boltzmann_chains,
+    vae_boltzmann_population,
 ]
 
 

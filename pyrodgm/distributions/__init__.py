@@ -1,12 +1,16 @@
 """Densities, samplers and divergences, in log space; no trainable state."""
 
+from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
+from pyrodgm.distributions.gaussian_integral import GaussianIntegralBoltzmann
+from pyrodgm.distributions.isotropic_normal_mixture import IsotropicNormalMixture
 from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series, kl_mixture_bound
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
+from pyrodgm.distributions.relaxed_boltzmann import RelaxedBoltzmann
 from pyrodgm.distributions.small_shape_gamma_ratio import SmallShapeGammaRatio
 from pyrodgm.distributions.smoothing import (
     ExponentialSmoothing,
@@ -27,15 +31,19 @@ from pyrodgm.distributions.stick_breaking import (
 
 __all__ = [
     "GEM",
+    "BoltzmannMachine",
     "DiagNormalMixture",
     "DiscretizedLogistic",
     "ExponentialSmoothing",
     "FactorizedBernoulli",
+    "GaussianIntegralBoltzmann",
     "GaussianSmoothing",
+    "IsotropicNormalMixture",
     "Kumaraswamy",
     "LogitNormal",
     "OverlappingBernoulli",
     "PowerSmoothing",
+    "RelaxedBoltzmann",
     "SmallShapeGammaRatio",
     "Smoothing",
     "StickBreaking",

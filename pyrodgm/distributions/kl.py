@@ -10,7 +10,9 @@ from pyro.distributions import Beta, Independent
 from torch import Tensor
 from torch.distributions import kl_divergence, register_kl
 
+from pyrodgm.boltzmann import bernoulli_entropy
 from pyrodgm.distributions._numeric import log1m_power, wide
+from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.kumaraswamy import EULER, Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
@@ -100,6 +102,17 @@ def _kl_beta_beta(p: Beta, q: Beta) -> Tensor:
     (a, b, p_norm), (alpha, beta, q_norm) = _beta_parameters(p), _beta_parameters(q)
     total = torch.digamma(a + b)
     return q_norm - p_norm + (a - alpha) * (torch.digamma(a) - total) + (b - beta) * (torch.digamma(b) - total)
+
+
+@register_kl(torch.distributions.Independent, BoltzmannMachine)
+def _kl_bernoulli_boltzmann_machine(p: Independent, q: BoltzmannMachine) -> Tensor:
+    # The energy is linear in each side, so its expectation under independent units is that of their means.
+    if not isinstance(p.base_dist, torch.distributions.Bernoulli) or p.reinterpreted_batch_ndims != 1:
+        raise NotImplementedError
+    if p.event_shape != q.event_shape:
+        raise ValueError(f"expected as many units in p as in q, {q.event_shape[0]}, got {p.event_shape[0]}")
+    entropy = bernoulli_entropy(p.base_dist.logits).sum(-1)
+    return q.log_partition - q.negative_energy(p.base_dist.probs) - entropy
 
 
 def kl_kumaraswamy_beta_series(p: Kumaraswamy, q: Beta, terms: int = 10) -> Tensor:

@@ -5,7 +5,7 @@ from pyrodgm.experiment.mixture_figures import mixture_figures
 from pyrodgm.experiment.report import report, write_figures
 from pyrodgm.experiment.results import Results, evaluate, knn_summary, spread, table
 from pyrodgm.experiment.run import Run, check_resumable, describe, load_pair, read_run, restore_config
-from pyrodgm.experiment.training import TrainingConfig, summary, train
+from pyrodgm.experiment.training import TrainingConfig, load_data, summary, train
 
 __all__ = [
     "Results",
@@ -16,6 +16,7 @@ __all__ = [
     "evaluate",
     "knn_summary",
     "latent_figures",
+    "load_data",
     "load_pair",
     "mixture_figures",
     "read_run",

@@ -36,7 +36,7 @@ def latent_figures(pair: Any, data: Dataset, seed: int = 0) -> dict[str, "Figure
     if data.test.labels is not None:
         labels = data.test.labels[spread(len(data.test), len(x))]
         figures["tsne"] = plots.tsne(means[top].cpu(), labels.cpu(), seed=seed, title=f"{name}: t-SNE of mean latents")
-    if isinstance(getattr(pair, "prior", None), GEMPrior) and "pi" not in means:  # where they are latents of their own
+    if isinstance(getattr(pair, "prior", None), GEMPrior) and "pi" not in means:
         size = pair.prior.truncation
         counts = [d for d in FIRST if d < size] + [size]
         figures["first_sticks"] = plots.image_grid(

@@ -89,7 +89,7 @@ def _plane(pair: Any, data: Dataset, site: str, means: Tensor) -> dict[str, "Fig
 
 def _decode(pair: nn.Module, data: Dataset, site: str, values: Tensor) -> Tensor:
     """Means of the data given some latents, the others drawn from the model."""
-    return sample(pair, _like(pair, data, len(values)), {site: lambda _: values})
+    return sample(pair, _like(pair, data, len(values)), {site: values})
 
 
 def _like(pair: nn.Module, data: Dataset, count: int) -> Tensor:

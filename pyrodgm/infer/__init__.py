@@ -1,12 +1,21 @@
 """Estimators, training and evaluation for any model/guide pair."""
 
+from pyrodgm.infer.bits import Bits, bits_per_symbol
 from pyrodgm.infer.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.fit import FitResult, fit
+from pyrodgm.infer.fit_text import TextFitResult, fit_text
 from pyrodgm.infer.gradients import gradient_snr
 from pyrodgm.infer.importance import LogLikelihood, log_likelihood
 from pyrodgm.infer.iwelbo import IWELBO
-from pyrodgm.infer.metrics import active_units, knn_error, knn_errors, posterior_means, posterior_samples
+from pyrodgm.infer.metrics import (
+    active_units,
+    knn_error,
+    knn_errors,
+    posterior_means,
+    posterior_samples,
+    unit_variances,
+)
 from pyrodgm.infer.mixture_density import MixtureDensityELBO
 from pyrodgm.infer.nonfinite import NonFiniteError
 from pyrodgm.infer.optim import AdamNormGrad
@@ -19,6 +28,7 @@ __all__ = [
     "ELBO",
     "IWELBO",
     "AdamNormGrad",
+    "Bits",
     "BurdaSchedule",
     "DamagedFileError",
     "FitResult",
@@ -27,9 +37,12 @@ __all__ = [
     "NonFiniteError",
     "StratifiedELBO",
     "StratifiedIWELBO",
+    "TextFitResult",
     "TrainStep",
     "active_units",
+    "bits_per_symbol",
     "fit",
+    "fit_text",
     "gradient_snr",
     "knn_error",
     "knn_errors",
@@ -40,4 +53,5 @@ __all__ = [
     "reconstruct",
     "sample",
     "save_weights",
+    "unit_variances",
 ]

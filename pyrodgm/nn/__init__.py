@@ -8,6 +8,7 @@ from pyrodgm.nn.conv_autoencoder import conv_decoder, conv_encoder
 from pyrodgm.nn.dense import Dense, GatedDense, mlp
 from pyrodgm.nn.joint import Concatenate, GatedJoint, Joint
 from pyrodgm.nn.masked_conv import MaskedConv2d
+from pyrodgm.nn.nade import NADENetwork
 from pyrodgm.nn.pixelcnn import ChannelNorm, PixelCNN
 from pyrodgm.nn.scale import Scale
 
@@ -21,6 +22,7 @@ __all__ = [
     "Images",
     "Joint",
     "MaskedConv2d",
+    "NADENetwork",
     "PixelCNN",
     "Scale",
     "conv_decoder",

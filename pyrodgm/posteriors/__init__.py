@@ -3,12 +3,14 @@
 from pyrodgm.posteriors.flow import FlowPosterior
 from pyrodgm.posteriors.gaussian import GaussianPosterior
 from pyrodgm.posteriors.gaussian_mixture import GaussianMixturePosterior, WeightedGaussians
+from pyrodgm.posteriors.recurrent_sticks import RecurrentSticks
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
 __all__ = [
     "FlowPosterior",
     "GaussianMixturePosterior",
     "GaussianPosterior",
+    "RecurrentSticks",
     "StickBreakingPosterior",
     "WeightedGaussians",
 ]

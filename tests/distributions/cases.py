@@ -198,6 +198,70 @@ def wide(*values):
     return torch.tensor(values, dtype=torch.float64)
 
 
+def machine_log_density(value, weights, left_bias, right_bias):
+    def negative_energy(z):
+        left, right = z[..., :2], z[..., 2:]
+        return np.einsum("...i,ij,...j->...", left, weights, right) + left @ left_bias + right @ right_bias
+
+    return negative_energy(value) - special.logsumexp(negative_energy(UNITS.numpy()))
+
+
+def relaxed_log_density(log_ratio_and_base):
+    """Of zeta = [left, right], one unit each, by the sum over the four states with the densities written out."""
+
+    def log_density(value, weights, left_bias, right_bias):
+        joint = []
+        for left in (0, 1):
+            for right in (0, 1):
+                energy = weights[0, 0] * left * right + left_bias[0] * left + right_bias[0] * right
+                joint.append((energy, log_ratio_and_base(value, np.array([left, right]), weights[0, 0])))
+        total = special.logsumexp([energy for energy, _ in joint])
+        return special.logsumexp([energy - total + each for energy, each in joint], axis=0)
+
+    return log_density
+
+
+def normal_around(value, z, weight):
+    return stats.norm(0.0, 1 / math.sqrt(10.0)).logpdf(value - z).sum(-1)
+
+
+def exponential_towards(value, z, weight):
+    distance = np.where(z == 1, 1 - value, value)
+    return (math.log(4.0) - 4.0 * distance - math.log1p(-math.exp(-4.0))).sum(-1)
+
+
+def integral_around(value, z, weight):
+    beta = max(4.0, 2.0 + abs(weight))
+    precision = np.array([[beta, weight], [weight, beta]])
+    return stats.multivariate_normal(np.zeros(2), np.linalg.inv(precision)).logpdf(value - z)
+
+
+def build_relaxed_normal(validate_args=None, **parameters):
+    machine = dgm.BoltzmannMachine(**parameters, validate_args=validate_args)
+    return dgm.RelaxedBoltzmann(machine, dgm.GaussianSmoothing(10.0), validate_args=validate_args)
+
+
+def build_relaxed_exponential(validate_args=None, **parameters):
+    machine = dgm.BoltzmannMachine(**parameters, validate_args=validate_args)
+    return dgm.RelaxedBoltzmann(machine, dgm.ExponentialSmoothing(4.0), validate_args=validate_args)
+
+
+def build_gaussian_integral(validate_args=None, **parameters):
+    machine = dgm.BoltzmannMachine(**parameters, validate_args=validate_args)
+    return dgm.GaussianIntegralBoltzmann(machine, 4.0, 2.0, validate_args=validate_args)
+
+
+def square_grid() -> Grid:
+    side, volume = unit_grid(300, 2.5)
+    return torch.cartesian_prod(side, side), torch.cartesian_prod(volume, volume).prod(-1)
+
+
+TWO_UNITS = {
+    "weights": torch.tensor([[[1.5]], [[-4.0]]], dtype=torch.float64),
+    "left_bias": torch.tensor([[-0.5], [1.0]], dtype=torch.float64),
+    "right_bias": torch.tensor([[0.2], [2.0]], dtype=torch.float64),
+}
+UNITS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 5)
 UNIT_POINTS = wide(1e-30, 1e-9, 0.1, 0.5, 0.93, 1 - 1e-9)
 SIMPLEX_POINTS = wide([0.2, 0.3, 0.5], [0.01, 0.98, 0.01], [1e-12, 1e-3, 1 - 1e-3 - 1e-12], [0.9, 0.09, 0.01])
 BITS = torch.cartesian_prod(*[wide(0.0, 1.0)] * 3)
@@ -284,6 +348,22 @@ CASES = [
         discrete=True,
     ),
     Case(
+        "IsotropicNormalMixture",
+        dgm.IsotropicNormalMixture,
+        {
+            "logits": torch.tensor([[0.0, 1.0, -0.5], [0.3, 0.0, 0.2]], dtype=torch.float64),
+            "loc": torch.tensor(
+                [[[-2.0, 0.0], [1.0, 1.5], [3.0, -3.0]], [[0.0, 0.0], [0.5, 0.0], [0.0, 1.5]]], dtype=torch.float64
+            ),
+            "scale": torch.tensor([0.7, 1.1], dtype=torch.float64),
+        },
+        mixture_log_density,
+        torch.tensor([[0.0, 0.0], [1.5, -2.0], [8.0, 8.0], [-100.0, 3.0]], dtype=torch.float64),
+        plane_grid,
+        [[math.nan, 0.0]],
+        event_dim=1,
+    ),
+    Case(
         "DiagNormalMixture",
         dgm.DiagNormalMixture,
         {
@@ -327,5 +407,50 @@ CASES = [
         wide(-0.5, 0.0, 0.3, 0.5, 1.0, 1.7),
         line_grid,
         [math.nan],
+    ),
+    Case(
+        "BoltzmannMachine",
+        dgm.BoltzmannMachine,
+        {
+            "weights": wide([[1.0, -2.0, 0.5], [0.3, 1.5, -1.0]], [[-4.0, 3.0, 0.0], [2.0, -1.0, 0.7]]),
+            "left_bias": wide([0.5, -0.2], [1.0, 0.0]),
+            "right_bias": wide([-1.0, 0.4, 0.0], [0.3, -2.0, 0.1]),
+        },
+        machine_log_density,
+        UNITS,
+        lambda: (UNITS, torch.ones(32, dtype=torch.float64)),
+        [[0.5, 0.0, 1.0, 1.0, 0.0], [math.nan, 0.0, 1.0, 1.0, 0.0]],
+        event_dim=1,
+        discrete=True,
+    ),
+    Case(
+        "RelaxedBoltzmann, normal",
+        build_relaxed_normal,
+        TWO_UNITS,
+        relaxed_log_density(normal_around),
+        torch.tensor([[0.0, 0.0], [1.2, -0.3], [0.5, 0.5], [7.0, -7.0]], dtype=torch.float64),
+        plane_grid,
+        [[math.nan, 0.0]],
+        event_dim=1,
+    ),
+    Case(
+        "RelaxedBoltzmann, exponential",
+        build_relaxed_exponential,
+        TWO_UNITS,
+        relaxed_log_density(exponential_towards),
+        torch.tensor([[0.0, 0.0], [1.0, 0.3], [0.5, 0.5], [1e-9, 0.99]], dtype=torch.float64),
+        square_grid,
+        [[1.1, 0.5], [0.5, math.nan]],
+        event_dim=1,
+    ),
+    Case(
+        "GaussianIntegralBoltzmann",
+        build_gaussian_integral,
+        TWO_UNITS,
+        relaxed_log_density(integral_around),
+        torch.tensor([[0.0, 0.0], [1.2, -0.3], [0.5, 0.5], [7.0, -7.0]], dtype=torch.float64),
+        plane_grid,
+        [[math.nan, 0.0]],
+        event_dim=1,
     ),
 ]

@@ -13,6 +13,7 @@ from pyrodgm.infer import (
     posterior_samples,
     reconstruct,
     sample,
+    unit_variances,
 )
 from pyrodgm.models import Pair
 
@@ -42,16 +43,42 @@ def test_posterior_means_and_active_units():
     pair = Known()
     means = posterior_means(pair, x, batch_size=999)["z"]
     assert torch.allclose(means, torch.stack([x[:, 0], 0.05 * x[:, 1], torch.full((2500,), 7.0)], 1))
+    assert torch.allclose(unit_variances(pair, x)["z"], means.var(0))
     assert active_units(pair, x) == {"z": 1}
     assert active_units(pair, x, threshold=1e-3) == {"z": 2}
     with pytest.raises(ValueError, match="at least two data"):
         active_units(pair, x[:1])
 
 
+class Upper(Known):
+    """q(z2 | x) ~ N(x, 1) and q(z1 | x, z2) has mean (z20, z21 - x1, 0.05 x2): two of its units know something of x."""
+
+    @pyro_method
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            z2 = pyro.sample("z2", dist.Normal(self.slope * 0 + x, 1.0).to_event(1))
+            loc = torch.stack([z2[..., 0], z2[..., 1] - x[..., 1], 0.05 * x[..., 2]], -1)
+            pyro.sample("z1", dist.Normal(loc, 1e-6).to_event(1))
+
+
+def test_what_samples_of_other_sites_add_is_no_activity():
+    pair, x = Upper(), torch.randn(5000, 3)
+    variances = unit_variances(pair, x)
+    expected = torch.tensor([1.0, 0.0, 0.0025])
+    assert torch.allclose(variances["z1"], expected, atol=0.05, rtol=0.1)
+    assert variances["z1"][1] < 0.01  # of one sample it would be 1
+    assert torch.allclose(variances["z2"], x.var(0))
+    assert active_units(pair, x, threshold=0.02) == {"z2": 3, "z1": 1}
+    means = posterior_means(pair, x[:2], num_samples=4000)["z1"]
+    assert torch.allclose(means, torch.stack([x[:2, 0], torch.zeros(2), 0.05 * x[:2, 2]], 1), atol=0.1)
+
+
 def test_reconstructions_come_from_the_guide_and_samples_from_the_prior():
     pair, x = Known(), torch.randn(5, 3)
     assert torch.allclose(reconstruct(pair, x), 2 * posterior_means(pair, x)["z"] + 1, atol=1e-4)
     assert torch.allclose(sample(pair, x), torch.tensor([1.0, 1.0, 15.0]).expand(5, 3), atol=1e-4)
+    z = torch.randn(5, 3)
+    assert torch.allclose(sample(pair, x, {"z": z}), 2 * z + 1)
     assert len(pyro.get_param_store()) == 0
 
 

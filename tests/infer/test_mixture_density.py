@@ -4,6 +4,7 @@ import numpy as np
 import pyro.distributions as dist
 import pytest
 import torch
+from scipy import special
 from torch import nn
 from torch.distributions import kl_divergence
 
@@ -118,8 +119,9 @@ def test_expected_weights_are_exact():
     pair = small()
     with torch.no_grad():
         fractions = pair.weights_posterior(pair.encoder(X)).fractions.base_dist
-        mean = (fractions.icdf(U.unsqueeze(-1).unsqueeze(-1)) * U_WEIGHTS[:, None, None]).sum(0)
-    torch.testing.assert_close(posterior_means(pair, X)["pi"], torch.cat([mean, 1 - mean], -1), rtol=1e-6, atol=1e-6)
+    a, b = fractions.concentration1, fractions.concentration0
+    mean = b * torch.as_tensor(special.beta(1 + 1 / a.numpy(), b.numpy()))
+    torch.testing.assert_close(posterior_means(pair, X)["pi"], torch.cat([mean, 1 - mean], -1), rtol=1e-9, atol=1e-9)
 
 
 def test_kl_weight_multiplies_all_but_the_likelihood():

@@ -1,0 +1,90 @@
+"""The energy of a bipartite Boltzmann machine, and what follows from it in closed form."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+from torch.nn.functional import softplus as torch_softplus
+
+
+def check_parameters(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> None:
+    """Refuse weights and biases whose shapes do not belong together.
+
+    Raises:
+        ValueError: Names the argument, its shape and the shape that the weights ask for.
+    """
+    if weights.dim() < 2:
+        raise ValueError(f"weights must have shape [*batch, L, R], got {list(weights.shape)}")
+    for name, bias, units in (
+        ("left_bias", left_bias, weights.shape[-2]),
+        ("right_bias", right_bias, weights.shape[-1]),
+    ):
+        if bias.dim() < 1 or bias.shape[-1] != units:
+            raise ValueError(
+                f"{name} must have one value for each of the {units} units of its side of weights "
+                f"{list(weights.shape)}, got shape {list(bias.shape)}"
+            )
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), to rounding: PyTorch's own is cut off where it still differs from x by 2e-9."""
+    return torch_softplus(x, threshold=40.0)
+
+
+def right_field(weights: Tensor, right_bias: Tensor, left: Tensor) -> Tensor:
+    """Logits of the right units given the left ones ``[*, L]``: ``[*, R]``."""
+    if weights.dim() == 2 and right_bias.dim() == 1:
+        return linear(left, weights.mT, right_bias)
+    return torch.matmul(left.unsqueeze(-2), weights).squeeze(-2) + right_bias
+
+
+def left_field(weights: Tensor, left_bias: Tensor, right: Tensor) -> Tensor:
+    """Logits of the left units given the right ones ``[*, R]``: ``[*, L]``."""
+    return right_field(weights.mT, left_bias, right)
+
+
+def negative_energy(weights: Tensor, left_bias: Tensor, right_bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    r"""Minus the energy of joint states, the log of their unnormalised probability.
+
+    .. math:: -E(l, r) = l^\top W r + b^\top l + c^\top r, \qquad p(l, r) = e^{-E(l, r)} / Z
+
+    It is linear in each side, so with means of independent units in place of states it is their expectation.
+
+    Args:
+        weights: ``[*batch, L, R]``, real; the couplings W.
+        left_bias: ``[*batch, L]``, real; b.
+        right_bias: ``[*batch, R]``, real; c.
+        left: ``[*, L]``, states in {0, 1} or means in [0, 1].
+        right: ``[*, R]``, likewise.
+
+    Returns:
+        ``[*]``, in nats.
+
+    Source: Smolensky (1986), "Information processing in dynamical systems"; Hinton (2002), Neural Computation 14, 1771.
+
+    Example:
+        >>> w, b, c = torch.tensor([[2.0]]), torch.tensor([-1.0]), torch.tensor([0.5])
+        >>> negative_energy(w, b, c, torch.ones(1), torch.ones(1))
+        tensor(1.5000)
+    """
+    return (left * left_field(weights, left_bias, right)).sum(-1) + (right * right_bias).sum(-1)
+
+
+def log_marginal(weights: Tensor, left_bias: Tensor, right_bias: Tensor, left: Tensor) -> Tensor:
+    r"""Log of the unnormalised probability of left states, the right units summed out.
+
+    .. math:: \log \sum_r e^{-E(l, r)} = b^\top l + \sum_j \log\bigl(1 + e^{(l^\top W + c)_j}\bigr)
+
+    Args:
+        weights: ``[*batch, L, R]``, real.
+        left_bias: ``[*batch, L]``, real.
+        right_bias: ``[*batch, R]``, real.
+        left: ``[*, L]``, states in {0, 1}.
+
+    Returns:
+        ``[*]``, in nats; minus what is called the free energy.
+
+    Example:
+        >>> log_marginal(torch.zeros(2, 3), torch.zeros(2), torch.zeros(3), torch.ones(2))  # 3 log 2
+        tensor(2.0794)
+    """
+    return (left * left_bias).sum(-1) + softplus(right_field(weights, right_bias, left)).sum(-1)

@@ -1,0 +1,131 @@
+"""Log-partition function, moments and samples of small machines, by summing over all states of the smaller side."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from pyrodgm.boltzmann.energy import check_parameters, log_marginal, right_field
+from pyrodgm.boltzmann.gibbs import draw_bits
+from pyrodgm.boltzmann.moments import Moments
+
+MAX_UNITS = 22  # of the smaller side: 4 million states
+
+
+def can_enumerate(weights: Tensor, max_units: int = MAX_UNITS) -> bool:
+    """Whether the smaller side has at most ``max_units`` units."""
+    return min(weights.shape[-2:]) <= max_units
+
+
+def exact_log_partition(weights: Tensor, left_bias: Tensor, right_bias: Tensor, max_bytes: int = 2**27) -> Tensor:
+    r"""Exact log-partition function; differentiable.
+
+    .. math:: \log Z = \log \sum_l e^{b^\top l} \prod_j \bigl(1 + e^{(l^\top W + c)_j}\bigr)
+
+    The larger side is summed out in closed form, the smaller one state by state, so many states at a time as fit the
+    memory. With a gradient all of them are kept for the backward pass; :func:`exact_moments` gives it in bounded
+    memory.
+
+    Args:
+        weights: ``[*batch, L, R]``, real; the smaller side has at most 22 units.
+        left_bias: ``[*batch, L]``, real; batch dimensions broadcast.
+        right_bias: ``[*batch, R]``, real.
+        max_bytes: Bound on the memory for the states looked at together.
+
+    Returns:
+        ``[*batch]``, in nats.
+
+    Raises:
+        ValueError: If both sides have more than 22 units, or the shapes do not fit.
+
+    Source: Salakhutdinov and Murray (2008), ICML, section 2.
+
+    Example:
+        >>> round(exact_log_partition(torch.zeros(5, 300), torch.zeros(5), torch.zeros(300)).item() / 305, 4)  # log 2
+        0.6931
+    """
+    weights, left_bias, right_bias = _smaller_first(weights, left_bias, right_bias)
+    parts = [
+        log_marginal(weights, left_bias, right_bias, states).logsumexp(0)
+        for states in _chunks(weights, left_bias, right_bias, max_bytes)
+    ]
+    return torch.stack(parts).logsumexp(0)
+
+
+@torch.no_grad()
+def exact_moments(weights: Tensor, left_bias: Tensor, right_bias: Tensor, max_bytes: int = 2**27) -> Moments:
+    """Exact E[l r'], E[l] and E[r], without gradient; arguments and errors as in :func:`exact_log_partition`.
+
+    Example:
+        >>> exact_moments(torch.zeros(2, 3), torch.zeros(2), torch.zeros(3)).left
+        tensor([0.5000, 0.5000])
+    """
+    swapped = weights.shape[-2] > weights.shape[-1]
+    log_partition = exact_log_partition(weights, left_bias, right_bias, max_bytes)
+    weights, left_bias, right_bias = _smaller_first(weights, left_bias, right_bias)
+    total: Moments | None = None
+    for states in _chunks(weights, left_bias, right_bias, max_bytes):
+        share = (log_marginal(weights, left_bias, right_bias, states) - log_partition).exp()
+        weighted = share.unsqueeze(-1) * right_field(weights, right_bias, states).sigmoid()
+        flat, batch = states.flatten(0, -2), weighted.shape[1:-1]
+        coupled = flat.mT @ weighted.flatten(1)
+        part = Moments(
+            coupled.reshape(flat.shape[-1], *batch, -1).movedim(0, -2),
+            (share.unsqueeze(-1) * states).sum(0),
+            weighted.sum(0),
+        )
+        total = part if total is None else Moments(*(a + b for a, b in zip(total, part, strict=True)))
+    assert total is not None
+    return Moments(total.weights.mT, total.right, total.left) if swapped else total
+
+
+@torch.no_grad()
+def exact_samples(
+    weights: Tensor, left_bias: Tensor, right_bias: Tensor, num_samples: int, max_bytes: int = 2**27
+) -> tuple[Tensor, Tensor]:
+    """Independent exact samples, left ``[N, *batch, L]`` and right ``[N, *batch, R]`` in {0, 1}.
+
+    Arguments and errors as in :func:`exact_log_partition`.
+
+    Example:
+        >>> left, right = exact_samples(torch.zeros(2, 3), torch.zeros(2), torch.full((3,), 99.0), 7)
+        >>> left.shape, right.mean()
+        (torch.Size([7, 2]), tensor(1.))
+    """
+    swapped = weights.shape[-2] > weights.shape[-1]
+    weights, left_bias, right_bias = _smaller_first(weights, left_bias, right_bias)
+    chunks = _chunks(weights, left_bias, right_bias, max_bytes)
+    joint = torch.cat([log_marginal(weights, left_bias, right_bias, states) for states in chunks])
+    cdf = joint.to(torch.float64).softmax(0).cumsum(0).movedim(0, -1).contiguous()
+    uniform = torch.rand(*cdf.shape[:-1], num_samples, dtype=cdf.dtype, device=cdf.device) * cdf[..., -1:]
+    index = torch.searchsorted(cdf, uniform, right=True).clamp(max=cdf.shape[-1] - 1)
+    left = _bits(index.movedim(-1, 0), weights)
+    right = draw_bits(right_field(weights, right_bias, left))
+    return (right, left) if swapped else (left, right)
+
+
+def _smaller_first(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    check_parameters(weights, left_bias, right_bias)
+    if not can_enumerate(weights):
+        raise ValueError(
+            f"the smaller side of weights must have at most {MAX_UNITS} units for exact sums, got {list(weights.shape)}"
+        )
+    swap = weights.shape[-2] > weights.shape[-1]
+    return (weights.mT, right_bias, left_bias) if swap else (weights, left_bias, right_bias)
+
+
+def _bits(index: Tensor, like: Tensor) -> Tensor:
+    """States ``[*, L]`` of which ``index`` ``[*]`` is the number, written in binary."""
+    places = torch.arange(like.shape[-2], device=index.device)
+    return ((index.unsqueeze(-1) >> places) & 1).to(like.dtype)
+
+
+def _chunks(weights: Tensor, left_bias: Tensor, right_bias: Tensor, max_bytes: int) -> Iterator[Tensor]:
+    """All states of the left side, ``[S, 1 for each batch dimension, L]`` at a time."""
+    units, others = weights.shape[-2:]
+    batch = torch.broadcast_shapes(weights.shape[:-2], left_bias.shape[:-1], right_bias.shape[:-1])
+    # a softplus with its input, and room for a copy
+    size = max(1, max_bytes // (3 * weights.element_size() * batch.numel() * (units + others)))
+    for begin in range(0, 2**units, size):
+        index = torch.arange(begin, min(begin + size, 2**units), device=weights.device)
+        yield _bits(index, weights).reshape(len(index), *(1 for _ in batch), units)

@@ -1,0 +1,167 @@
+"""The Boltzmann prior learns machines, keeps its chains, and knows its log-partition."""
+
+import copy
+import math
+from functools import partial
+
+import pyro
+import pytest
+import torch
+
+from pyrodgm import boltzmann, datasets
+from pyrodgm.distributions import BoltzmannMachine, GaussianSmoothing, RelaxedBoltzmann
+from pyrodgm.infer import ELBO, TrainStep, fit, log_likelihood
+from pyrodgm.likelihoods import BernoulliLikelihood
+from pyrodgm.models import VAE
+from pyrodgm.nn import mlp
+from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.priors import BoltzmannPrior
+
+
+def with_couplings(prior, coupling, seed=0):
+    """The prior with normal couplings and balanced units."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        prior.weights.copy_(coupling * torch.randn(prior.weights.shape, generator=generator))
+        prior.left_bias.copy_(0.3 - 0.5 * prior.weights.sum(1))
+        prior.right_bias.copy_(-0.5 * prior.weights.sum(0))
+    return prior
+
+
+def exact(prior):
+    return BoltzmannMachine(prior.weights.detach(), prior.left_bias.detach(), prior.right_bias.detach())
+
+
+@pytest.mark.parametrize("sampler", ["exact", "pcd", "pa"])
+def test_learns_the_machine_that_data_are_from_and_tracks_its_log_partition(sampler):
+    teacher = exact(with_couplings(BoltzmannPrior(4, 5), 2.0))
+    data = teacher.sample((4000,))
+    prior = BoltzmannPrior(4, 5, sampler=sampler, num_chains=2000, num_sweeps=10)
+    optimizer = torch.optim.Adam(prior.parameters(), lr=0.05)
+    for i in range(400):
+        optimizer.param_groups[0]["lr"] = 0.05 * (1 - i / 400)
+        optimizer.zero_grad()
+        (-prior().log_prob(data).mean()).backward()
+        optimizer.step()
+    student = exact(prior)
+    states = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 9)
+    p = teacher.log_prob(states)
+    divergence = (p.exp() * (p - student.log_prob(states))).sum()
+    before = (p.exp() * (p + 9 * math.log(2.0))).sum()
+    assert divergence < 0.02 < 0.5 < before  # 29 parameters cost 29 / 2 / 4000 nats
+    if sampler != "exact":
+        assert prior.log_partition.item() == pytest.approx(student.log_partition.item(), abs=0.3)
+
+
+@pytest.mark.parametrize("sampler", ["pcd", "pa"])
+def test_samples_move_in_training_and_rest_in_evaluation(sampler):
+    prior = with_couplings(BoltzmannPrior(18, 20, sampler=sampler, num_chains=50, num_sweeps=3), 0.3)
+    before = copy.deepcopy(prior.state_dict())
+    prior()
+    assert not torch.equal(prior.left_chains, before["left_chains"])
+    assert not torch.equal(prior.right_chains, before["right_chains"])
+    assert prior.log_partition_error.item() == math.inf
+    moved, state = copy.deepcopy(prior.state_dict()), torch.get_rng_state()
+    prior.eval()
+    with torch.no_grad():
+        machine = prior()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(prior.left_chains, moved["left_chains"])
+    assert torch.equal(prior.right_chains, moved["right_chains"])
+    error = prior.log_partition_error.item()
+    assert 0 < error < 0.1
+    assert machine.log_partition.item() == pytest.approx(exact(prior).log_partition.item(), abs=4 * error)
+    # with a gradient the chains give it, still without moving
+    value = prior().log_prob(torch.zeros(38))
+    assert torch.autograd.grad(value, prior.left_bias)[0].abs().max() > 0.1
+    assert torch.equal(prior.left_chains, moved["left_chains"])
+
+
+def test_log_partition_is_estimated_once_for_each_state_of_the_parameters():
+    prior = with_couplings(BoltzmannPrior(17, 17, num_chains=20, num_sweeps=1), 0.2)
+    value = exact(prior).log_partition.item()
+    prior.eval()
+    with torch.no_grad():
+        first = prior().log_partition
+        assert first.item() == pytest.approx(value, abs=0.05)
+        prior.log_partition.fill_(7.0)
+        assert prior().log_partition == 7.0
+        assert first != 7.0
+        prior.left_bias.add_(1.0)
+        assert prior().log_partition.item() == pytest.approx(exact(prior).log_partition.item(), abs=0.05)
+        prior.train()
+        prior()  # moves the samples at the same parameters
+        prior.eval()
+        prior.log_partition.fill_(7.0)
+        assert prior().log_partition != 7.0
+        estimate = prior.estimate_log_partition(100, 64)
+        assert prior.log_partition_error == estimate.standard_error
+        assert not torch.equal(prior.estimate_log_partition(100, 64, seed=1).value, estimate.value)
+    small = with_couplings(BoltzmannPrior(3, 40, num_chains=20), 1.0)
+    assert small.estimate_log_partition().value.item() == pytest.approx(exact(small).log_partition.item(), rel=1e-12)
+    assert small.log_partition_error == 0
+    whole = with_couplings(BoltzmannPrior(3, 4, sampler="exact"), 1.0)
+    assert whole.estimate_log_partition().value.item() == pytest.approx(exact(whole).log_partition.item(), rel=1e-12)
+
+
+def test_samples_for_pictures():
+    prior = with_couplings(BoltzmannPrior(6, 8), 1.5)
+    activity = exact(prior).mean
+    for draws in (prior.sample_gibbs(5000, 200), prior.sample_annealed(5000)):
+        assert draws.shape == (5000, 14)
+        assert ((draws == 0) | (draws == 1)).all()
+        assert (draws.mean(0) - activity).abs().max() < 0.05
+    assert prior.sample_annealed(10).shape == (10, 14)
+
+
+def vae():
+    relaxation = partial(RelaxedBoltzmann, smoothing=GaussianSmoothing(8.0), num_iterations=5)
+    prior = BoltzmannPrior(17, 17, relaxation, num_chains=20, num_sweeps=2)
+    return VAE(prior, BernoulliLikelihood(mlp(34, [16], 64)), GaussianPosterior(mlp(64, [16], 68)))
+
+
+def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
+    images = (torch.rand(150, 64) > 0.5).double()
+    data = datasets.Dataset.from_tensors(train=images[:100], valid=images[100:])
+    states = []
+    for epochs in ((3,), (1, 3)):
+        for number in epochs:
+            pyro.set_rng_seed(0)
+            pair = vae()
+            folder = tmp_path / str(len(epochs))
+            fit(pair, data, epochs=number, run_dir=folder, resume=number != epochs[0], progress=False, seed=3)
+        states.append(pair.state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert "prior.left_chains" in states[0]
+    for name in states[0]:
+        assert torch.equal(states[0][name], states[1][name]), name
+
+
+def test_likelihoods_are_made_with_the_estimate_and_the_pair_is_left_as_it_was():
+    pair = vae()
+    with_couplings(pair.prior, 0.3)
+    step = TrainStep(pair, ELBO(), torch.optim.Adam(pair.parameters()), compile="traced")
+    x = torch.rand(6, 64).round()
+    step(x)
+    chains = pair.prior.left_chains.clone()
+    assert pair.prior.log_partition_error == math.inf
+    result = log_likelihood(pair, x, 20, seed=0)
+    assert torch.isfinite(result.values).all()
+    assert torch.equal(pair.prior.left_chains, chains)
+    reference = exact(pair.prior).log_partition.item()
+    assert pair.prior.log_partition.item() == pytest.approx(reference, abs=0.1)
+    assert pair.prior.log_partition_error < 0.1
+    pair.eval()
+    assert torch.isfinite(step(x))  # a traced step in evaluation mode
+    assert torch.equal(pair.prior.left_chains, chains)
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="sampler must be one of pcd, pa, exact, got 'cd'"):
+        BoltzmannPrior(3, 4, sampler="cd")
+    with pytest.raises(ValueError, match="got 'exact' for 23 and 30"):
+        BoltzmannPrior(23, 30, sampler="exact")
+    for name, value in (("left", 0), ("right", 0), ("num_chains", 1), ("num_sweeps", 0)):
+        with pytest.raises(ValueError, match=f"{name} must be at least"):
+            BoltzmannPrior(**{"left": 2, "right": 2, name: value})
+    assert boltzmann.MAX_UNITS == 22
