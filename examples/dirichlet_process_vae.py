@@ -10,7 +10,8 @@ components are used and writes one row of the table:
     python examples/dirichlet_process_vae.py --model dlgmm --components 3 --objective published
     python examples/dirichlet_process_vae.py --model two-layer --components 3
 
-The published likelihoods come from 50 importance samples: --num-samples 50. The published code pairs the draw of each
+The mixtures leave the mean image later than the Gaussian VAE does; on scikit-learn's digits they need a --warmup. The
+published likelihoods come from 50 importance samples: --num-samples 50. The published code pairs the draw of each
 component with its own density alone (--objective published); the default takes the density of the whole mixture.
 """
 

@@ -10,9 +10,8 @@ from pyrodgm import plots
 from pyrodgm.datasets import Dataset
 from pyrodgm.distributions import DiagNormalMixture
 from pyrodgm.experiment.results import spread
-from pyrodgm.infer import posterior_means
+from pyrodgm.infer import posterior_means, sample
 from pyrodgm.infer.contexts import evaluating
-from pyrodgm.infer.predict import mean_of_x
 from pyrodgm.priors import MixtureOfGaussians
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def _component_means(pair: Any, data: Dataset) -> "Figure":
     prior = pair.prior()
     order = prior.probs.argsort(descending=True, stable=True)[:SHOWN]
     site = "z" if not hasattr(pair, "conditional_prior") else "z2"
-    images = _decode(pair, data, {site: prior.loc[order]})
+    images = _decode(pair, data, site, prior.loc[order])
     title = f"{data.name}: decoded means of the {len(order)} components of largest weight, in its order"
     return plots.image_grid(images, data.image_shape, title=title)
 
@@ -80,7 +79,7 @@ def _plane(pair: Any, data: Dataset, site: str, means: Tensor) -> dict[str, "Fig
     grid = torch.stack(torch.meshgrid(up.flip(0), across, indexing="ij")[::-1], -1).flatten(0, 1)
     title = f"{data.name}: the plane of latents at quantiles of the prior"
     figures = {
-        "manifold": plots.image_grid(_decode(pair, data, {site: grid}), data.image_shape, columns=MANIFOLD, title=title)
+        "manifold": plots.image_grid(_decode(pair, data, site, grid), data.image_shape, columns=MANIFOLD, title=title)
     }
     if data.test.labels is not None:
         labels = data.test.labels[spread(len(data.test), len(means))]
@@ -88,11 +87,9 @@ def _plane(pair: Any, data: Dataset, site: str, means: Tensor) -> dict[str, "Fig
     return figures
 
 
-def _decode(pair: nn.Module, data: Dataset, latents: dict[str, Tensor]) -> Tensor:
+def _decode(pair: nn.Module, data: Dataset, site: str, values: Tensor) -> Tensor:
     """Means of the data given some latents, the others drawn from the model."""
-    (count,) = {len(value) for value in latents.values()}
-    program = poutine.condition(poutine.uncondition(pair.model), data=latents)
-    return mean_of_x(program, _like(pair, data, count))
+    return sample(pair, _like(pair, data, len(values)), {site: values})
 
 
 def _like(pair: nn.Module, data: Dataset, count: int) -> Tensor:

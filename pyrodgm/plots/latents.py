@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pyrodgm.plots.style import BLUE, DPI, VERMILION, charts, number
+from pyrodgm.plots.scatter import classes_in_the_plane
+from pyrodgm.plots.style import BLUE, VERMILION, charts, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +26,6 @@ def tsne(latents: Tensor, labels: Tensor, *, seed: int = 0, title: str | None = 
 
     Source: van der Maaten and Hinton (2008), JMLR 9, 2579.
     """
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
     from sklearn.manifold import TSNE
 
     if latents.dim() != 2 or len(latents) < 4 or labels.shape != latents.shape[:1]:
@@ -35,19 +34,8 @@ def tsne(latents: Tensor, labels: Tensor, *, seed: int = 0, title: str | None = 
         )
     perplexity = min(30.0, (len(latents) - 1) / 3)
     points = TSNE(perplexity=perplexity, init="random", random_state=seed).fit_transform(latents.detach().cpu().numpy())
-    figure = Figure(figsize=(6.4, 6.0), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    classes = labels.cpu().numpy()
-    colours = colormaps["tab10" if len(np.unique(classes)) <= 10 else "turbo"]
-    names = np.unique(classes)
-    for i, name in enumerate(names):
-        colour = colours(i if len(names) <= 10 else i / (len(names) - 1))
-        axes.scatter(
-            points[classes == name, 0], points[classes == name, 1], s=5, color=colour, label=str(name), linewidths=0
-        )
+    figure, axes = classes_in_the_plane(points, labels.cpu().numpy())
     axes.set_axis_off()
-    if len(names) <= 20:
-        axes.legend(frameon=False, markerscale=3, loc="center left", bbox_to_anchor=(1.0, 0.5))
     if title:
         figure.suptitle(title, fontsize=11)
     return figure

@@ -81,6 +81,8 @@ def test_nothing_is_left_behind():
 def test_noise_alone_has_no_signal_and_certainty_no_noise():
     pair = Shifted(slope=1.0, loc=0.5)
     assert gradient_snr(pair, ELBO(), torch.tensor([1.0]), num_draws=20)["posterior"] < 0.5  # at the optimum
+    few = [gradient_snr(pair, ELBO(), torch.tensor([1.0]), 4, seed)["posterior"] for seed in range(8)]
+    assert 0.0 in few  # the mean of few draws is no signal
     exact = Shifted(slope=0.0)
     assert gradient_snr(exact, ELBO(), torch.tensor([1.0]), num_draws=3)["posterior"] == math.inf
     with pytest.raises(ValueError, match="num_draws must be at least 2, got 1"):
