@@ -18,6 +18,7 @@ from pyrodgm.distributions.smoothing import (
     Smoothing,
     UniformExponentialSmoothing,
 )
+from pyrodgm.distributions.spike_exponential import SpikeExponential
 from pyrodgm.distributions.stick_breaking import (
     GEM,
     StickBreaking,
@@ -42,6 +43,7 @@ __all__ = [
     "RelaxedBoltzmann",
     "SmallShapeGammaRatio",
     "Smoothing",
+    "SpikeExponential",
     "StickBreaking",
     "UniformExponentialSmoothing",
     "fractions_to_weights",
