@@ -5,6 +5,7 @@ from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
 from pyrodgm.distributions.gaussian_integral import GaussianIntegralBoltzmann
+from pyrodgm.distributions.hierarchical import Hierarchical
 from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
@@ -36,6 +37,7 @@ __all__ = [
     "FactorizedBernoulli",
     "GaussianIntegralBoltzmann",
     "GaussianSmoothing",
+    "Hierarchical",
     "Kumaraswamy",
     "LogitNormal",
     "OverlappingBernoulli",

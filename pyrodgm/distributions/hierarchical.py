@@ -17,8 +17,8 @@ class Hierarchical(TorchDistribution):
     .. math:: q(z) = \prod_{i=1}^{G} q(z_i \mid z_{<i}), \qquad z = [z_1, \dots, z_G]
 
     Args:
-        conditional: called with the list of the first i groups, `[*sample, *batch, D_j]` each, gives the distribution of
-            the next: batch shape `[*sample, *batch]`, event shape `[D]`.
+        conditional: called with the list of the first i groups, `[*sample, *batch, D_j]` each, gives the distribution
+            of the next: batch shape `[*sample, *batch]`, event shape `[D]`.
         sizes: sizes D of the groups; they add up to the event shape.
 
     A draw remembers the distributions it was drawn from, so that its own density needs no second pass through networks.
@@ -36,7 +36,7 @@ class Hierarchical(TorchDistribution):
     (torch.Size([5]), torch.Size([5]), torch.Size([5]))
     """
 
-    arg_constraints = {}  # noqa: RUF012
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self, conditional: Conditional, sizes: Sequence[int], *, validate_args: bool | None = None) -> None:
         if not sizes:
@@ -44,7 +44,9 @@ class Hierarchical(TorchDistribution):
         self.conditional, self.sizes = conditional, list(sizes)
         self.first = conditional([])
         if self.first.event_shape != (self.sizes[0],):
-            raise ValueError(f"sizes[0] must be that of the first group, {list(self.first.event_shape)}; got {sizes[0]}")
+            raise ValueError(
+                f"sizes[0] must be that of the first group, {list(self.first.event_shape)}; got {sizes[0]}"
+            )
         self.has_rsample = self.first.has_rsample
         self._drawn: tuple[Tensor, list[TorchDistribution]] | None = None
         super().__init__(self.first.batch_shape, torch.Size([sum(self.sizes)]), validate_args=validate_args)

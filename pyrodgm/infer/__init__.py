@@ -7,7 +7,7 @@ from pyrodgm.infer.importance import LogLikelihood, log_likelihood
 from pyrodgm.infer.iwelbo import IWELBO
 from pyrodgm.infer.metrics import active_units, knn_error, posterior_means
 from pyrodgm.infer.nonfinite import NonFiniteError
-from pyrodgm.infer.optim import AdamNormGrad
+from pyrodgm.infer.optim import AdamNormGrad, PiecewiseConstant, decay_groups
 from pyrodgm.infer.predict import reconstruct, sample
 from pyrodgm.infer.step import TrainStep
 
@@ -19,8 +19,10 @@ __all__ = [
     "FitResult",
     "LogLikelihood",
     "NonFiniteError",
+    "PiecewiseConstant",
     "TrainStep",
     "active_units",
+    "decay_groups",
     "fit",
     "knn_error",
     "load_weights",

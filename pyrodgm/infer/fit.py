@@ -1,7 +1,8 @@
 """Training any model/guide pair, with early stopping, checkpoints and exact resumption."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pyrodgm.infer.contexts import fork_rng
 from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.run_folder import RunFolder
 from pyrodgm.infer.step import Compile
-from pyrodgm.infer.training import OptimizerMaker, Row, SchedulerMaker, Training
+from pyrodgm.infer.training import OptimizerMaker, Row, SchedulerMaker, Score, Training
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,12 @@ def fit(
     objective: pyro.infer.ELBO | None = None,
     optimizer: OptimizerMaker | None = None,
     lr_scheduler: SchedulerMaker | None = None,
+    lr_schedule: Callable[[float], float] | None = None,
+    parameter_groups: Callable[[nn.Module], Iterable[Any]] = nn.Module.parameters,
     batch_size: int = 100,
     kl_warmup: float = 0.0,
     patience: int | None = None,
+    score: Score | None = None,
     clip_grad_norm: float | None = None,
     compile: Compile = "auto",  # noqa: A002
     device: torch.device | str | None = None,
@@ -65,10 +69,16 @@ def fit(
         epochs: Passes over the training data.
         objective: Any :class:`pyro.infer.ELBO`; :class:`pyrodgm.infer.ELBO` by default.
         optimizer: Makes a torch optimiser from the parameters; fused Adam with learning rate 1e-3 by default.
+        parameter_groups: Called with the pair, gives what the optimiser is made of: its parameters, or groups of them
+            with settings of their own, as from :func:`decay_groups`.
         lr_scheduler: Makes a torch learning-rate scheduler, stepped after each epoch.
+        lr_schedule: Called before each step with the share of the run that is done, in [0, 1), gives the factor of the
+            optimiser's learning rates at that step, as from :class:`PiecewiseConstant`.
         batch_size: Images a step; the last batch of an epoch may be smaller.
         kl_warmup: Epochs over which the objective's ``kl_weight`` rises linearly from 0 to its value.
         patience: Epochs without a better validation bound, counted after the warm-up, before training stops.
+        score: Called with the pair and the validation images after each epoch, gives the number whose best epoch wins;
+            the higher, the better. By default the objective's bound at its full weight, in nats a datum.
         clip_grad_norm: Largest Euclidean norm of the gradient of all parameters together.
         compile: How steps run, as in :class:`TrainStep`: ``"auto"``, ``"eager"``, ``"traced"`` or ``"compiled"``.
         device: Where to train; by default where the pair is.
@@ -108,11 +118,16 @@ def fit(
         kl_warmup == 0 or hasattr(objective, "kl_weight"), "kl_warmup", kl_warmup, "0: the objective has no kl_weight"
     )
     _require(patience is None or patience >= 1, "patience", patience, "at least 1, or None")
+    _require(score is None or bool(data.valid), "score", score, "None: there are no validation data")
+    _require(lr_schedule is None or lr_scheduler is None, "lr_schedule", lr_schedule, "None: there is an lr_scheduler")
     _require(patience is None or bool(data.valid), "patience", patience, "None: there are no validation data")
     settings = {
         "objective": type(objective).__name__,
         "optimizer": _describe(optimizer),
         "lr_scheduler": _describe(lr_scheduler),
+        "lr_schedule": _describe(lr_schedule),
+        "parameter_groups": _describe(parameter_groups),
+        "score": _describe(score),
         "batch_size": batch_size,
         "kl_warmup": kl_warmup,
         "patience": patience,
@@ -137,6 +152,9 @@ def fit(
             batch_size,
             kl_warmup,
             seed,
+            lr_schedule,
+            parameter_groups,
+            score,
         )
         folder = None if run_dir is None else RunFolder(Path(run_dir), resume, settings, config)
         if folder is not None:
@@ -181,4 +199,6 @@ def _describe(maker: Any) -> str | None:
     """A text that stays the same from run to run, for noticing that a run is resumed with another optimiser."""
     if isinstance(maker, partial):
         return f"{_describe(maker.func)}{dict(maker.keywords)}"
+    if is_dataclass(maker):
+        return repr(maker)
     return None if maker is None else getattr(maker, "__qualname__", type(maker).__name__)

@@ -15,8 +15,9 @@ from pyrodgm.infer.contexts import evaluating, fork_rng, rehearse
 from pyrodgm.infer.nonfinite import NonFiniteError, nonfinite_parameters, nonfinite_sites
 from pyrodgm.infer.step import Compile, TrainStep
 
-OptimizerMaker = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+OptimizerMaker = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerMaker = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+Score = Callable[[nn.Module, Tensor], float]
 Row = dict[str, float]
 
 VALIDATION_BATCH = 500  # without gradients there is room for more than a training batch
@@ -48,6 +49,9 @@ class Training:
         batch_size: int,
         kl_warmup: float,
         seed: int,
+        lr_schedule: Callable[[float], float] | None = None,
+        parameter_groups: Callable[[nn.Module], Iterable[Any]] = nn.Module.parameters,
+        score: Score | None = None,
     ) -> None:
         self.device = next(pair.parameters()).device
         self.pair, self.data, self.batch_size, self.kl_warmup, self.seed = pair, data, batch_size, kl_warmup, seed
@@ -58,10 +62,12 @@ class Training:
             self.kl_target = float(objective.kl_weight)
             self.objective.kl_weight = self.kl_weight
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
-        self.optimizer = optimizer(pair.parameters())
+        self.optimizer = optimizer(parameter_groups(pair))
+        self.lr_schedule, self.score = lr_schedule, score
+        self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.scheduler = lr_scheduler(self.optimizer) if lr_scheduler else None
         self.steps_per_epoch = math.ceil(len(data.train.images) / batch_size)
-        steps = epochs * self.steps_per_epoch
+        self.total_steps = steps = epochs * self.steps_per_epoch
         self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps, self._batch)
         self.epoch, self.best_epoch, self.best_bound = 0, 0, -math.inf
         with fork_rng(self.device):
@@ -84,6 +90,7 @@ class Training:
         checked = 0
         for i, rows in enumerate(self._permuted()):
             self._set_kl_weight(i)
+            self._set_learning_rate(i)
             losses[i] = self.step(rows)
             sizes[i] = len(rows)
             if (i + 1) % CHECK_EVERY == 0 or i + 1 == self.steps_per_epoch:
@@ -98,7 +105,7 @@ class Training:
             "epoch": self.epoch + 1,
             "step": (self.epoch + 1) * self.steps_per_epoch,
             "kl_weight": float(self.kl_weight),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
             "train_bound": -total / len(self.data.train.images),
             "valid_bound": self.validate(),
         }
@@ -110,9 +117,16 @@ class Training:
         return row
 
     def validate(self) -> float:
-        """The bound on the validation set in nats a datum, under the same noise each time; NaN if there is none."""
+        """The score, or else the bound in nats a datum, on the validation set; NaN if there is none.
+
+        The noise is the same each time.
+        """
         if not self.data.valid:
             return math.nan
+        if self.score is not None:
+            with fork_rng(self.device):
+                torch.manual_seed(self.seed)
+                return self.score(self.pair, self.data.valid.images)
         images, total = self.data.valid.images, torch.zeros((), device=self.device)
         with fork_rng(self.device), evaluating(self.pair):
             torch.manual_seed(self.seed)
@@ -158,6 +172,16 @@ class Training:
     def _batch(self, rows: Tensor) -> tuple[Tensor, ...]:
         return (self.data.binarize(self.data.train.images[rows]),)
 
+    def _set_learning_rate(self, i: int) -> None:
+        if self.lr_schedule is None:
+            return
+        factor = self.lr_schedule((self.epoch * self.steps_per_epoch + i) / self.total_steps)
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            if isinstance(group["lr"], Tensor):  # a captured step reads it on the device
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
+
     def _set_kl_weight(self, i: int) -> None:
         done = self.epoch + (i + 1) / self.steps_per_epoch
         self.kl_weight.fill_(self.kl_target * min(1.0, done / self.kl_warmup if self.kl_warmup else 1.0))
@@ -180,6 +204,7 @@ class Training:
         for i, rows in enumerate(self._permuted()):
             before = copy.deepcopy(self.state())
             self._set_kl_weight(i)
+            self._set_learning_rate(i)
             loss = self.step(rows)
             causes = nonfinite_parameters(self.pair)
             if causes or not math.isfinite(float(loss)):

@@ -1,7 +1,17 @@
 """Approximate posteriors: modules that are called with the data and return a distribution over the latents."""
 
+from pyrodgm.posteriors.binary_latents import GaussianIntegralLatents, OverlappingLatents, SpikeLatents
 from pyrodgm.posteriors.flow import FlowPosterior
 from pyrodgm.posteriors.gaussian import GaussianPosterior
+from pyrodgm.posteriors.hierarchical import HierarchicalPosterior
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
-__all__ = ["FlowPosterior", "GaussianPosterior", "StickBreakingPosterior"]
+__all__ = [
+    "FlowPosterior",
+    "GaussianIntegralLatents",
+    "GaussianPosterior",
+    "HierarchicalPosterior",
+    "OverlappingLatents",
+    "SpikeLatents",
+    "StickBreakingPosterior",
+]

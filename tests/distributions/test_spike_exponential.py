@@ -15,6 +15,10 @@ def quantile(rho, logits, beta):
     return mp.log(1 + (mp.exp(beta) - 1) * (rho - (1 - q)) / q) / beta if rho > 1 - q else mp.mpf(0)
 
 
+def quantile_slopes(rho, logits, beta):
+    return mp.diff(lambda t: quantile(rho, t, beta), logits), mp.diff(lambda t: quantile(rho, logits, t), beta)
+
+
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-10), (torch.float32, 2e-4)])
 def test_quantiles_and_their_slopes(dtype, rtol):
     for logits, beta in [(-20.0, 4.0), (-1.0, 1.0), (0.5, 5.0), (20.0, 40.0)]:
@@ -29,10 +33,7 @@ def test_quantiles_and_their_slopes(dtype, rtol):
             if 1 - p.item() > 1e-3:  # float32 knows 1 - p to 6e-8 only
                 assert value.item() == pytest.approx(float(exact), rel=rtol)
                 got = torch.autograd.grad(value, (a, b))
-                slopes = (
-                    mp.diff(lambda t, p=p: quantile(mp.mpf(p.item()), t, mp.mpf(beta)), mp.mpf(logits)),
-                    mp.diff(lambda t, p=p: quantile(mp.mpf(p.item()), mp.mpf(logits), t), mp.mpf(beta)),
-                )
+                slopes = quantile_slopes(mp.mpf(p.item()), mp.mpf(logits), mp.mpf(beta))
                 assert [g.item() for g in got] == pytest.approx([float(s) for s in slopes], rel=rtol, abs=1e-12)
         if q < 0.9:
             assert d.icdf(torch.tensor(0.5 * (1 - q), dtype=dtype)) == 0
@@ -50,9 +51,8 @@ def test_draws_have_the_slope_of_the_quantile_at_them():
             v, c = mp.mpf(value[i].item()), mp.mpf(beta)
             q = 1 / (1 + mp.exp(-mp.mpf(logits)))
             rho = 1 - q + q * (mp.exp(c * v) - 1) / (mp.exp(c) - 1)
-            assert by_logits[i].item() == pytest.approx(float(mp.diff(lambda t, r=rho: quantile(r, t, c), logits)), 1e-8)
-            expected = float(mp.diff(lambda t, r=rho: quantile(r, mp.mpf(logits), t), beta))
-            assert by_beta[i].item() == pytest.approx(expected, rel=1e-8)
+            slopes = [float(slope) for slope in quantile_slopes(rho, mp.mpf(logits), c)]
+            assert [by_logits[i].item(), by_beta[i].item()] == pytest.approx(slopes, rel=1e-8)
 
 
 def test_bits_carry_the_gradient_of_a_hierarchy():
