@@ -1,5 +1,6 @@
 """Densities, samplers and divergences, in log space; no trainable state."""
 
+from pyrodgm.distributions.bits_divergence import bits_divergence
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
@@ -19,6 +20,7 @@ from pyrodgm.distributions.smoothing import (
     Smoothing,
     UniformExponentialSmoothing,
 )
+from pyrodgm.distributions.spike_boltzmann import SpikeBoltzmann
 from pyrodgm.distributions.spike_exponential import SpikeExponential
 from pyrodgm.distributions.stick_breaking import (
     GEM,
@@ -45,9 +47,11 @@ __all__ = [
     "RelaxedBoltzmann",
     "SmallShapeGammaRatio",
     "Smoothing",
+    "SpikeBoltzmann",
     "SpikeExponential",
     "StickBreaking",
     "UniformExponentialSmoothing",
+    "bits_divergence",
     "fractions_to_weights",
     "kl_kumaraswamy_beta_series",
     "sticks_to_mass",
