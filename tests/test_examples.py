@@ -21,6 +21,10 @@ from pyrodgm import experiment
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 TINY = "--data digits --components 3 --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+TINY_DVAE = (
+    "--dataset digits --units 4 --hidden 5 --sampler pcd --chains 10 --sweeps 2 --epochs 2 "
+    "--num-samples 30 --num-images 6"
+)
 
 # The command lines that are run. RUN is a fresh folder; one that begins with & goes on where the one before ended.
 COMMANDS = [
@@ -40,6 +44,13 @@ COMMANDS = [
     f"vampprior.py {TINY} --run RUN --objective iwelbo --particles 3 --no-figures",
     f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --posterior flow --flow-layers 2 --no-figures",
     "&evaluate.py RUN --no-figures",
+    f"dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --k 2",
+    "&evaluate.py RUN",
+    f"&dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --k 2 --resume --num-images 7",
+    f"dvae.py {TINY_DVAE} --run RUN --baseline dvae_spike_exp --sampler pa --schedule constant --no-figures",
+    "&evaluate.py RUN --no-figures",
+    f"dvae.py {TINY_DVAE} --run RUN --baseline dvaes_gi --struct 1-layer-lin --valid-images 20 --no-figures",
+    f"dvae.py {TINY_DVAE} --run RUN --baseline dvaepp_power --beta 5 --k 2 --warmup 1 --weight-decay 0 --no-figures",
     "demo.py --run RUN --epochs 2 --num-samples 30",
 ]
 
@@ -99,7 +110,7 @@ def test_every_example_is_run():
     assert programs == {command.strip("&").split()[0] for command in COMMANDS}
 
 
-@pytest.mark.parametrize("chain", chains(), ids=lambda chain: chain[0].replace(TINY, ""))
+@pytest.mark.parametrize("chain", chains(), ids=lambda chain: chain[0].replace(TINY, "").replace(TINY_DVAE, ""))
 def test_commands(chain, launch, tmp_path):
     run = tmp_path / "run"
     for command in chain:

@@ -23,10 +23,17 @@ from pyro.infer.importance import psis_diagnostic, vectorized_importance_weights
 from safetensors.torch import load, save
 
 from pyrodgm import likelihoods, posteriors
-from pyrodgm.distributions import GaussianIntegralBoltzmann, GaussianSmoothing, RelaxedBoltzmann
+from pyrodgm.distributions import (
+    GaussianIntegralBoltzmann,
+    GaussianSmoothing,
+    RelaxedBoltzmann,
+    SpikeBoltzmann,
+    SpikeExponential,
+)
 from pyrodgm.infer import ELBO, IWELBO, TrainStep, fit, load_weights, log_likelihood, save_weights
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import VAE, conv_hvae, dense_hvae, pixel_hvae
+from pyrodgm.models import DVAE, VAE, conv_hvae, dense_hvae, pixel_hvae
+from pyrodgm.models.dvae import Structure
 from pyrodgm.nn import Dense, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import BoltzmannPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
@@ -139,6 +146,28 @@ def vae_boltzmann_population():
     return VAE(BoltzmannPrior(2, 1, relaxation, "pa", 30, 2), likelihood(), posterior())
 
 
+def dvae(method, groups, size, beta):
+    """In evaluation mode, since normalisation over a batch makes its data depend on each other."""
+    structure = Structure(groups, size, (8,))
+    return DVAE.published(method, structure, torch.full((D,), 0.4), beta, sampler="exact").eval()
+
+
+def dvae_spike_exp():
+    return dvae("dvae_spike_exp", 2, 2, 3.0)
+
+
+def dvaepp_exp():
+    return dvae("dvaepp_exp", 1, 4, 4.0)
+
+
+def dvaes_gi():
+    return dvae("dvaes_gi", 2, 2, 8.0)
+
+
+def dvaes_power():
+    return dvae("dvaes_power", 2, 2, 3.0)
+
+
 PAIRS = [
     vae_standard,
     vae_relu,
@@ -159,6 +188,10 @@ PAIRS = [
     vae_boltzmann,
     vae_boltzmann_chains,
     vae_boltzmann_population,
+    dvae_spike_exp,
+    dvaepp_exp,
+    dvaes_gi,
+    dvaes_power,
 ]
 
 
@@ -270,6 +303,11 @@ def test_prior_samples_follow_its_density(build):
         wide = torch.distributions.Independent(torch.distributions.Normal(z.mean(0), 2.0 * z.std(0)), 1)
         if prior.support is torch.distributions.constraints.simplex:
             wide = torch.distributions.Dirichlet(torch.ones_like(z[0]))
+        elif isinstance(prior, SpikeBoltzmann):
+            wide = SpikeExponential(torch.zeros_like(z[0]), 1.0).to_event(1)
+        elif prior.support.check(torch.full_like(z[0], 0.5)) and not prior.support.check(torch.full_like(z[0], 1.5)):
+            ends = torch.full_like(z[0], 0.3)
+            wide = torch.distributions.Independent(torch.distributions.Beta(ends, ends), 1)
         y = wide.sample((200_000,))
         weight = (prior.log_prob(y) - wide.log_prob(y)).exp()
         assert weight.mean().item() == pytest.approx(1.0, abs=5 * weight.std().item() / 200_000**0.5)

@@ -9,11 +9,13 @@ from torch import nn
 
 from pyrodgm import plots
 from pyrodgm.datasets import Dataset
+from pyrodgm.experiment.boltzmann import prior_figures
 from pyrodgm.experiment.results import Results, evaluate, spread
 from pyrodgm.experiment.run import Run
 from pyrodgm.infer import LogLikelihood, reconstruct, sample
 from pyrodgm.infer.checkpoint import write_atomically
 from pyrodgm.infer.contexts import fork_rng
+from pyrodgm.models import DVAE
 from pyrodgm.priors import VampPrior
 
 
@@ -30,10 +32,11 @@ def report(
 ) -> tuple[Results, LogLikelihood]:
     """Evaluate the pair of a run, write ``results.json`` and, if wanted, all figures into ``figures/``.
 
-    Arguments and what is returned are those of :func:`evaluate`.
+    A :class:`pyrodgm.models.DVAE` is evaluated with its bits, as published. Arguments and what is returned are those of
+    :func:`evaluate`.
     """
     results, likelihood = evaluate(
-        pair,
+        _evaluated(pair),
         data,
         num_samples=num_samples,
         num_images=num_images,
@@ -59,9 +62,10 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
         seed: Seed of the samples that are shown.
 
     Returns:
-        The files: ``real``, ``reconstructions``, ``samples``, ``log_likelihood``, ``training`` and, for a VampPrior,
-        ``pseudo_inputs`` and ``grown_samples``.
+        The files: ``real``, ``reconstructions``, ``samples``, ``log_likelihood``, ``training``; for a VampPrior also
+        ``pseudo_inputs`` and ``grown_samples``, for a DVAE ``gibbs_samples`` and ``annealed_samples``.
     """
+    whole, pair = pair, _evaluated(pair)
     first = next(pair.parameters())
     shape, name = data.image_shape, data.name
     real = data.test.images[spread(len(data.test), min(100, len(data.test)))].to(first.device, first.dtype)
@@ -91,8 +95,15 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
             figures["grown_samples"] = plots.grown_samples(
                 chosen, grown, shape, title=f"{name}: pseudo-inputs (left) and samples grown from each (means)"
             )
+        if isinstance(whole, DVAE):
+            figures |= prior_figures(whole, data)
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
     for stem, figure in figures.items():
         figure.savefig(folder / f"{stem}.png")
     return [folder / f"{stem}.png" for stem in figures]
+
+
+def _evaluated(pair: nn.Module) -> nn.Module:
+    """The pair that the results are of."""
+    return pair.discrete() if isinstance(pair, DVAE) else pair

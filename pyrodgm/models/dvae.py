@@ -2,15 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from pyrodgm.distributions import (
+    BoltzmannMachine,
     ExponentialSmoothing,
+    GaussianIntegralBoltzmann,
     GaussianSmoothing,
     PowerSmoothing,
+    RelaxedBoltzmann,
     Smoothing,
+    SpikeBoltzmann,
     UniformExponentialSmoothing,
 )
 from pyrodgm.likelihoods import BernoulliLikelihood
@@ -18,7 +23,7 @@ from pyrodgm.models.vae import VAE
 from pyrodgm.nn import NormalizedDense, mlp
 from pyrodgm.posteriors import GaussianIntegralLatents, HierarchicalPosterior, OverlappingLatents, SpikeLatents
 from pyrodgm.posteriors.binary_latents import BinaryLatents
-from pyrodgm.priors import BoltzmannPrior, GaussianIntegral, SpikeBoltzmannPrior
+from pyrodgm.priors import BoltzmannPrior
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,17 @@ _SMOOTHINGS: dict[str, Callable[[float], Smoothing]] = {
     "dvaes_power": PowerSmoothing,
 }
 
+MEAN_FIELD = 5  # iterations of the bound on the density of the relaxed machine
+
 
 class DVAE(VAE):
-    r"""Binary latents under a Boltzmann machine, smoothed so that a posterior over groups of them can be reparametrised.
+    r"""Binary latents under a Boltzmann machine, smoothed so that a posterior over groups of them is reparametrised.
 
     .. math:: p(\zeta) = \sum_z p(z)\, r(\zeta \mid z), \qquad p(x \mid \zeta), \qquad
               q(\zeta \mid x) = \prod_i q(\zeta_i \mid x, \zeta_{<i})
 
     Args:
-        prior: A prior with ``machine()``, such as :class:`pyrodgm.priors.BoltzmannPrior`.
+        prior: A prior with ``discrete()``, such as :class:`pyrodgm.priors.BoltzmannPrior`.
         likelihood: Called with the latents, returns the distribution of ``x``.
         posterior: A posterior with ``discrete(x)``, such as :class:`pyrodgm.posteriors.HierarchicalPosterior`.
 
@@ -91,9 +98,7 @@ class DVAE(VAE):
     """
 
     @classmethod
-    def published(
-        cls, method: Method, structure: str | Structure, mean: Tensor, beta: float, **machine: Any
-    ) -> "DVAE":
+    def published(cls, method: Method, structure: str | Structure, mean: Tensor, beta: float, **machine: Any) -> "DVAE":
         """The pair of a published method.
 
         Args:
@@ -103,7 +108,9 @@ class DVAE(VAE):
                 tanh; the sides of the machine are the two halves of the latents.
             mean: Mean of the training data, ``[D]`` in [0, 1]: taken from the encoder's input, and the decoder's bias.
             beta: Inverse temperature of the smoothing.
-            machine: Further arguments of :class:`pyrodgm.priors.BoltzmannPrior`: ``sampler``, ``num_chains``, ...
+            machine: Further arguments of :class:`pyrodgm.priors.BoltzmannPrior`: ``sampler``, ``num_chains``,
+                ``num_sweeps``. With ``sampler="exact"`` the density of smoothed latents is an exact sum too; otherwise
+                it is the mean-field bound, with five iterations.
 
         Raises:
             ValueError: If there is no such method or structure.
@@ -120,34 +127,34 @@ class DVAE(VAE):
             for i, (own, size) in enumerate(zip(latents, sizes, strict=True))
         ]
         left = total // 2
-        prior: nn.Module
-        if method == "dvae_spike_exp":
-            prior = SpikeBoltzmannPrior(BoltzmannPrior(left, total - left, **machine), beta)
-        else:
-            smoothing = GaussianIntegral(beta) if method == "dvaes_gi" else _SMOOTHINGS[method](beta)
-            prior = BoltzmannPrior(left, total - left, smoothing, **machine)
+        iterations = None if machine.get("sampler") == "exact" else MEAN_FIELD
+        prior = BoltzmannPrior(left, total - left, _relaxation(method, beta, iterations), **machine)
         likelihood = BernoulliLikelihood(mlp(total, structure.hidden, pixels, NormalizedDense), mean)
         return cls(prior, likelihood, HierarchicalPosterior(nets, latents, sizes, mean))
 
     def discrete(self) -> VAE:
-        """The same pair with bits in place of the smoothed latents, for evaluation; it shares all parts with this one."""
-        view = VAE(_Machine(self.prior), self.likelihood, _Bits(self.posterior))
+        """The same pair with bits in place of the smoothed latents, for evaluation; it shares all parts with it."""
+        view = VAE(_DiscretePrior(self.prior), self.likelihood, _DiscretePosterior(self.posterior))
         return view.train(self.training)
 
 
-class _Machine(nn.Module):
-    """The prior of the bits."""
+class _DiscretePrior(nn.Module):
+    """The bits of a prior."""
+
+    prior: Any
 
     def __init__(self, prior: nn.Module) -> None:
         super().__init__()
         self.prior = prior
 
     def forward(self) -> Any:
-        return self.prior.machine()
+        return self.prior.discrete()
 
 
-class _Bits(nn.Module):
-    """The posterior of the bits."""
+class _DiscretePosterior(nn.Module):
+    """The bits of a posterior."""
+
+    posterior: Any
 
     def __init__(self, posterior: nn.Module) -> None:
         super().__init__()
@@ -155,6 +162,14 @@ class _Bits(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.posterior.discrete(x)
+
+
+def _relaxation(method: str, beta: float, num_iterations: int | None) -> Callable[[BoltzmannMachine], Any]:
+    if method == "dvae_spike_exp":
+        return partial(SpikeBoltzmann, beta=beta)
+    if method == "dvaes_gi":
+        return partial(GaussianIntegralBoltzmann, beta=beta)
+    return partial(RelaxedBoltzmann, smoothing=_SMOOTHINGS[method](beta), num_iterations=num_iterations)
 
 
 def _latents(method: str, beta: float, size: int) -> BinaryLatents:
