@@ -1,7 +1,7 @@
 """Discrete variational autoencoders with Boltzmann priors: DVAE, DVAE++ and DVAE#.
 
 Rolfe (2017), arXiv 1609.02200; Vahdat et al. (2018), arXiv 1802.04920; Vahdat et al. (2018), arXiv 1805.07445. The
-defaults are the published settings, but for the length of the run; the schedule scales with that. One command trains a
+defaults are the published settings; learning rate and KL weight scale with the length of the run. One command trains a
 method on a structure, evaluates it with its bits on the test set and writes one row of the table:
 
     python examples/dvae.py --baseline dvaes_power --struct 1-layer-nonlin --k 1
@@ -114,7 +114,7 @@ def objective(config: Config) -> TensorELBO:
 def score(pair: DVAE, images: Tensor, num_images: int | None = None) -> float:
     """Mean log p(x) of validation images by 100 importance samples of the bits each."""
     rows = experiment.spread(len(images), min(num_images or len(images), len(images)))
-    return log_likelihood(pair.discrete(), images[rows], 100, progress=False).mean
+    return log_likelihood(pair.discrete(), images[rows], 100, compile="traced", progress=False).mean
 
 
 def train(config: Config) -> tuple[experiment.Results, LogLikelihood]:
@@ -140,7 +140,7 @@ def main(config: Config) -> None:
 def _beta(config: Config) -> float:
     if config.beta is not None:
         return config.beta
-    family = "omniglot" if config.data == "omniglot" else "mnist"
+    family = "omniglot" if config.data.startswith("omniglot") else "mnist"
     return float(BETAS[family][config.struct][METHODS.index(config.baseline)])
 
 
