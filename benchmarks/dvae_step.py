@@ -46,7 +46,7 @@ def case(config: Config, struct: str, k: int) -> SimpleNamespace:
     machine = {"sampler": config.sampler, "num_chains": config.chains, "num_sweeps": config.sweeps}
     pair = DVAE.published(config.baseline, struct, torch.full((784,), 0.13), 30.0, **machine).to(config.device)
     exact = ELBO(num_particles=k, vectorize_particles=True, max_plate_nesting=1, divergence=bits_divergence)
-    objective = IWELBO(k) if config.baseline.startswith("dvaes") else exact
+    objective = exact if config.baseline.startswith(("dvae_", "dvaepp")) else IWELBO(k)
     capturable = config.device.startswith("cuda")
     adam = torch.optim.Adam(decay_groups(pair, 1e-4), lr=3e-3, eps=1e-3, fused=True, capturable=capturable)
     step = TrainStep(pair, objective, adam, compile="traced")

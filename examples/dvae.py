@@ -48,6 +48,7 @@ BETAS = {
         "4-layer-nonlin": (4, 10, 30, 25, 25, 8, 16, 20),
     },
 }
+GUMBOLT_BETA = 10.0  # that of the Concrete runs beside undirected posteriors, Vahdat et al. (2019), arXiv 1901.03440
 PUBLISHED = PiecewiseConstant((0.02, 0.6, 0.75, 0.95), (0.1, 1.0, 1 / 3, 0.1, 1 / 33))
 
 
@@ -62,7 +63,7 @@ class Config(experiment.TrainingConfig):
     learning_rate: float = 3e-3
     num_samples: int = 4000
     baseline: Method = "dvaes_power"
-    """The method: smoothing and bound."""
+    """The method: smoothing and bound; gumbolt is a rival that relaxes bits by Concrete draws."""
     struct: Literal["1-layer-lin", "1-layer-nonlin", "2-layer-nonlin", "4-layer-nonlin"] = "1-layer-nonlin"
     """The network: groups of latents, and two hidden layers (nonlin) or none (lin)."""
     units: int | None = None
@@ -70,7 +71,7 @@ class Config(experiment.TrainingConfig):
     hidden: tuple[int, ...] | None = None
     """Hidden layers of each encoder and the decoder; None: as the structure has them."""
     k: int = 1
-    """Samples: of the importance-weighted bound for dvaes_*, to average the bound over for the others."""
+    """Samples: of the importance-weighted bound for dvaes_* and gumbolt, to average the bound over for the others."""
     beta: float | None = None
     """Inverse temperature of the smoothing; None: the published one."""
     sampler: Literal["pcd", "pa", "exact"] = "pa"
@@ -106,7 +107,7 @@ def build(config: Config, data: Dataset) -> DVAE:
 
 def objective(config: Config) -> TensorELBO:
     """The bound of the method."""
-    if config.baseline.startswith("dvaes"):
+    if config.baseline.startswith("dvaes") or config.baseline == "gumbolt":
         return IWELBO(config.k)
     return ELBO(num_particles=config.k, vectorize_particles=True, max_plate_nesting=1, divergence=bits_divergence)
 
@@ -140,6 +141,8 @@ def main(config: Config) -> None:
 def _beta(config: Config) -> float:
     if config.beta is not None:
         return config.beta
+    if config.baseline == "gumbolt":
+        return GUMBOLT_BETA
     family = "omniglot" if config.data.startswith("omniglot") else "mnist"
     return float(BETAS[family][config.struct][METHODS.index(config.baseline)])
 

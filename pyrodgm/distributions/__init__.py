@@ -2,6 +2,7 @@
 
 from pyrodgm.distributions.bits_divergence import bits_divergence
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
+from pyrodgm.distributions.continued import ContinuedBernoulli, ContinuedBoltzmann
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
@@ -33,6 +34,8 @@ from pyrodgm.distributions.stick_breaking import (
 __all__ = [
     "GEM",
     "BoltzmannMachine",
+    "ContinuedBernoulli",
+    "ContinuedBoltzmann",
     "DiagNormalMixture",
     "DiscretizedLogistic",
     "ExponentialSmoothing",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyrodgm.distributions import (
     BoltzmannMachine,
+    ContinuedBoltzmann,
     ExponentialSmoothing,
     GaussianIntegralBoltzmann,
     GaussianSmoothing,
@@ -21,7 +22,13 @@ from pyrodgm.distributions import (
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models.vae import VAE
 from pyrodgm.nn import NormalizedDense, mlp
-from pyrodgm.posteriors import GaussianIntegralLatents, HierarchicalPosterior, OverlappingLatents, SpikeLatents
+from pyrodgm.posteriors import (
+    ConcreteLatents,
+    GaussianIntegralLatents,
+    HierarchicalPosterior,
+    OverlappingLatents,
+    SpikeLatents,
+)
 from pyrodgm.posteriors.binary_latents import BinaryLatents
 from pyrodgm.priors import BoltzmannPrior
 
@@ -57,6 +64,7 @@ Method = Literal[
     "dvaes_exp",
     "dvaes_unexp",
     "dvaes_power",
+    "gumbolt",
 ]
 
 _SMOOTHINGS: dict[str, Callable[[float], Smoothing]] = {
@@ -84,11 +92,11 @@ class DVAE(VAE):
 
     It is a :class:`VAE` with one site ``"z"``, all groups side by side, since a Boltzmann machine gives them a joint
     prior only; its smoothed latents are trained, and :meth:`discrete` is evaluated. The estimators of the methods:
-    :class:`pyrodgm.infer.IWELBO` for DVAE#; ``ELBO(divergence=bits_divergence)`` for DVAE and DVAE++, whose bound has
-    the divergence of the bits.
+    :class:`pyrodgm.infer.IWELBO` for DVAE# and GumBolt; ``ELBO(divergence=bits_divergence)`` for DVAE and DVAE++, whose
+    bound has the divergence of the bits.
 
     Source: Rolfe (2017), DVAE, arXiv 1609.02200; Vahdat et al. (2018), DVAE++, arXiv 1802.04920; Vahdat et al. (2018),
-    DVAE#, arXiv 1805.07445.
+    DVAE#, arXiv 1805.07445; Khoshaman and Amin (2018), GumBolt, arXiv 1805.07349.
 
     Example:
         >>> import torch
@@ -103,7 +111,7 @@ class DVAE(VAE):
 
         Args:
             method: ``dvae_spike_exp``; ``dvaepp_exp`` or ``dvaepp_power``; ``dvaes_gi``, ``dvaes_gauss``,
-                ``dvaes_exp``, ``dvaes_unexp`` or ``dvaes_power``.
+                ``dvaes_exp``, ``dvaes_unexp`` or ``dvaes_power``; ``gumbolt``, the rival by Concrete draws.
             structure: A name in ``STRUCTURES``, or sizes of one's own. Hidden layers have batch normalisation and
                 tanh; the sides of the machine are the two halves of the latents.
             mean: Mean of the training data, ``[D]`` in [0, 1]: taken from the encoder's input, and the decoder's bias.
@@ -169,6 +177,8 @@ def _relaxation(method: str, beta: float, num_iterations: int | None) -> Callabl
         return partial(SpikeBoltzmann, beta=beta)
     if method == "dvaes_gi":
         return partial(GaussianIntegralBoltzmann, beta=beta)
+    if method == "gumbolt":
+        return ContinuedBoltzmann
     return partial(RelaxedBoltzmann, smoothing=_SMOOTHINGS[method](beta), num_iterations=num_iterations)
 
 
@@ -177,7 +187,9 @@ def _latents(method: str, beta: float, size: int) -> BinaryLatents:
         return SpikeLatents(beta)
     if method == "dvaes_gi":
         return GaussianIntegralLatents(size)
+    if method == "gumbolt":
+        return ConcreteLatents(beta)
     if method not in _SMOOTHINGS:
-        known = ["dvae_spike_exp", "dvaes_gi", *_SMOOTHINGS]
+        known = ["dvae_spike_exp", "dvaes_gi", "gumbolt", *_SMOOTHINGS]
         raise ValueError(f"method must be one of {', '.join(sorted(known))}; got {method!r}")
     return OverlappingLatents(_SMOOTHINGS[method](beta))

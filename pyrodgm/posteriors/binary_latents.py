@@ -4,7 +4,13 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.distributions import GaussianSmoothing, OverlappingBernoulli, Smoothing, SpikeExponential
+from pyrodgm.distributions import (
+    ContinuedBernoulli,
+    GaussianSmoothing,
+    OverlappingBernoulli,
+    Smoothing,
+    SpikeExponential,
+)
 
 
 class BinaryLatents(nn.Module):
@@ -49,6 +55,21 @@ class SpikeLatents(BinaryLatents):
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         return SpikeExponential(outputs, self.beta).to_event(1)
+
+
+class ConcreteLatents(BinaryLatents):
+    """Bits relaxed by the Concrete distribution, :class:`pyrodgm.distributions.ContinuedBernoulli`.
+
+    Args:
+        beta: Inverse temperature.
+    """
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def forward(self, outputs: Tensor) -> dist.TorchDistribution:
+        return ContinuedBernoulli(outputs, self.beta).to_event(1)
 
 
 class GaussianIntegralLatents(BinaryLatents):
