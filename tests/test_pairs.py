@@ -156,10 +156,6 @@ def dvae_spike_exp():
     return dvae("dvae_spike_exp", 2, 2, 3.0)
 
 
-def dvaepp_exp():
-    return dvae("dvaepp_exp", 1, 4, 4.0)
-
-
 def dvaes_gi():
     return dvae("dvaes_gi", 2, 2, 8.0)
 
@@ -189,7 +185,6 @@ PAIRS = [
     vae_boltzmann_chains,
     vae_boltzmann_population,
     dvae_spike_exp,
-    dvaepp_exp,
     dvaes_gi,
     dvaes_power,
 ]

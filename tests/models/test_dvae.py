@@ -82,8 +82,8 @@ def test_structures_are_the_published_ones(name, sizes, method):
     )
 
 
-@pytest.mark.parametrize("groups", [1, 2, 4])
-@pytest.mark.parametrize("method", ["dvae_spike_exp", "dvaepp_exp", "dvaes_gi", "dvaes_power"])
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("method", ["dvae_spike_exp", "dvaes_gi", "dvaes_power"])
 def test_evidence_of_the_bits_is_exact(method, groups):
     """Importance sampling of the discrete pair against the sum over all states, and a bound below both."""
     pair = build(method, groups, units=4 // groups).eval()
@@ -132,7 +132,7 @@ def test_evidence_of_the_smoothed_latents(method):
     assert ((result.values - exact.log()).abs() < 5 * spread + 2e-3).all()
 
 
-@pytest.mark.parametrize("method", DENSITIES)
+@pytest.mark.parametrize("method", ["dvae_spike_exp", "dvaepp_power", "dvaes_gi", "dvaes_power"])
 def test_bound_of_each_method_is_below_the_evidence_and_rises_with_importance_samples(method):
     pair = build(method, groups=2, units=2).eval()
     x = images()
@@ -150,12 +150,21 @@ def test_bound_of_each_method_is_below_the_evidence_and_rises_with_importance_sa
     assert many < evidence + 0.05
 
 
-@pytest.mark.parametrize("sampler", ["pcd", "pa"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "sampler"),
+    [
+        ("dvae_spike_exp", "pcd"),
+        ("dvaepp_exp", "pcd"),
+        ("dvaes_gi", "pcd"),
+        ("dvaes_unexp", "pcd"),
+        ("dvaes_power", "pa"),
+        ("gumbolt", "pcd"),
+    ],
+)
 def test_step_with_chains_and_statistics_is_traced_bit_for_bit(method, sampler):
     states = []
     for mode in ("eager", "traced"):
-        pair = build(method, groups=2, sampler=sampler, num_chains=20, num_sweeps=3)
+        pair = build(method, groups=2, sampler=sampler, num_chains=20, num_sweeps=2)
         before = copy.deepcopy(pair.state_dict())
         adam = torch.optim.Adam(decay_groups(pair, 1e-4), lr=3e-3, eps=1e-3)
         step = TrainStep(pair, objective(method, 3), adam, compile=mode)
@@ -172,7 +181,7 @@ def test_step_with_chains_and_statistics_is_traced_bit_for_bit(method, sampler):
 
 
 def test_chains_are_saved_and_a_run_goes_on_with_them(tmp_path):
-    data = Dataset.from_tensors(images(40), images(20), binarization="fixed")
+    data = Dataset.from_tensors(images(20), images(10), binarization="fixed")
     options = {
         "objective": IWELBO(2),
         "batch_size": 10,
@@ -188,7 +197,7 @@ def test_chains_are_saved_and_a_run_goes_on_with_them(tmp_path):
     assert all(torch.equal(v, whole.state_dict()[n]) for n, v in resumed.state_dict().items())
 
 
-@pytest.mark.parametrize("method", ["dvae_spike_exp", "dvaepp_exp", "dvaes_gi", "dvaes_power", "gumbolt"])
+@pytest.mark.parametrize("method", ["dvae_spike_exp", "dvaepp_exp", "gumbolt"])
 def test_training_raises_the_likelihood_of_the_bits(method):
     x = (torch.rand(300, 1) > 0.5).to(torch.float64).expand(300, PIXELS).contiguous()
     data = Dataset.from_tensors(x[:200], x[200:], binarization="fixed")
@@ -201,7 +210,7 @@ def test_training_raises_the_likelihood_of_the_bits(method):
     result = fit(
         pair,
         data,
-        epochs=10,
+        epochs=8,
         batch_size=20,
         objective=objective(method, 2),
         optimizer=partial(torch.optim.Adam, lr=2e-2),
