@@ -51,6 +51,7 @@ COMMANDS = [
     "&evaluate.py RUN --no-figures",
     f"dvae.py {TINY_DVAE} --run RUN --baseline dvaes_gi --struct 1-layer-lin --valid-images 20 --no-figures",
     f"dvae.py {TINY_DVAE} --run RUN --baseline dvaepp_power --beta 5 --k 2 --warmup 1 --weight-decay 0 --no-figures",
+    "&compare.py RUN RUN",
     "demo.py --run RUN --epochs 2 --num-samples 30",
 ]
 
@@ -119,7 +120,7 @@ def test_commands(chain, launch, tmp_path):
         for folder in folders:
             results(folder)
             assert (folder / "figures").exists() == ("--no-figures" not in chain[0])
-        if "demo.py" not in command:
+        if "demo.py" not in command and "compare.py" not in command:
             assert folders == [run]
             values = results(run)
             row = round(values["log_likelihood"], 2), round(values["standard_error"], 2)
@@ -183,7 +184,7 @@ def test_help_explains_every_flag(file, launch, capsys, monkeypatch):
     if "experiment.TrainingConfig" in file.read_text():
         own = common | {name: text or common[name] for name, text in own.items()}
     for name, explanation in own.items():
-        if name != "run" or "--run" in text:  # a positional argument
+        if name not in ("run", "runs") or "--run" in text:  # a positional argument
             assert f"--{name.replace('_', '-')} " in text.replace(",", " ")
         assert explanation, f"--{name} has no explanation"
         assert explanation in text

@@ -15,6 +15,7 @@ from pyrodgm.experiment.run import Run
 from pyrodgm.infer import LogLikelihood, reconstruct, sample
 from pyrodgm.infer.checkpoint import write_atomically
 from pyrodgm.infer.contexts import fork_rng
+from pyrodgm.infer.records import write_csv
 from pyrodgm.models import DVAE
 from pyrodgm.priors import VampPrior
 
@@ -30,7 +31,7 @@ def report(
     figures: bool = True,
     progress: bool | None = None,
 ) -> tuple[Results, LogLikelihood]:
-    """Evaluate the pair of a run, write ``results.json`` and, if wanted, all figures into ``figures/``.
+    """Evaluate the pair of a run; write ``results.json``, ``images.csv`` and, if wanted, figures into ``figures/``.
 
     A :class:`pyrodgm.models.DVAE` is evaluated with its bits, as published. Arguments and what is returned are those of
     :func:`evaluate`.
@@ -46,6 +47,10 @@ def report(
     )
     text = json.dumps(asdict(results), indent=2, allow_nan=False)
     write_atomically(run.path / "results.json", lambda file: file.write_text(text + "\n"))
+    rows = spread(len(data.test), len(likelihood.values)).tolist()
+    columns = {"log_likelihood": likelihood.values, "ess": likelihood.ess, "k_hat": likelihood.k_hat}
+    each = zip(rows, *(column.tolist() for column in columns.values()), strict=True)
+    write_csv(run.path / "images.csv", [dict(zip(["image", *columns], row, strict=True)) for row in each])
     if figures:
         write_figures(pair, data, run, likelihood, seed)
     return results, likelihood

@@ -32,6 +32,7 @@ class Results:
         seconds_per_epoch: Median over the epochs of training, validation included, if they are known.
         bits_per_dimension: Mean of -log2 p(x) / D, for grey data alone, whose p(x) is the probability of its bins.
         bits_standard_error: Its standard error over the images.
+        shared_error: Part of ``standard_error`` that all images share, from estimated log-partitions.
     """
 
     log_likelihood: float
@@ -46,6 +47,7 @@ class Results:
     seconds_per_epoch: float | None
     bits_per_dimension: float | None = None
     bits_standard_error: float | None = None
+    shared_error: float = 0.0
 
 
 def bits(nats: float, dimensions: int) -> float:
@@ -105,6 +107,7 @@ def evaluate(
         seconds_per_epoch=statistics.median(seconds) if seconds else None,
         bits_per_dimension=bits(likelihood.mean, x.shape[1]) if data.num_bins else None,
         bits_standard_error=bits(-likelihood.standard_error, x.shape[1]) if data.num_bins else None,
+        shared_error=likelihood.shared_error,
     )
     return results, likelihood
 
