@@ -71,6 +71,37 @@ class GatedVAE(nn.Module):
         return torch.stack(results)
 
 
+class StickVAE(nn.Module):
+    """784-500-K VAE of Kumaraswamy sticks as published: clipped uniforms, ten terms of the divergence's series."""
+
+    def __init__(self, truncation: int = 50, concentration: float = 5.0) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 2 * (truncation - 1)))
+        self.decoder = nn.Sequential(nn.Linear(truncation, 500), nn.ReLU(), nn.Linear(500, 784))
+        self.concentration = concentration
+
+    def elbo_loss(self, x: Tensor) -> Tensor:
+        """Negative bound a datum."""
+        a, b = F.softplus(self.encoder(x)).chunk(2, -1)
+        u = 0.01 + 0.98 * torch.rand_like(a)
+        v = (1.0 - u ** (1.0 / b)) ** (1.0 / a)
+        one = torch.ones_like(v[:, :1])
+        z = torch.cat([v, one], 1) * torch.cat([one, (1.0 - v).cumprod(1)], 1)
+        logits = self.decoder(z)
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+        return (self.divergence(a, b).sum(-1) + cross_entropy).mean()
+
+    def divergence(self, a: Tensor, b: Tensor) -> Tensor:
+        """KL(Kumaraswamy(a, b) || Beta(1, concentration)) by the series."""
+        digamma = b.log() - 0.5 / b - 1.0 / (12.0 * b**2)
+        kl = (a - 1.0) / a * (-0.5772156649 - digamma - 1.0 / b) + (a * b).log() - (b - 1.0) / b
+        series = torch.zeros_like(a)
+        for m in range(1, 11):
+            log_beta = torch.lgamma(m / a) + torch.lgamma(b) - torch.lgamma(m / a + b)
+            series = series + log_beta.exp() / (m + a * b)
+        return kl - math.log(self.concentration) + (self.concentration - 1.0) * b * series
+
+
 def log_normal(z: Tensor, loc: Tensor, log_variance: Tensor) -> Tensor:
     """Log-density of a diagonal Gaussian."""
     return -0.5 * (math.log(2 * math.pi) + log_variance + (z - loc) ** 2 * (-log_variance).exp()).sum(-1)

@@ -13,4 +13,5 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
 default_role = "code"

@@ -4,8 +4,8 @@
 
 Prints a row of the table and the kNN error of the latent means, and replaces `results.json` and the figures in the run
 folder. Nothing in the run folder is executed: its `config.json` names one of the examples that lie beside this file.
-Such an example has a dataclass `Config` with (at least) data, root, device, seed, num_samples and num_images, and a
-function `build(config, data)` that returns the untrained pair.
+Such an example has a dataclass `Config` that extends that of all examples, and a function `build(config, data)` that
+returns the untrained pair.
 """
 
 import importlib.util
@@ -70,9 +70,7 @@ def main(config: Config) -> None:
         seed=seed,
         figures=config.figures,
     )
-    print(experiment.table({run.path.name: results}))
-    for site, share in results.knn_error.items():
-        print(f"{100 * share:.1f} % of the test images are labelled wrongly by their nearest neighbours in {site}")
+    print(experiment.table({run.path.name: results}) + experiment.knn_summary(results))
     if config.export is not None:
         x = data.test.images[experiment.spread(len(data.test), min(config.export_images, len(data.test)))]
         likelihood = log_likelihood(pair, x, num_samples, keep=True, seed=seed, config=run.arguments)
@@ -86,7 +84,7 @@ def _rebuild(run: experiment.Run, root: str | None) -> tuple[Any, torch.nn.Modul
     example = _load_example(run)
     trained = experiment.restore_config(example.Config, run)
     try:
-        data = datasets.load(trained.data, root or trained.root)
+        data = experiment.load_data(trained, root=root)
         return trained, example.build(trained, data), data
     except (RuntimeError, TypeError, ValueError) as error:
         raise DamagedFileError(f"{run.path / 'config.json'} describes no pair that can be built: {error}") from error

@@ -1,10 +1,15 @@
-"""VAEs of one and of two stochastic layers with a standard-normal, a mixture-of-Gaussians or a VampPrior prior.
+"""VAEs of one and two stochastic layers with a standard-normal, mixture-of-Gaussians, VampPrior or exemplar prior.
 
-Tomczak and Welling (2017), "VAE with a VampPrior", arXiv 1705.07120. The defaults are the published settings; one
-command trains a model, evaluates it on the test set and writes one row of the table:
+Tomczak and Welling (2017), "VAE with a VampPrior", arXiv 1705.07120, and the strongest published rival, Norouzi, Fleet
+and Norouzi (2020), "Exemplar VAE", arXiv 2004.04795. The defaults are the published settings; one command trains a
+model, evaluates it on the test set and writes one row of the table:
 
     python examples/vampprior.py --data static_mnist --model hvae --prior vampprior
     python examples/evaluate.py runs/static_mnist-hvae-vampprior-14
+
+A convhvae has gated convolutions, a pixelhvae a PixelCNN as its decoder; on a CPU they take hours an epoch:
+
+    python examples/vampprior.py --data static_mnist --model pixelhvae --device cuda
 
 What the paper leaves for later are flags: the importance-weighted objective and a normalising-flow posterior. Grey
 images (frey_faces, histopathology, cifar10) get the discretised logistic likelihood and bits per dimension:
@@ -26,10 +31,10 @@ from pyrodgm import experiment
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO, IWELBO, AdamNormGrad, LogLikelihood
 from pyrodgm.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood
-from pyrodgm.models import HVAE, VAE, dense_hvae
+from pyrodgm.models import HVAE, VAE, conv_hvae, dense_hvae, pixel_hvae
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import FlowPosterior, GaussianPosterior
-from pyrodgm.priors import MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.priors import ExemplarPrior, MixtureOfGaussians, StandardNormal, VampPrior
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,15 @@ class Config(experiment.TrainingConfig):
     patience: int | None = 50
     learning_rate: float = 5e-4
     seed: int = 14
-    model: Literal["vae", "hvae"] = "vae"
-    """One stochastic layer or two."""
-    prior: Literal["standard", "mixture", "vampprior", "vampprior-data"] = "vampprior"
-    """Prior of the (upper) latents; vampprior-data keeps random training images as its pseudo-inputs."""
+    model: Literal["vae", "hvae", "convhvae", "pixelhvae"] = "vae"
+    """One stochastic layer or two; dense layers, convolutions, or convolutions with a PixelCNN as decoder."""
+    prior: Literal["standard", "mixture", "vampprior", "vampprior-data", "exemplar"] = "vampprior"
+    """Prior of the (upper) latents; vampprior-data keeps random training images as its pseudo-inputs,
+    exemplar has all of them."""
     components: int = 500
     """Components of a mixture, pseudo-inputs of a VampPrior."""
+    neighbours: int = 10
+    """Nearest training images a datum that an exemplar prior trains with."""
     pseudo_inputs: Literal["mean", "images"] = "mean"
     """Where trained pseudo-inputs start: around the mean training image, or at random training images."""
     pseudo_std: float = 0.01
@@ -54,7 +62,9 @@ class Config(experiment.TrainingConfig):
     latent: int = 40
     """Number of latent dimensions of each layer."""
     hidden: tuple[int, ...] = (300, 300)
-    """Sizes of the gated hidden layers of a vae's encoder and, in reverse, decoder; all of an hvae's have the first."""
+    """Sizes of a vae's gated hidden layers in the encoder and, in reverse, decoder; the other models have the first."""
+    channels: int = 32
+    """Channels of the first convolutions; the later ones have twice as many."""
     posterior: Literal["gaussian", "flow"] = "gaussian"
     """Approximate posterior of the (upper) latents: a diagonal Gaussian, or one that coupling layers bend (zuko)."""
     flow_layers: int = 4
@@ -76,15 +86,20 @@ class Config(experiment.TrainingConfig):
 
 def build(config: Config, data: Dataset) -> VAE | HVAE:
     """The untrained pair."""
-    pixels = data.train.images.shape[1]
+    make_prior, (kind, outputs) = partial(_prior, config, data), _likelihood(data)
+    pixels, shape = data.train.images.shape[1], data.image_shape
+    latents, hidden = (config.latent, config.latent), config.hidden[0]
+    if config.posterior == "flow" and config.model in ("convhvae", "pixelhvae"):
+        raise ValueError(f"--posterior flow needs --model vae or hvae, got {config.model}")
+    if config.model == "convhvae":
+        return conv_hvae(make_prior, shape, latents, hidden, config.channels, kind, outputs)
+    if config.model == "pixelhvae":
+        return pixel_hvae(make_prior, shape, latents, hidden, config.channels, data.num_bins)
     posterior = _posterior(config, pixels)
-    kind, outputs = _likelihood(data)
     if config.model == "hvae":
-        make_prior = partial(_prior, config, data)
-        sizes = (config.latent, config.latent), config.hidden[0]
-        return dense_hvae(make_prior, pixels, *sizes, kind, outputs, posterior)
+        return dense_hvae(make_prior, pixels, latents, hidden, kind, outputs, posterior)
     likelihood = kind(mlp(config.latent, config.hidden[::-1], outputs * pixels))
-    return VAE(_prior(config, data, posterior), likelihood, posterior)
+    return VAE(make_prior(posterior), likelihood, posterior)
 
 
 def _posterior(config: Config, pixels: int) -> nn.Module:
@@ -107,6 +122,8 @@ def _prior(config: Config, data: Dataset, posterior: nn.Module) -> nn.Module:
         return StandardNormal(config.latent)
     if config.prior == "mixture":
         return MixtureOfGaussians(config.latent, config.components)
+    if config.prior == "exemplar":
+        return ExemplarPrior(posterior, data.train.images, config.neighbours, binarize=data.binarization == "dynamic")
     if config.prior == "vampprior" and config.pseudo_inputs == "mean":
         return VampPrior.around_mean(posterior, config.components, data.mean, config.pseudo_std)
     images, trainable = data.binarize(data.train.images), config.prior == "vampprior"

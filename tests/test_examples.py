@@ -25,6 +25,15 @@ TINY_DVAE = (
     "--dataset digits --units 4 --hidden 5 --sampler pcd --chains 10 --sweeps 2 --epochs 2 "
     "--num-samples 30 --num-images 6"
 )
+STICKS = "--data digits --truncation 4 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+SHORT = "--data digits --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+MIXTURE = f"{SHORT} --components 5 --posterior-components 2 --latent 3 --hidden 4"
+LATENT_MIXTURE = f"{SHORT} --components 3 --latent 2 --hidden 4 --learning-rate 1e-2"
+DENSITY = f"{SHORT} --latent 2 --hidden 4 --particles 5"
+IWAE = f"{SHORT} --batch-size 100 --latents 3 2 --hidden 4 3 --particles 3 --schedule-epochs 2"
+
+# Examples with results of their own kind have their tests in test_sequence_examples.py.
+SEQUENCES = {"adaptive_language_model.py", "parity.py", "stick_breaking_nade.py"}
 
 # The command lines that are run. RUN is a fresh folder; one that begins with & goes on where the one before ended.
 COMMANDS = [
@@ -38,8 +47,13 @@ COMMANDS = [
     "&evaluate.py RUN --no-figures",
     f"vampprior.py {TINY} --run RUN --prior vampprior-data --hidden 4 3 --no-figures",
     "&evaluate.py RUN --no-figures",
-    f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior",
+    f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --train-images 100",
     "&evaluate.py RUN --no-figures",
+    "&compare.py RUN",
+    f"vampprior.py {TINY} --run RUN --model vae --prior exemplar --neighbours 3 --train-images 100",
+    "&evaluate.py RUN --no-figures",
+    f"vampprior.py {TINY} --run RUN --model convhvae --channels 1 --train-images 100 --no-figures",
+    f"vampprior.py {TINY} --run RUN --model pixelhvae --channels 1 --train-images 100 --num-samples 3",
     f"vampprior.py {TINY} --run RUN --pseudo-inputs images --pseudo-std 0.1 --no-figures",
     f"vampprior.py {TINY} --run RUN --objective iwelbo --particles 3 --no-figures",
     f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --posterior flow --flow-layers 2 --no-figures",
@@ -51,7 +65,35 @@ COMMANDS = [
     "&evaluate.py RUN --no-figures",
     f"dvae.py {TINY_DVAE} --run RUN --baseline dvaes_gi --struct 1-layer-lin --valid-images 20 --no-figures",
     f"dvae.py {TINY_DVAE} --run RUN --baseline dvaepp_power --beta 5 --k 2 --warmup 1 --weight-decay 0 --no-figures",
-    "&compare.py RUN RUN",
+    f"stick_breaking_vae.py {STICKS} --run RUN",
+    "&evaluate.py RUN --num-samples 40 --no-figures",
+    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent gamma --layers 2 --network convolutional",
+    "&evaluate.py RUN --no-figures",
+    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent beta --learn-concentration --hyperprior 2 0.5",
+    "&evaluate.py RUN --no-figures",
+    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent gaussian",
+    f"gaussian_mixture_vae.py {MIXTURE} --run RUN --latent 2 --weights learned",
+    "&evaluate.py RUN",
+    f"gaussian_mixture_vae.py {MIXTURE} --run RUN --posterior mixture --objective stratified-iwelbo --no-figures",
+    "&evaluate.py RUN --no-figures",
+    f"gaussian_mixture_vae.py {MIXTURE} --run RUN --prior standard --posterior mixture --objective stratified",
+    f"gaussian_mixture_vae.py {MIXTURE} --run RUN --kl bound --compare",
+    f"gaussian_mixture_vae.py {MIXTURE} --run RUN --no-figures --objective iwelbo --particles 2",
+    f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --component-prior learned",
+    "&evaluate.py RUN",
+    f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --no-figures --model dlgmm --objective published",
+    "&evaluate.py RUN --no-figures",
+    f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --no-figures --model two-layer --particles 2",
+    "&evaluate.py RUN --no-figures",
+    f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --no-figures --model vae --objective iwelbo",
+    f"density_network.py {DENSITY} --run RUN",
+    "&evaluate.py RUN --no-figures",
+    f"density_network.py {DENSITY} --run RUN --no-figures --compare 1 3",
+    f"iwae.py {IWAE} --run RUN --no-figures --snr-draws 2",
+    "&evaluate.py RUN --no-figures",
+    f"iwae.py {IWAE} --run RUN --no-figures --layers 2 --gradient dreg --schedule constant",
+    "&evaluate.py RUN --no-figures",
+    f"iwae.py {IWAE} --run RUN --no-figures --objective vae",
     "demo.py --run RUN --epochs 2 --num-samples 30",
 ]
 
@@ -108,7 +150,7 @@ def printed(text):
 
 def test_every_example_is_run():
     programs = {file.name for file in EXAMPLES.glob("*.py") if "__main__" in file.read_text()}
-    assert programs == {command.strip("&").split()[0] for command in COMMANDS}
+    assert programs == {command.strip("&").split()[0] for command in COMMANDS} | SEQUENCES
 
 
 @pytest.mark.parametrize("chain", chains(), ids=lambda chain: chain[0].replace(TINY, "").replace(TINY_DVAE, ""))
@@ -120,11 +162,22 @@ def test_commands(chain, launch, tmp_path):
         for folder in folders:
             results(folder)
             assert (folder / "figures").exists() == ("--no-figures" not in chain[0])
-        if "demo.py" not in command and "compare.py" not in command:
+        if "demo.py" not in command and "--compare" not in command:
             assert folders == [run]
             values = results(run)
             row = round(values["log_likelihood"], 2), round(values["standard_error"], 2)
             assert printed(text) == [row]
+
+
+@pytest.mark.parametrize("model", ["vae", "hvae"])
+def test_grey_images_get_bits_per_dimension(model, launch, tmp_path, data_root):
+    tiny = TINY.replace("digits", "frey_faces") + " --epochs 4 --learning-rate 0.02 --optimizer adam --no-figures"
+    text = launch(f"vampprior.py {tiny} --root {data_root} --model {model} --run {tmp_path}")
+    values = json.loads((tmp_path / "results.json").read_text())
+    bits = -values["log_likelihood"] / (560 * math.log(2))
+    assert values["bits_per_dimension"] == pytest.approx(bits)
+    assert 5 < bits < 8  # a fair choice of each byte costs 8
+    assert f" {bits:.3f} ± " in text
 
 
 def test_evaluation_repeats_what_training_printed(launch, tmp_path):
@@ -161,6 +214,58 @@ def test_demo_compares_both_priors_and_leaves_an_older_run_alone(launch, tmp_pat
     assert results(tmp_path / "demo-2" / "standard") != rows[0]
 
 
+def test_comparison_is_image_by_image(launch, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    launch(f"vampprior.py {TINY} --run {one} --no-figures --train-images 100")
+    launch(f"vampprior.py {TINY} --run {two} --no-figures --train-images 100 --components 40 --num-images 9")
+    rows = []
+    for run in (one, two):
+        with (run / "log_likelihood.csv").open() as file:
+            rows.append({row["image"]: float(row["log_likelihood"]) for row in csv.DictReader(file)})
+    both = rows[0].keys() & rows[1].keys()
+    gain = torch.tensor([rows[1][image] - rows[0][image] for image in both])
+    text = launch(f"compare.py {one} {two} --by components --figure {tmp_path / 'c.png'}")
+    assert 1 < len(both) < 6
+    assert f"two gains {gain.mean():.2f} ± {gain.std() / len(both) ** 0.5:.2f} nats an image over one" in text
+    for run, shared in ((one, 0.3), (two, 0.4)):  # errors of log-partitions, which no number of images averages away
+        (run / "results.json").write_text(json.dumps(results(run) | {"shared_error": shared}))
+    error = math.hypot(gain.std() / len(both) ** 0.5, 0.3, 0.4)
+    assert f"two gains {gain.mean():.2f} ± {error:.2f} nats an image over one" in launch(f"compare.py {one} {two}")
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="--by prior: expected a flag with numbers in every run"):
+        launch(f"compare.py {one} {two} --by prior")
+    with pytest.raises(SystemExit, match="holds no run that was evaluated"):
+        launch(f"compare.py {tmp_path / 'three'}")
+
+
+def test_mixture_prior_is_compared_with_the_standard_one(launch, tmp_path):
+    text = launch(f"gaussian_mixture_vae.py {MIXTURE} --run {tmp_path / 'run'} --compare")
+    rows = [results(tmp_path / folder) for folder in ("run", "run-standard", "run")]
+    assert printed(text) == [(round(r["log_likelihood"], 2), round(r["standard_error"], 2)) for r in rows]
+    assert (tmp_path / "run" / "figures" / "samples_of_both_priors.png").exists()
+
+
+def test_density_network_is_compared_with_the_vae(launch, tmp_path):
+    text = launch(f"density_network.py {DENSITY} --run {tmp_path} --no-figures --compare 1 3")
+    rows = [
+        results(tmp_path / f"{guide}-{size}")["log_likelihood"] for size in (1, 3) for guide in ("prior", "encoder")
+    ]
+    found = [mean for mean, _ in printed(text)]
+    assert [found[i] for i in (0, 2, 3, 5)] == [round(value, 2) for value in rows]
+    assert text.count("encoder fitted afterwards") == 2
+
+
+def test_use_of_components_and_ratios_of_gradients_are_printed(launch, tmp_path):
+    text = launch(f"dirichlet_process_vae.py {LATENT_MIXTURE} --run {tmp_path / 'a'} --no-figures")
+    shares = [float(share) for share in re.search(r"E\[pi\]: (.*) %", text)[1].split()]
+    assert len(shares) == 3
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+    text = launch(f"iwae.py {IWAE} --run {tmp_path / 'b'} --no-figures --snr-draws 3")
+    rows = re.findall(r"^(\w+ k=\d+) +([\d.]+) +([\d.]+)$", text, re.MULTILINE)
+    assert [name for name, *_ in rows] == [f"{g} k={k}" for g in ("reparam", "stl", "dreg") for k in (1, 5, 50)]
+    assert all(float(value) >= 0 for row in rows for value in row[1:])
+
+
 def explanations(source, name):
     """The text below each field of a dataclass; empty where there is none."""
     (config,) = (n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == name)
@@ -184,7 +289,7 @@ def test_help_explains_every_flag(file, launch, capsys, monkeypatch):
     if "experiment.TrainingConfig" in file.read_text():
         own = common | {name: text or common[name] for name, text in own.items()}
     for name, explanation in own.items():
-        if name not in ("run", "runs") or "--run" in text:  # a positional argument
+        if name != "run" or "--run" in text:  # a positional argument
             assert f"--{name.replace('_', '-')} " in text.replace(",", " ")
         assert explanation, f"--{name} has no explanation"
         assert explanation in text

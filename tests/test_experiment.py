@@ -1,3 +1,4 @@
+import importlib
 import json
 import math
 import shutil
@@ -12,13 +13,15 @@ from pyrodgm import experiment
 from pyrodgm.datasets import Dataset, Split
 from pyrodgm.infer import DamagedFileError, fit, log_likelihood
 from pyrodgm.infer.checkpoint import load_state
-from pyrodgm.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood
-from pyrodgm.models import VAE
+from pyrodgm.infer.records import read_csv
+from pyrodgm.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood, GreyBernoulliLikelihood
+from pyrodgm.models import VAE, dense_hvae
 from pyrodgm.nn import mlp
-from pyrodgm.posteriors import GaussianPosterior
-from pyrodgm.priors import StandardNormal, VampPrior
+from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
+from pyrodgm.priors import ExemplarPrior, GEMPrior, StandardNormal, VampPrior
 
 PIXELS, LATENT = 12, 3
+FIGURES = {"real", "reconstructions", "samples", "log_likelihood", "training", "active_units"}
 
 
 @dataclass(frozen=True)
@@ -184,11 +187,13 @@ def test_latents_that_copy_the_label_count_as_active_and_label_rightly():
     data = dataset()
     results, likelihood = experiment.evaluate(coins(data.mean, copied=[0]), data, num_samples=100)
     assert results.active_units == {"z": 1}
-    assert results.knn_error == {"z": 0.0}
+    assert results.knn_error.keys() == {f"z {kind} k={k}" for kind in ("mean", "sample") for k in (3, 5, 10)}
+    assert {results.knn_error[f"z mean k={k}"] for k in (3, 5, 10)} == {0.0}
+    assert results.knn_error["z sample k=5"] > 0.05  # the posterior is as wide as the classes are apart
     assert results.elbo < results.log_likelihood
     assert results.untrusted_share == (likelihood.k_hat > 0.7).double().mean()
     pixel = experiment.evaluate(coins(data.mean, copied=[1]), data, num_samples=50)[0]
-    assert pixel.knn_error["z"] > 0.05
+    assert pixel.knn_error["z mean k=5"] > 0.05
     assert experiment.evaluate(coins(data.mean), dataset(labels=False), num_samples=4)[0].knn_error == {}
 
 
@@ -213,7 +218,7 @@ def test_report_writes_results_and_figures(run):
     experiment.load_pair(run, model)
     results, _ = experiment.report(model, data, run, num_samples=50, seed=1)
     assert json.loads((run.path / "results.json").read_text()) == asdict(results)
-    names = {"real", "reconstructions", "samples", "log_likelihood", "training", "pseudo_inputs", "grown_samples"}
+    names = FIGURES | {"pseudo_inputs", "grown_samples", "tsne"}
     files = list((run.path / "figures").iterdir())
     assert {file.name for file in files} == {f"{name}.png" for name in names}
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
@@ -222,7 +227,63 @@ def test_report_writes_results_and_figures(run):
 def test_pair_without_pseudo_inputs_gets_the_other_figures(run):
     likelihood = log_likelihood(coins(dataset().mean), dataset().test.images, 4)
     files = experiment.write_figures(coins(dataset().mean), dataset(), run, likelihood)
-    assert {file.stem for file in files} == {"real", "reconstructions", "samples", "log_likelihood", "training"}
+    assert {file.stem for file in files} == FIGURES | {"tsne"}
+
+
+def test_sticks_get_figures_of_their_own():
+    likelihood = BernoulliLikelihood(mlp(6, [8], PIXELS))
+    sticks = VAE(GEMPrior(6, 2.0), likelihood, StickBreakingPosterior(mlp(PIXELS, [8], 10)))
+    figures = experiment.latent_figures(sticks, dataset(labels=False))
+    assert figures.keys() == {"first_sticks", "sticks_used", "sparsity"}
+    norms = [bar.get_height() for bar in figures["sparsity"].axes[1].patches]
+    assert norms == pytest.approx(likelihood.net[0].linear.weight.norm(dim=0).tolist())
+    rows = figures["first_sticks"].axes[0].images[0].get_array()
+    assert rows.shape == (1 + 4 * 3 + 0, 1 + 12 * 5)
+
+
+def test_log_likelihoods_of_single_images_are_kept(run):
+    _, likelihood = experiment.report(pair(), dataset(), run, num_samples=50, num_images=7, figures=False)
+    rows = read_csv(run.path / "log_likelihood.csv")
+    assert [row["image"] for row in rows] == experiment.spread(20, 7).tolist()
+    assert [row["log_likelihood"] for row in rows] == likelihood.values.tolist()
+    assert [row["k_hat"] for row in rows] == likelihood.k_hat.tolist()
+
+
+def test_samples_grow_from_the_upper_level_and_from_exemplars(run, monkeypatch):
+    """The latents that are given are drawn from the components that the first images shown make; the rest is drawn."""
+    data = dataset()
+    model = dense_hvae(lambda q: ExemplarPrior(q, data.train.images, 3), PIXELS, (2, LATENT), 6)
+    with torch.no_grad():
+        model.prior.log_variance.fill_(-6.0)
+    given = []
+    report_module = importlib.import_module("pyrodgm.experiment.report")
+    draw = report_module.sample
+    monkeypatch.setattr(
+        report_module, "sample", lambda pair, like, given_=None: given.append(given_) or draw(pair, like, given_)
+    )
+    likelihood = log_likelihood(model, data.test.images, 4)
+    files = experiment.write_figures(model, data, run, likelihood)
+    assert {file.stem for file in files} == FIGURES | {"exemplars", "grown_samples", "tsne"}
+    (z,) = (values["z2"] for values in given if values)
+    chosen = data.train.images[experiment.spread(20, 8)].repeat_interleave(12, 0)
+    white = (z - model.posterior(chosen).mean) / math.exp(-3.0)
+    assert abs(white.std().item() - 1.0) < 0.2
+
+
+def test_first_training_images_alone():
+    labelled = dataset()
+    config = experiment.TrainingConfig(data="coins", train_images=7)
+    data = experiment.load_data(config, lambda name, root: labelled)
+    assert torch.equal(data.train.images, labelled.train.images[:7])
+    assert torch.equal(data.train.labels, labelled.train.labels[:7])
+    assert torch.equal(data.test.images, labelled.test.images)
+    assert torch.equal(data.mean, labelled.train.images[:7].mean(0))
+    for count in (0, 21):
+        with pytest.raises(ValueError, match=f"train_images must lie between 1 and the 20 of coins, got {count}"):
+            experiment.load_data(replace(config, train_images=count), lambda name, root: labelled)
+    seen = []
+    experiment.load_data(experiment.TrainingConfig(root="a"), lambda *where: seen.append(where) or labelled, root="b")
+    assert seen == [("static_mnist", "b")]
 
 
 def test_table_has_a_row_a_model():
@@ -253,6 +314,8 @@ def test_grey_data_get_bits_per_dimension():
     mixed = experiment.table({"grey": results, "binary": binary}).splitlines()
     assert len({len(line) for line in mixed}) == 1
     assert experiment.evaluate(coins(dataset().mean), dataset(), num_samples=4)[0].bits_per_dimension is None
+    pseudo = VAE(StandardNormal(2), GreyBernoulliLikelihood(nn.Linear(2, 6)), GaussianPosterior(nn.Linear(6, 4)))
+    assert experiment.evaluate(pseudo, grey, num_samples=4)[0].bits_per_dimension is None
 
 
 def test_spread_covers_the_rows_evenly():

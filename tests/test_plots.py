@@ -181,6 +181,36 @@ def test_training_curves_without_validation_data_and_of_one_epoch():
     assert train.get_marker() == "."
 
 
+def test_unit_activities_are_sorted_and_counted():
+    figure = plots.unit_activities({"z2": torch.tensor([0.5, 0.0, 2.0, 0.009]), "z1": torch.tensor([1.0, 0.02])})
+    upper, lower, line = figure.axes[0].lines
+    np.testing.assert_allclose(upper.get_ydata(), [2.0, 0.5, 0.009, 1e-8])
+    np.testing.assert_allclose(lower.get_xdata(), [1, 2])
+    np.testing.assert_allclose(line.get_ydata(), [0.01, 0.01])
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["z2: 2 of 4 active", "z1: 2 of 2 active"]
+    for bad in ({}, {"z": torch.tensor([-1.0])}, {"z": torch.tensor([math.nan])}, {"z": torch.zeros(2, 2)}):
+        with pytest.raises(ValueError, match="variances: expected finite values"):
+            plots.unit_activities(bad)
+
+
+def test_log_likelihood_curve_holds_the_runs_in_order():
+    figure = plots.log_likelihood_curve([500, 10, 100], [-89.0, -95.0, -90.0], [0.2, 0.4, 0.3], label="components")
+    (axes,) = figure.axes
+    curve = axes.lines[0]
+    np.testing.assert_array_equal(curve.get_xdata(), [10, 100, 500])
+    np.testing.assert_array_equal(curve.get_ydata(), [-95.0, -90.0, -89.0])
+    (bars,) = axes.collections
+    ends = np.array([segment[:, 1] for segment in bars.get_segments()])
+    np.testing.assert_allclose(ends, [[-95.4, -94.6], [-90.3, -89.7], [-89.2, -88.8]])
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlabel() == "components"
+    assert plots.log_likelihood_curve([1, 2], [0.0, 1.0], [0.1, 0.1], label="x").axes[0].get_xscale() == "linear"
+    for bad in (([], [], []), ([1, 2], [0.0], [0.1]), ([1], [math.nan], [0.1])):
+        with pytest.raises(ValueError, match="expected x, means and standard_errors of as many runs"):
+            plots.log_likelihood_curve(*bad, label="x")
+
+
 def test_nothing_global_is_touched(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it would raise
     before = dict(matplotlib.rcParams.copy())
@@ -188,3 +218,35 @@ def test_nothing_global_is_touched(monkeypatch):
     plots.training_curves(rows(3), title="curves").savefig(io.BytesIO())
     plots.log_likelihood_histogram(torch.randn(10)).savefig(io.BytesIO())
     assert dict(matplotlib.rcParams.copy()) == before
+
+
+def test_sticks_used_counts_every_datum():
+    axes = plots.sticks_used(torch.tensor([1, 3, 3, 3, 5]), 6).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [1, 0, 3, 0, 1, 0]
+    assert [bar.get_x() + bar.get_width() / 2 for bar in axes.patches] == pytest.approx([1, 2, 3, 4, 5, 6])
+    assert axes.lines[0].get_xdata()[0] == 3.0
+    with pytest.raises(ValueError, match="counts: expected whole numbers"):
+        plots.sticks_used(torch.tensor([0, 2]), 6)
+
+
+def test_sparsity_shows_means_and_norms_of_each_dimension():
+    latents, weights = torch.randn(5, 3), torch.randn(4, 3)
+    upper, lower = plots.latent_and_decoder_sparsity(latents, weights).axes
+    assert [bar.get_height() for bar in upper.patches] == pytest.approx(latents.abs().mean(0).tolist())
+    assert [bar.get_height() for bar in lower.patches] == pytest.approx(weights.norm(dim=0).tolist())
+    with pytest.raises(ValueError, match=r"latents \[N, K\] and weights \[H, K\]"):
+        plots.latent_and_decoder_sparsity(latents, weights.T)
+
+
+def test_tsne_keeps_apart_what_is_apart():
+    labels = torch.arange(3).repeat_interleave(30)
+    latents = 20.0 * torch.eye(3)[labels] + torch.randn(90, 3)
+    axes = plots.tsne(latents, labels + 4).axes[0]
+    clouds = [torch.as_tensor(cloud.get_offsets().data) for cloud in axes.collections]
+    assert [cloud.get_label() for cloud in axes.collections] == ["4", "5", "6"]
+    for i, cloud in enumerate(clouds):
+        assert len(cloud) == 30
+        for other in clouds[i + 1 :]:
+            assert torch.cdist(cloud, other).min() > torch.cdist(cloud, cloud.mean(0, keepdim=True)).mean()
+    with pytest.raises(ValueError, match=r"latents \[N, D\] and labels \[N\]"):
+        plots.tsne(latents, labels[:5])

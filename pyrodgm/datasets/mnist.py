@@ -70,8 +70,8 @@ FILES = {
 }
 
 
-def load_mnist(root: str | os.PathLike[str] | None = None, name: str = "mnist") -> Dataset:
-    """MNIST, or Fashion-MNIST or KMNIST, binarised anew for each batch; the last 10,000 training images validate."""
+def load_mnist(root: str | os.PathLike[str] | None = None, name: str = "mnist", grey: bool = False) -> Dataset:
+    """MNIST or its like, binarised anew for each batch or grey as it is; the last 10,000 training images validate."""
     arrays = {part: parse_idx(read(file, root)) for part, file in FILES[name].items()}
 
     def split(part: str, rows: slice) -> Split:
@@ -82,6 +82,7 @@ def load_mnist(root: str | os.PathLike[str] | None = None, name: str = "mnist") 
         split("train", slice(0, 50_000)),
         split("train", slice(50_000, 60_000)),
         split("test", slice(0, 10_000)),
-        name=name,
-        binarization="dynamic",
+        name=f"grey_{name}" if grey else name,
+        binarization="none" if grey else "dynamic",
+        num_bins=256 if grey else None,
     )

@@ -21,6 +21,7 @@ LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "fashion_mnist": partial(load_mnist, name="fashion_mnist"),
     "frey_faces": load_frey_faces,
     "histopathology": load_histopathology,
+    "grey_mnist": partial(load_mnist, grey=True),
     "kmnist": partial(load_mnist, name="kmnist"),
     "mnist": load_mnist,
     "omniglot_28x28": load_omniglot_28x28,
@@ -36,6 +37,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
       binarisation; labels 0-9.
     - `mnist`: LeCun and Cortes's, 28x28, 256 grey levels; 50,000 / 10,000 / 10,000; dynamic binarisation; labels 0-9.
     - `fashion_mnist`, `kmnist`: articles of clothing and cursive characters in the layout of MNIST, and read as it is.
+    - `grey_mnist`: MNIST with the same splits, grey as it is.
     - `static_mnist`: Larochelle's binarised MNIST, 28x28; 50,000 / 10,000 / 10,000; fixed binarisation; no labels.
     - `omniglot_burda`: Burda's file of hand-written characters, 28x28; 23,000 / 1,345 / 8,070; dynamic binarisation;
       labels 0-1622.

@@ -8,7 +8,8 @@ from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
 from pyrodgm.distributions.gaussian_integral import GaussianIntegralBoltzmann
 from pyrodgm.distributions.hierarchical import Hierarchical
-from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series
+from pyrodgm.distributions.isotropic_normal_mixture import IsotropicNormalMixture
+from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series, kl_mixture_bound
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
@@ -26,7 +27,9 @@ from pyrodgm.distributions.spike_exponential import SpikeExponential
 from pyrodgm.distributions.stick_breaking import (
     GEM,
     StickBreaking,
+    first_sticks,
     fractions_to_weights,
+    log_of_weights,
     sticks_to_mass,
     weights_to_fractions,
 )
@@ -43,6 +46,7 @@ __all__ = [
     "GaussianIntegralBoltzmann",
     "GaussianSmoothing",
     "Hierarchical",
+    "IsotropicNormalMixture",
     "Kumaraswamy",
     "LogitNormal",
     "OverlappingBernoulli",
@@ -55,8 +59,11 @@ __all__ = [
     "StickBreaking",
     "UniformExponentialSmoothing",
     "bits_divergence",
+    "first_sticks",
     "fractions_to_weights",
     "kl_kumaraswamy_beta_series",
+    "kl_mixture_bound",
+    "log_of_weights",
     "sticks_to_mass",
     "weights_to_fractions",
 ]

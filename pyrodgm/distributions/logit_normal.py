@@ -11,6 +11,7 @@ from torch.distributions.utils import broadcast_all
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions._numeric import into_open_interval, keep_logs, unit_logs, wide
+from pyrodgm.distributions.expected_softplus import expected_softplus_normal
 from pyrodgm.distributions.quadrature import normal_nodes
 
 
@@ -124,8 +125,9 @@ class LogitNormal(TorchDistribution):
 
     def _expected_logs(self) -> tuple[Tensor, Tensor]:
         """E[log v] and E[log(1 - v)], in float64."""
-        logit, weights = self._logit_nodes(0.2)
-        return (weights * logsigmoid(logit)).sum(-1), (weights * logsigmoid(-logit)).sum(-1)
+        loc, scale = self._wide()
+        expected_log1m = -expected_softplus_normal(loc, scale, single=self.loc.dtype == torch.float32)
+        return loc + expected_log1m, expected_log1m
 
     def _negative_entropy(self) -> Tensor:
         expected_log, expected_log1m = self._expected_logs()

@@ -7,9 +7,10 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions._numeric import into_open_interval, keep_logs, unit_logs, wide
+from pyrodgm.distributions.expected_softplus import expected_softplus_exponential
 from pyrodgm.distributions.quadrature import exponential_nodes
 
 
@@ -130,8 +131,10 @@ class SmallShapeGammaRatio(TorchDistribution):
     def _expected_logs(self) -> tuple[Tensor, Tensor]:
         """E[log v] and E[log(1 - v)], in float64."""
         a, b, mode = self._wide()
-        logits, weights = self._logit_nodes()
-        expected_log1m = -(weights * softplus(logits)).sum(-1)
+        single = self.concentration1.dtype == torch.float32
+        below = expected_softplus_exponential(mode, -1.0 / a, single)
+        above = expected_softplus_exponential(mode, 1.0 / b, single)
+        expected_log1m = -(b * below + a * above) / (a + b)
         return mode - 1.0 / a + 1.0 / b + expected_log1m, expected_log1m
 
     def _negative_entropy(self) -> Tensor:

@@ -30,6 +30,21 @@ def _log_weights_to_logs(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
+def log_of_weights(weights: Tensor) -> Tensor:
+    """Logarithms of stick weights: of a draw of `StickBreaking` those that it was made from, else finite.
+
+    Args:
+        weights: `[..., K]` on the simplex.
+
+    Returns:
+        `[..., K]`, real; its gradient is that of the weights' logarithms.
+
+    >>> log_of_weights(torch.tensor([1.0, 0.0])).isfinite().all().item()
+    True
+    """
+    return _log_of_weights(weights).to(weights.dtype)
+
+
 def _log_of_weights(weights: Tensor) -> Tensor:
     kept = kept_logs(weights)
     if kept is None:
@@ -84,6 +99,24 @@ def sticks_to_mass(weights: Tensor, mass: float = 0.99) -> Tensor:
     # What is left after n sticks, summed from the small end.
     left = wide(weights).flip(-1).cumsum(-1).flip(-1)[..., 1:]
     return (left > (1.0 - mass) * (1.0 + 1e-6)).sum(-1) + 1
+
+
+def first_sticks(weights: Tensor, count: int, renormalize: bool = False) -> Tensor:
+    """Weights of the first `count` sticks, zero for the others: `[..., K]`.
+
+    Args:
+        weights: `[..., K]` on the simplex, in stick order.
+        count: from 1 to K.
+        renormalize: whether the sticks that are kept are scaled to sum to one; else the rest is lost, and what a
+            decoder makes of the result is what the first sticks contribute to the whole.
+
+    >>> first_sticks(torch.tensor([0.5, 0.25, 0.25]), 2)
+    tensor([0.5000, 0.2500, 0.0000])
+    """
+    if not 1 <= count <= weights.shape[-1]:
+        raise ValueError(f"expected count from 1 to {weights.shape[-1]} sticks, got {count}")
+    kept = pad(weights[..., :count], (0, weights.shape[-1] - count))
+    return kept / kept.sum(-1, keepdim=True) if renormalize else kept
 
 
 class StickBreaking(TorchDistribution):

@@ -3,21 +3,30 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pyro.poutine as poutine
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyrodgm import plots
 from pyrodgm.datasets import Dataset
 from pyrodgm.experiment.boltzmann import prior_figures
-from pyrodgm.experiment.results import Results, evaluate, spread
+from pyrodgm.experiment.latent_figures import latent_figures
+from pyrodgm.experiment.mixture_figures import mixture_figures
+from pyrodgm.experiment.results import Results, evaluate, has_bits, spread
 from pyrodgm.experiment.run import Run
-from pyrodgm.infer import LogLikelihood, reconstruct, sample
+from pyrodgm.infer import LogLikelihood, reconstruct, sample, unit_variances
 from pyrodgm.infer.checkpoint import write_atomically
-from pyrodgm.infer.contexts import fork_rng
+from pyrodgm.infer.contexts import evaluating, fork_rng
 from pyrodgm.infer.records import write_csv
+from pyrodgm.infer.rows import samples
+from pyrodgm.likelihoods import PixelCNNLikelihood
 from pyrodgm.models import DVAE
-from pyrodgm.priors import VampPrior
+from pyrodgm.priors import ExemplarPrior, VampPrior
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def report(
@@ -31,7 +40,7 @@ def report(
     figures: bool = True,
     progress: bool | None = None,
 ) -> tuple[Results, LogLikelihood]:
-    """Evaluate the pair of a run; write ``results.json``, ``images.csv`` and, if wanted, figures into ``figures/``.
+    """Evaluate the pair of a run, write ``results.json``, ``log_likelihood.csv`` and, if wanted, ``figures/``.
 
     A :class:`pyrodgm.models.DVAE` is evaluated with its bits, as published. Arguments and what is returned are those of
     :func:`evaluate`.
@@ -47,10 +56,12 @@ def report(
     )
     text = json.dumps(asdict(results), indent=2, allow_nan=False)
     write_atomically(run.path / "results.json", lambda file: file.write_text(text + "\n"))
-    rows = spread(len(data.test), len(likelihood.values)).tolist()
-    columns = {"log_likelihood": likelihood.values, "ess": likelihood.ess, "k_hat": likelihood.k_hat}
-    each = zip(rows, *(column.tolist() for column in columns.values()), strict=True)
-    write_csv(run.path / "images.csv", [dict(zip(["image", *columns], row, strict=True)) for row in each])
+    rows = spread(len(data.test), results.num_images)
+    columns = {"image": rows, "log_likelihood": likelihood.values, "ess": likelihood.ess, "k_hat": likelihood.k_hat}
+    lists = [values.tolist() for values in columns.values()]
+    write_csv(
+        run.path / "log_likelihood.csv", [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+    )
     if figures:
         write_figures(pair, data, run, likelihood, seed)
     return results, likelihood
@@ -67,14 +78,17 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
         seed: Seed of the samples that are shown.
 
     Returns:
-        The files: ``real``, ``reconstructions``, ``samples``, ``log_likelihood``, ``training``; for a VampPrior also
-        ``pseudo_inputs`` and ``grown_samples``, for a DVAE ``gibbs_samples`` and ``annealed_samples``.
+        The files: ``real``, ``reconstructions``, ``samples``, ``log_likelihood``, ``training``, ``active_units``; for a
+        VampPrior ``pseudo_inputs``, for an exemplar prior ``exemplars``, with ``grown_samples`` for both; for a DVAE
+        ``gibbs_samples`` and ``annealed_samples``; and those of :func:`latent_figures` and :func:`mixture_figures`.
     """
     whole, pair = pair, _evaluated(pair)
     first = next(pair.parameters())
     shape, name = data.image_shape, data.name
     real = data.test.images[spread(len(data.test), min(100, len(data.test)))].to(first.device, first.dtype)
     few = real[spread(len(real), min(50, len(real)))]
+    many = data.test.images[spread(len(data.test), min(1000, len(data.test)))]
+    kind = _kind(pair)
     with fork_rng(first.device):
         torch.manual_seed(seed)
         figures = {
@@ -82,24 +96,23 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
             "reconstructions": plots.reconstructions(
                 few, reconstruct(pair, few), shape, title=f"{name}: test images, each with its reconstruction"
             ),
-            "samples": plots.image_grid(sample(pair, real), shape, title=f"{name}: samples from the model (means)"),
+            "samples": plots.image_grid(sample(pair, real), shape, title=f"{name}: samples from the model{kind}"),
             "log_likelihood": plots.log_likelihood_histogram(
                 likelihood.values,
-                dimensions=real.shape[1] if data.num_bins else None,
+                dimensions=real.shape[1] if has_bits(pair, data) else None,
                 title=f"{name}: log-likelihoods of test images",
             ),
             "training": plots.training_curves(run.metrics, title=f"{name}: training"),
+            "active_units": plots.unit_activities(
+                unit_variances(pair, many), title=f"{name}: what latent dimensions say about {len(many)} test images"
+            ),
         }
-        vamp = next((module for module in pair.modules() if isinstance(module, VampPrior)), None)
-        if vamp is not None:
-            u = vamp.pseudo_inputs.detach()
-            chosen = u[spread(len(u), min(8, len(u)))]
-            grown = reconstruct(pair, chosen.repeat_interleave(12, 0)).unflatten(0, (len(chosen), 12))
-            shown = u[spread(len(u), min(100, len(u)))]
-            figures["pseudo_inputs"] = plots.image_grid(shown, shape, title=f"{name}: pseudo-inputs")
-            figures["grown_samples"] = plots.grown_samples(
-                chosen, grown, shape, title=f"{name}: pseudo-inputs (left) and samples grown from each (means)"
-            )
+        for prior in pair.modules():
+            if isinstance(prior, VampPrior):
+                figures |= _seeds(pair, prior, prior.pseudo_inputs.detach(), data, "pseudo-inputs")
+            elif isinstance(prior, ExemplarPrior):
+                figures |= _seeds(pair, prior, prior.exemplars, data, "exemplars")
+        figures |= latent_figures(pair, data, seed) | mixture_figures(pair, data)
         if isinstance(whole, DVAE):
             figures |= prior_figures(whole, data)
     folder = run.path / "figures"
@@ -109,6 +122,29 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
     return [folder / f"{stem}.png" for stem in figures]
 
 
-def _evaluated(pair: nn.Module) -> nn.Module:
+def _evaluated(pair: nn.Module) -> Any:
     """The pair that the results are of."""
     return pair.discrete() if isinstance(pair, DVAE) else pair
+
+
+def _seeds(
+    pair: Any, prior: VampPrior | ExemplarPrior, images: Tensor, data: Dataset, what: str
+) -> dict[str, "Figure"]:
+    """Figures of the images that make a prior's components, and of samples from some of these components."""
+    shown, chosen = (images[spread(len(images), min(count, len(images)))] for count in (100, 8))
+    like = chosen.repeat_interleave(12, 0)
+    with evaluating(pair):
+        model = poutine.trace(poutine.uncondition(pair.model)).get_trace(like[:1])
+        top = samples(model)[0]["name"]
+        z = prior.component(like).sample()
+    grown = sample(pair, like, {top: z}).unflatten(0, (len(chosen), 12))
+    title = f"{data.name}: {what} (left) and samples grown from each{_kind(pair)}"
+    return {
+        what.replace("-", "_"): plots.image_grid(shown, data.image_shape, title=f"{data.name}: {what}"),
+        "grown_samples": plots.grown_samples(chosen, grown, data.image_shape, title=title),
+    }
+
+
+def _kind(pair: nn.Module) -> str:
+    """What the images of a pair's predictions show; pixels that depend on each other have no mean."""
+    return "" if any(isinstance(module, PixelCNNLikelihood) for module in pair.modules()) else " (means)"

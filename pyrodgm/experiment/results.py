@@ -10,8 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer import ELBO, LogLikelihood, active_units, knn_error, log_likelihood, posterior_means
+from pyrodgm.infer import (
+    ELBO,
+    LogLikelihood,
+    active_units,
+    knn_errors,
+    log_likelihood,
+    posterior_means,
+    posterior_samples,
+)
 from pyrodgm.infer.contexts import evaluating, fork_rng
+from pyrodgm.likelihoods import GreyBernoulliLikelihood
+
+KNN = (3, 5, 10)  # numbers of neighbours
 
 
 @dataclass(frozen=True)
@@ -24,8 +35,8 @@ class Results:
         elbo: Mean evidence lower bound of an image in nats.
         active_units: Number of active latent dimensions, for each latent site.
         untrusted_share: Share of the images whose Pareto k-hat exceeds 0.7.
-        knn_error: Share of the images that their nearest training images, by posterior means, label wrongly, for each
-            latent site; empty where there are no labels.
+        knn_error: Share of the images that their k nearest training images label wrongly, for each latent site, for
+            means and for one sample of the posterior, and for k = 3, 5, 10 ("z mean k=5"); empty without labels.
         num_images: Number of test images.
         num_samples: Importance samples an image.
         seed: Seed of these.
@@ -94,6 +105,7 @@ def evaluate(
     with fork_rng(first.device):
         torch.manual_seed(seed)
         elbo, units, errors = _elbo(pair, x), active_units(pair, x), _knn_errors(pair, data, x, rows)
+    in_bits = has_bits(pair, data)
     results = Results(
         log_likelihood=likelihood.mean,
         standard_error=likelihood.standard_error,
@@ -105,11 +117,17 @@ def evaluate(
         num_samples=num_samples,
         seed=seed,
         seconds_per_epoch=statistics.median(seconds) if seconds else None,
-        bits_per_dimension=bits(likelihood.mean, x.shape[1]) if data.num_bins else None,
-        bits_standard_error=bits(-likelihood.standard_error, x.shape[1]) if data.num_bins else None,
+        bits_per_dimension=bits(likelihood.mean, x.shape[1]) if in_bits else None,
+        bits_standard_error=bits(-likelihood.standard_error, x.shape[1]) if in_bits else None,
         shared_error=likelihood.shared_error,
     )
     return results, likelihood
+
+
+def has_bits(pair: nn.Module, data: Dataset) -> bool:
+    """Whether results come in bits per dimension: for grey levels, but not under a pseudo-likelihood of them."""
+    pseudo = any(isinstance(module, GreyBernoulliLikelihood) for module in pair.modules())
+    return data.num_bins is not None and not pseudo
 
 
 def table(results: Mapping[str, Results]) -> str:
@@ -136,6 +154,15 @@ def table(results: Mapping[str, Results]) -> str:
         )
         for row in rows
     )
+
+
+def knn_summary(results: Results) -> str:
+    """The errors of nearest neighbours as one line a latent site and kind; empty where there are none."""
+    rows: dict[str, list[str]] = {}
+    for name, error in results.knn_error.items():
+        kind, k = name.rsplit(" ", 1)
+        rows.setdefault(kind, []).append(f"{k} {100 * error:.2f} %")
+    return "".join(f"\nkNN error by {kind}: {', '.join(errors)}" for kind, errors in rows.items())
 
 
 def spread(total: int, count: int) -> Tensor:
@@ -170,6 +197,11 @@ def _elbo(pair: Any, x: Tensor) -> float:
 def _knn_errors(pair: nn.Module, data: Dataset, x: Tensor, rows: Tensor) -> dict[str, float]:
     if data.train.labels is None or data.test.labels is None:
         return {}
-    train_labels, test_labels = data.train.labels, data.test.labels[rows]
-    near, far = posterior_means(pair, x), posterior_means(pair, data.binarize(data.train.images))
-    return {site: knn_error(far[site], train_labels, near[site], test_labels) for site in near}
+    labels = data.train.labels, data.test.labels[rows]
+    errors: dict[str, float] = {}
+    for kind, latents in (("mean", posterior_means), ("sample", posterior_samples)):
+        near, far = latents(pair, x), latents(pair, data.binarize(data.train.images))
+        for site in near:
+            found = knn_errors(far[site], labels[0], near[site], labels[1], KNN)
+            errors |= {f"{site} {kind} k={k}": error for k, error in found.items()}
+    return errors

@@ -1,7 +1,7 @@
 """What the command lines of all examples that train on images share, and what they do with it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pyrodgm import datasets
-from pyrodgm.datasets import Dataset
+from pyrodgm.datasets import Dataset, Split
 from pyrodgm.experiment.report import report
-from pyrodgm.experiment.results import Results, table
+from pyrodgm.experiment.results import Results, knn_summary, table
 from pyrodgm.experiment.run import check_resumable, describe, read_run
 from pyrodgm.infer import LogLikelihood, fit
 from pyrodgm.infer.contexts import flushing_denormals
@@ -29,6 +29,8 @@ class TrainingConfig:
     """Data set, as pyrodgm.datasets.load calls it: digits (comes with scikit-learn), static_mnist, mnist, ..."""
     root: str | None = None
     """Folder of the data; by default $PYRODGM_DATA, or else a cache folder."""
+    train_images: int | None = None
+    """Number of training images, the first ones; None: all."""
     batch_size: int = 100
     """Images a step."""
     epochs: int = 100
@@ -95,7 +97,7 @@ def train(
     """
     with flushing_denormals():  # before PyTorch starts its threads
         check_resumable(config.folder, example, config, FREE)
-        data = load(config.data, config.root)
+        data = load_data(config, load)
         torch.manual_seed(config.seed)
         pair = build(config, data)
         options = {
@@ -122,7 +124,29 @@ def train(
         )
 
 
+def load_data(
+    config: TrainingConfig, load: Callable[[str, str | None], Dataset] = datasets.load, root: str | None = None
+) -> Dataset:
+    """The data that a run was or is trained on.
+
+    Args:
+        config: Flags of the example.
+        load: Reads the data, called with their name and folder.
+        root: Folder of the data, if it is no longer that in ``config``.
+
+    Raises:
+        ValueError: If there are fewer training images than ``config.train_images``, or that is less than 1.
+    """
+    data, count = load(config.data, root or config.root), config.train_images
+    if count is None:
+        return data
+    if not 1 <= count <= len(data.train):
+        raise ValueError(f"train_images must lie between 1 and the {len(data.train)} of {config.data}, got {count}")
+    labels = None if data.train.labels is None else data.train.labels[:count]
+    return replace(data, train=Split(data.train.images[:count], labels))
+
+
 def summary(config: TrainingConfig, results: Results) -> str:
     """The row of the table that a run came to, and where its files are."""
     files = f"weights, metrics.csv, results.json{', figures' if config.figures else ''}"
-    return f"{table({config.title: results})}\nin {config.folder}: {files}"
+    return f"{table({config.title: results})}{knn_summary(results)}\nin {config.folder}: {files}"

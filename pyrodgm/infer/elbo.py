@@ -1,7 +1,7 @@
 """The evidence lower bound, with exact divergences where they are known."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pyro.infer
 import torch
@@ -11,11 +11,13 @@ from pyro.infer.util import torch_backward
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from pyrodgm.distributions import kl_mixture_bound
 from pyrodgm.infer.rows import samples
 
 Program = Callable[..., Any]
 Divergence = Callable[[Any, Any], Tensor]
 Site = dict[str, Any]
+Fallback = Literal["sample", "bound"]
 
 
 class TensorELBO(pyro.infer.ELBO):
@@ -68,16 +70,19 @@ class ELBO(TensorELBO):
 
     Args:
         kl_weight: The weight w, 1 for the evidence bound itself.
-        num_particles: Number of samples of the latents to average over.
-        vectorize_particles: Whether these are drawn in one vectorised pass.
-        max_plate_nesting: As in :class:`pyro.infer.ELBO`.
+        kl_fallback: What serves a site without a registered divergence: ``"sample"``, or ``"bound"``, an upper bound of
+            the divergence where there is one (:func:`pyrodgm.distributions.kl_mixture_bound`, for a Normal against a
+            mixture of Normals) and a sample elsewhere. The loss then bounds the evidence less tightly, with less noise.
         divergence: Called with the distributions of a site in guide and model in place of the registered divergence;
             raises NotImplementedError where it knows none. :func:`pyrodgm.distributions.bits_divergence` makes the
             bound that of DVAE and DVAE++.
+        num_particles: Number of samples of the latents to average over.
+        vectorize_particles: Whether these are drawn in one vectorised pass.
+        max_plate_nesting: As in :class:`pyro.infer.ELBO`.
 
     Raises:
-        ValueError: From the loss where it is differentiated, if a latent site of the guide has no reparametrised
-            sampler.
+        ValueError: For an unknown ``kl_fallback``; from the loss where it is differentiated, if a latent site of the
+            guide has no reparametrised sampler.
 
     Source: Kingma and Welling (2013), arXiv 1312.6114, eq. 3.
 
@@ -94,9 +99,17 @@ class ELBO(TensorELBO):
         {'z': 'exact'}
     """
 
-    def __init__(self, kl_weight: float = 1.0, divergence: Divergence = kl_divergence, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        kl_weight: float = 1.0,
+        kl_fallback: Fallback = "sample",
+        divergence: Divergence = kl_divergence,
+        **kwargs: Any,
+    ) -> None:
+        if kl_fallback not in get_args(Fallback):
+            raise ValueError(f"kl_fallback must be one of {', '.join(get_args(Fallback))}, got {kl_fallback!r}")
         super().__init__(kl_weight, **kwargs)
-        self.divergence = divergence
+        self.kl_fallback, self.divergence = kl_fallback, divergence
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         loss: Tensor | float = 0.0
@@ -104,36 +117,46 @@ class ELBO(TensorELBO):
             for site in samples(model_trace):
                 if site["is_observed"]:
                     loss = loss - site["log_prob_sum"]
-            for _, divergence, _ in self._divergences(model_trace, guide_trace):
+            for _, terms, _ in self._divergences(model_trace, guide_trace):
+                divergence = sum(term.sum() for term in terms)
                 loss = loss + self.kl_weight.to(divergence) * divergence
         return torch.as_tensor(loss) / self.num_particles
 
     def describe(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> dict[str, str]:
-        """For each latent site whether its divergence is ``"exact"`` or ``"sampled"``."""
+        """For each latent site whether its divergence is ``"exact"``, ``"sampled"`` or a ``"bound"``."""
         with torch.no_grad():
             model_trace, guide_trace = next(self._get_traces(model, guide, args, kwargs))
             return {name: kind for name, _, kind in self._divergences(model_trace, guide_trace)}
 
-    def _divergences(self, model_trace: Any, guide_trace: Any) -> Iterator[tuple[str, Tensor, str]]:
-        """Name, divergence summed over all dimensions, and kind, for each latent site of the guide."""
+    def _divergences(self, model_trace: Any, guide_trace: Any) -> Iterator[tuple[str, list[Tensor], str]]:
+        """Name, terms of the divergence (summed over nothing yet), and kind, for each latent site of the guide."""
         model_order, guide_order = _latent_names(model_trace), _latent_names(guide_trace)
         for i, name in enumerate(guide_order):
             q = guide_trace.nodes[name]
             self._require_reparametrized(q)
             if name not in model_order:  # an auxiliary site, which only the guide has
-                yield name, q["log_prob_sum"], "sampled"
+                yield name, [q["log_prob"]], "sampled"
                 continue
             p = model_trace.nodes[name]
             earlier = model_order[: model_order.index(name)]
             if set(earlier) <= set(guide_order[:i]):
-                try:
-                    kl = self.divergence(q["fn"], p["fn"])
-                except NotImplementedError:
-                    pass
-                else:
-                    yield name, scale_and_mask(kl, scale=q["scale"], mask=q["mask"]).sum(), "exact"
+                kl, kind = self._known(q["fn"], p["fn"])
+                if kl is not None:
+                    yield name, [scale_and_mask(kl, scale=q["scale"], mask=q["mask"])], kind
                     continue
-            yield name, q["log_prob_sum"] - p["log_prob_sum"], "sampled"
+            yield name, [q["log_prob"], -p["log_prob"]], "sampled"
+
+    def _known(self, q: Any, p: Any) -> tuple[Tensor | None, str]:
+        try:
+            return self.divergence(q, p), "exact"
+        except NotImplementedError:
+            pass
+        if self.kl_fallback == "bound":
+            try:
+                return kl_mixture_bound(q, p), "bound"
+            except TypeError:
+                pass
+        return None, "sampled"
 
 
 def _latent_names(trace: Any) -> list[str]:

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pyro
@@ -17,6 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from pyrodgm.infer.contexts import fork_rng, own_parameters
 
 Prepare = Callable[..., tuple[Tensor, ...]]
+Context = Callable[..., AbstractContextManager[Any]]
 
 
 class UntraceableError(RuntimeError):
@@ -38,7 +40,7 @@ def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False)
     watcher = _Watcher()
     try:
         with watcher:
-            graph = make_fx(function)(*inputs)
+            graph = make_fx(function, decomposition_table=_FOR_THE_COMPILER if compiled else None)(*inputs)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
@@ -68,22 +70,40 @@ class _Compiled:
             return self.graph(*inputs)
 
 
+def _expm1(x: Tensor) -> Tensor:
+    """exp(x) - 1 to rounding (Kahan's way): PyTorch's compiler takes the difference itself, which is 0 for small x."""
+    y = x.exp()
+    difference = y - 1.0
+    inside = (difference != 0.0) & (difference > -1.0) & ~y.isinf()
+    return torch.where(inside, difference * x / y.log(), torch.where(difference == 0.0, x, difference))
+
+
+def _expm1_(x: Tensor) -> Tensor:
+    return x.copy_(_expm1(x))
+
+
+_FOR_THE_COMPILER: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.expm1.default: _expm1,
+    torch.ops.aten.expm1_.default: _expm1_,
+}
+
+
 class LossModule(nn.Module):
     """The objective of a pair as a module: ``forward(kl_weight, *inputs)`` is the loss a datum, a tensor ``[]``.
 
-    ``prepare`` makes the arguments of the programs from the inputs.
+    ``prepare`` makes the arguments of the programs from the inputs; ``context`` makes from them what these run in.
     """
 
-    def __init__(self, pair: nn.Module, objective: pyro.infer.ELBO, prepare: Prepare) -> None:
+    def __init__(self, pair: nn.Module, objective: pyro.infer.ELBO, prepare: Prepare, context: Context) -> None:
         super().__init__()
-        self.pair, self.objective, self.prepare = pair, objective, prepare
+        self.pair, self.objective, self.prepare, self.context = pair, objective, prepare, context
 
     def forward(self, kl_weight: Tensor | None, *inputs: Tensor) -> Tensor:
         objective, batch = self.objective, self.prepare(*inputs)
         if kl_weight is not None:
             objective = copy.copy(objective)
             objective.kl_weight = kl_weight
-        with own_parameters(), pyro.validation_enabled(False):
+        with own_parameters(), pyro.validation_enabled(False), self.context(*inputs):
             return objective.differentiable_loss(self.pair.model, self.pair.guide, *batch) / len(batch[0])
 
 
@@ -97,6 +117,7 @@ class LossGraph:
         pair: The module with ``model`` and ``guide``.
         objective: Any :class:`pyro.infer.ELBO`.
         prepare: Makes the arguments of the programs from the inputs, inside the graph.
+        context: Makes the context that the programs run in from the inputs.
         inputs: Tensors with the shapes of the inputs to come.
         compiled: Whether ``torch.compile`` compiles the graph.
 
@@ -109,10 +130,11 @@ class LossGraph:
         pair: nn.Module,
         objective: pyro.infer.ELBO,
         prepare: Prepare,
+        context: Context,
         inputs: tuple[Tensor, ...],
         compiled: bool = False,
     ) -> None:
-        module = LossModule(pair, objective, prepare)
+        module = LossModule(pair, objective, prepare, context)
         self.objective = objective
         self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         names = list(self.trained)

@@ -76,7 +76,7 @@ class IWELBO(TensorELBO):
 
         if self.gradient == "reparam" or not torch.is_grad_enabled():
             model_trace = run(model, {})
-            rows = _Rows(self, model_trace, guide_trace)
+            rows = Rows(self, model_trace, guide_trace)
             return -rows.scale * self._bound(rows.log_p(model_trace) - rows.log_q(guide_trace)).sum()
 
         # log q as a function of the samples alone: at leaves, so that the guide's parameters get no score gradient
@@ -87,7 +87,7 @@ class IWELBO(TensorELBO):
         scaled = {name: _scale_gradient(latents[name], factor) for name in leaves}
         model_trace = run(model, scaled)
 
-        rows = _Rows(self, model_trace, leaf_trace)
+        rows = Rows(self, model_trace, leaf_trace)
         log_p, log_q = rows.log_p(model_trace), rows.log_q(leaf_trace)
         log_w = (log_p - log_q).detach()
         weight = self._weight(log_w)
@@ -113,10 +113,10 @@ class IWELBO(TensorELBO):
         return torch.softmax((1.0 - self.alpha) * log_w, dim=-self.max_plate_nesting)
 
 
-class _Rows:
+class Rows:
     """The independent rows of a pair: the elements of the plates that all sites share."""
 
-    def __init__(self, elbo: IWELBO, *traces: Any) -> None:
+    def __init__(self, elbo: TensorELBO, *traces: Any) -> None:
         self.elbo = elbo
         sites = [s for trace in traces for s in samples(trace)]
         stacks = [{f for f in s["cond_indep_stack"] if f.vectorized} for s in sites]

@@ -1,5 +1,6 @@
 """Means of the data under a trained pair (or draws, where there are none): reconstructions and samples."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyro.poutine as poutine
@@ -21,21 +22,30 @@ def reconstruct(pair: nn.Module, x: Tensor) -> Tensor:
     x = _like_parameters(x, pair)
     with evaluating(pair):
         guide_trace = poutine.trace(pair.guide).get_trace(x)
-        return _mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
+        return mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
 
 
-def sample(pair: nn.Module, like: Tensor) -> Tensor:
+def sample(
+    pair: nn.Module, like: Tensor, given: Mapping[str, Tensor | Callable[[Tensor], Tensor]] | None = None
+) -> Tensor:
     """Mean of p(x | z) at one sample z of the prior for each row; a draw from it where it has no mean.
 
     Args:
         pair: A module with ``model(x)``, whose data site is ``"x"``.
         like: A tensor with the shape of the result, ``[N, *event]``; its values do not matter.
+        given: Values ``[N, *event of the site]`` of latent sites that are not sampled, or functions that make them from
+            a sample.
 
     Returns:
         Means of the data, ``[N, *event]``.
     """
+    like, program = _like_parameters(like, pair), poutine.uncondition(pair.model)
     with evaluating(pair):
-        return _mean_of_x(poutine.uncondition(pair.model), _like_parameters(like, pair))
+        if given:
+            drawn = poutine.trace(program).get_trace(like)
+            fixed = {n: v if isinstance(v, Tensor) else v(drawn.nodes[n]["value"]) for n, v in given.items()}
+            program = poutine.condition(program, fixed)
+        return mean_of_x(program, like)
 
 
 def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:
@@ -43,7 +53,8 @@ def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:
     return x.to(first.device, first.dtype)
 
 
-def _mean_of_x(program: Any, x: Tensor) -> Tensor:
+def mean_of_x(program: Any, x: Tensor) -> Tensor:
+    """Mean of the data site of a program run on ``x``; a draw where it has no mean."""
     site = poutine.trace(program).get_trace(x).nodes["x"]
     try:
         return site["fn"].mean

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pyrodgm.distributions._numeric import keep_logs, kept_logs
 from pyrodgm.infer.contexts import fork_rng
 from pyrodgm.infer.graph import UntraceableError, flatten
 from pyrodgm.infer.rows import Trace, exchange, samples, sum_rows
@@ -63,9 +64,12 @@ class ImportanceSampler:
     def _model(self, x: Tensor, guide_trace: Trace, part: slice) -> tuple[Tensor, Tensor]:
         """log p(x, z) and log p(x | z), ``[samples, B]``, of some of the samples."""
         values = {s["name"]: s["value"][part] for s in samples(guide_trace)}
+        logs = {s["name"]: [log[part] for log in kept_logs(s["value"]) or ()] for s in samples(guide_trace)}
         count = len(next(iter(values.values())))
 
-        def joint(x: Tensor, values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        def joint(x: Tensor, values: dict[str, Tensor], logs: dict[str, list[Tensor]]) -> tuple[Tensor, Tensor]:
+            # A part of a draw has lost what the draw knew of itself where it underflows.
+            values = {name: keep_logs(z, *logs[name]) if logs[name] else z for name, z in values.items()}
             replayed = poutine.replay(self._particles(self.pair.model, count), trace=exchange(guide_trace, values))
             trace = poutine.trace(replayed).get_trace(x)
             trace.compute_log_prob()
@@ -74,8 +78,8 @@ class ImportanceSampler:
 
         shape = (len(x), count)
         if shape not in self.graphs:
-            self.graphs[shape] = self._traced(joint, (x, values), shape == (self.block, self.chunk))
-        return self.graphs[shape](x, values)
+            self.graphs[shape] = self._traced(joint, (x, values, logs), shape == (self.block, self.chunk))
+        return self.graphs[shape](x, values, logs)
 
     def _traced(self, joint: Callable[..., Any], inputs: tuple, usual: bool) -> Callable[..., Any]:
         if self.mode != "eager":

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Literal, get_args
 
 import pyro
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from pyrodgm.infer.capture import CapturedStep, is_capturable
 from pyrodgm.infer.contexts import flushing_denormals, fork_rng, rehearse
-from pyrodgm.infer.graph import LossGraph, LossModule, Prepare, UntraceableError
+from pyrodgm.infer.graph import Context, LossGraph, LossModule, Prepare, UntraceableError
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,10 @@ def check_compile(compile: str) -> None:  # noqa: A002
 
 def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
     return batch
+
+
+def _in_none(*batch: Tensor) -> nullcontext[None]:
+    return nullcontext()
 
 
 class TrainStep:
@@ -51,6 +56,8 @@ class TrainStep:
         expected_steps: How often the step will be called, for ``"auto"``.
         prepare: Makes the tuple of arguments of ``model`` and ``guide`` from those of the call, as part of the step:
             picks rows of data that are on the device, say, and binarises them.
+        context: Makes from the arguments of the call a context that model and guide run in:
+            one that tells them of rows, say (:func:`pyrodgm.priors.training_rows`).
 
     A program that cannot be traced runs eagerly, with one warning that names the reason and the site. A graph that
     cannot be compiled, for want of a C++ compiler say, runs as it is, with one warning too.
@@ -83,18 +90,19 @@ class TrainStep:
         compile: Compile = "auto",  # noqa: A002
         expected_steps: int = 0,
         prepare: Prepare = _as_it_is,
+        context: Context = _in_none,
     ) -> None:
         check_compile(compile)
         self.pair, self.objective, self.optimizer, self.clip_grad_norm = pair, objective, optimizer, clip_grad_norm
         automatic = "compiled" if expected_steps >= COMPILE_AFTER else "traced"
         self.mode = automatic if compile == "auto" else compile
-        self.prepare = prepare
+        self.prepare, self.context = prepare, context
         self._graphs: dict[tuple, Callable[..., Tensor]] = {}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         key = (self.pair.training, *((x.shape, x.dtype, x.device) for x in inputs))
         if key not in self._graphs:
-            with fork_rng(inputs[0].device):
+            with fork_rng(inputs[0].device), self.context(*inputs):
                 rehearse(self.pair, self.objective, self.prepare(*inputs))
             self._graphs[key] = self._eager if self.mode == "eager" else self._trace(inputs)
         with flushing_denormals():
@@ -106,7 +114,9 @@ class TrainStep:
 
     def _trace(self, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         try:
-            graph = LossGraph(self.pair, self.objective, self.prepare, inputs, compiled=self.mode == "compiled")
+            graph = LossGraph(
+                self.pair, self.objective, self.prepare, self.context, inputs, compiled=self.mode == "compiled"
+            )
         except UntraceableError as error:
             warnings.warn(f"this pair cannot be traced and runs eagerly: {error}", stacklevel=3)
             self.mode = "eager"
@@ -124,7 +134,7 @@ class TrainStep:
 
     def _eager(self, *inputs: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        loss = LossModule(self.pair, self.objective, self.prepare)(None, *inputs)
+        loss = LossModule(self.pair, self.objective, self.prepare, self.context)(None, *inputs)
         loss.backward()
         self._descend()
         return loss.detach()

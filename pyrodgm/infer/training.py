@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pyro.infer
@@ -14,6 +15,7 @@ from pyrodgm.datasets import Dataset
 from pyrodgm.infer.contexts import evaluating, fork_rng, rehearse
 from pyrodgm.infer.nonfinite import NonFiniteError, nonfinite_parameters, nonfinite_sites
 from pyrodgm.infer.step import Compile, TrainStep
+from pyrodgm.priors.rows import training_rows
 
 OptimizerMaker = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerMaker = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
@@ -68,7 +70,8 @@ class Training:
         self.scheduler = lr_scheduler(self.optimizer) if lr_scheduler else None
         self.steps_per_epoch = math.ceil(len(data.train.images) / batch_size)
         self.total_steps = steps = epochs * self.steps_per_epoch
-        self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps, self._batch)
+        rows = partial(training_rows, total=len(data.train.images))
+        self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps, self._batch, rows)
         self.epoch, self.best_epoch, self.best_bound = 0, 0, -math.inf
         with fork_rng(self.device):
             first = self._batch(torch.arange(min(batch_size, len(data.train.images)), device=self.device))

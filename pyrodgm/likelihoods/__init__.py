@@ -1,7 +1,16 @@
 """Likelihoods: modules that are called with the latents and return a distribution over the data."""
 
 from pyrodgm.likelihoods.bernoulli import BernoulliLikelihood
+from pyrodgm.likelihoods.categorical import CategoricalLikelihood
 from pyrodgm.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
+from pyrodgm.likelihoods.grey_bernoulli import GreyBernoulli, GreyBernoulliLikelihood
 from pyrodgm.likelihoods.pixelcnn import PixelCNNLikelihood
 
-__all__ = ["BernoulliLikelihood", "DiscretizedLogisticLikelihood", "PixelCNNLikelihood"]
+__all__ = [
+    "BernoulliLikelihood",
+    "CategoricalLikelihood",
+    "DiscretizedLogisticLikelihood",
+    "GreyBernoulli",
+    "GreyBernoulliLikelihood",
+    "PixelCNNLikelihood",
+]

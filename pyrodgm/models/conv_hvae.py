@@ -6,7 +6,6 @@ from math import ceil
 from torch import nn
 
 from pyrodgm.likelihoods import BernoulliLikelihood, PixelCNNLikelihood
-from pyrodgm.likelihoods.pixelcnn import OUTPUTS, Pixels
 from pyrodgm.models.hvae import HVAE
 from pyrodgm.nn import Concatenate, GatedDense, GatedJoint, Images, Joint, PixelCNN, gated_convs, mlp
 from pyrodgm.nn.pixelcnn import Norm
@@ -66,7 +65,7 @@ def pixel_hvae(
     latents: tuple[int, int] = (40, 40),
     hidden: int = 300,
     channels: int = 32,
-    pixels: Pixels = "bernoulli",
+    num_bins: int | None = None,
     layers: int = 8,
     norm: Norm = "channel",
 ) -> HVAE:
@@ -84,7 +83,8 @@ def pixel_hvae(
         hidden: Size of the dense hidden layers.
         channels: Channels of the encoders' first two convolutions; those after them, and the decoder's, have twice as
             many.
-        pixels: ``"bernoulli"`` or ``"logistic"``, as in :class:`~pyrodgm.likelihoods.PixelCNNLikelihood`.
+        num_bins: Number of grey values, None for binary images, as in
+            :class:`~pyrodgm.likelihoods.PixelCNNLikelihood`.
         layers: Number of masked convolutions.
         norm: ``"channel"`` or ``"batch"``, as in :class:`~pyrodgm.nn.PixelCNN`.
 
@@ -99,8 +99,9 @@ def pixel_hvae(
     """
     size = image_shape[0] * image_shape[1] * image_shape[2]
     maps = Joint([GatedDense(features, size) for features in latents], Concatenate())
-    net = PixelCNN(image_shape, 2 * image_shape[0], 2 * channels, layers, outputs=OUTPUTS[pixels], norm=norm)
-    return _with_encoders(prior, PixelCNNLikelihood(maps, net, pixels), image_shape, latents, hidden, channels)
+    outputs = 1 if num_bins is None else 2
+    net = PixelCNN(image_shape, 2 * image_shape[0], 2 * channels, layers, outputs=outputs, norm=norm)
+    return _with_encoders(prior, PixelCNNLikelihood(maps, net, num_bins), image_shape, latents, hidden, channels)
 
 
 def _with_encoders(

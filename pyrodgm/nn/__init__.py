@@ -5,10 +5,13 @@ Those of vectors act on the rightmost dimension and broadcast over the others.
 
 from pyrodgm.nn.batch_norm import BatchNorm, NormalizedDense
 from pyrodgm.nn.conv import GatedConv2d, Images, gated_convs
+from pyrodgm.nn.conv_autoencoder import conv_decoder, conv_encoder
 from pyrodgm.nn.dense import Dense, GatedDense, mlp
 from pyrodgm.nn.joint import Concatenate, GatedJoint, Joint
 from pyrodgm.nn.masked_conv import MaskedConv2d
+from pyrodgm.nn.nade import NADENetwork
 from pyrodgm.nn.pixelcnn import ChannelNorm, PixelCNN
+from pyrodgm.nn.scale import Scale
 
 __all__ = [
     "BatchNorm",
@@ -21,8 +24,12 @@ __all__ = [
     "Images",
     "Joint",
     "MaskedConv2d",
+    "NADENetwork",
     "NormalizedDense",
     "PixelCNN",
+    "Scale",
+    "conv_decoder",
+    "conv_encoder",
     "gated_convs",
     "mlp",
 ]

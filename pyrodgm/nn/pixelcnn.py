@@ -96,6 +96,7 @@ class PixelCNN(nn.Module):
             ChannelNorm(hidden, channels) if norm == "channel" else nn.BatchNorm2d(hidden) for _ in range(layers)
         )
         self.last = MaskedConv2d(hidden, outputs * channels, 1, "B", channels)
+        nn.init.normal_(self.last.weight, std=0.01)  # an untrained network is sure of nothing
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         h = _on_images(self.convs[0], x) + self.embed(context)

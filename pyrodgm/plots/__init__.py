@@ -4,7 +4,29 @@ Every function returns a matplotlib ``Figure`` of its own: no backend is chosen,
 ``figure.savefig("name.png")`` writes it.
 """
 
+from pyrodgm.plots.adaptive import adaptive_steps, divergence_map
 from pyrodgm.plots.charts import log_likelihood_histogram, training_curves
-from pyrodgm.plots.images import grown_samples, image_grid, reconstructions
+from pyrodgm.plots.comparison import log_likelihood_curve
+from pyrodgm.plots.components import component_usage
+from pyrodgm.plots.images import grown_samples, image_grid, reconstructions, side_by_side
+from pyrodgm.plots.latents import latent_and_decoder_sparsity, sticks_used, tsne
+from pyrodgm.plots.scatter import scatter_by_class
+from pyrodgm.plots.units import unit_activities
 
-__all__ = ["grown_samples", "image_grid", "log_likelihood_histogram", "reconstructions", "training_curves"]
+__all__ = [
+    "adaptive_steps",
+    "component_usage",
+    "divergence_map",
+    "grown_samples",
+    "image_grid",
+    "latent_and_decoder_sparsity",
+    "log_likelihood_curve",
+    "log_likelihood_histogram",
+    "reconstructions",
+    "scatter_by_class",
+    "side_by_side",
+    "sticks_used",
+    "training_curves",
+    "tsne",
+    "unit_activities",
+]

@@ -1,6 +1,7 @@
 """Pictures of many images, each pixel a whole number of screen pixels."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,6 +86,44 @@ def grown_samples(
     grown = _tiles("samples", samples.flatten(0, 1), image_shape)
     left, right = _mosaic(seeds, 1), _mosaic(grown, samples.shape[1])
     return _picture(np.concatenate([left, np.full_like(left[:, : _gap(seeds)], BETWEEN), right], axis=1), title)
+
+
+def side_by_side(
+    groups: Mapping[str, Tensor], image_shape: tuple[int, int, int], *, columns: int | None = None
+) -> "Figure":
+    """Groups of images beside each other, each with its name above: samples from two priors, say.
+
+    Args:
+        groups: Images ``[N, *]`` in [0, 1] of each group, by its name.
+        image_shape: Channels (1 or 3), height, width.
+        columns: Images a row of each group; by default each is about as high as wide.
+
+    Raises:
+        ValueError: If there is no group, or a shape or value does not fit; names the argument.
+
+    Example:
+        >>> figure = side_by_side({"left": torch.rand(9, 64), "right": torch.rand(9, 64)}, (1, 8, 8))
+        >>> [axes.get_title() for axes in figure.axes]
+        ['left', 'right']
+    """
+    from matplotlib.figure import Figure
+
+    if not groups:
+        raise ValueError("groups: expected images of at least one group, got none")
+    mosaics = {}
+    for name, images in groups.items():
+        tiles = _tiles(f"groups[{name!r}]", images, image_shape)
+        mosaics[name] = _mosaic(tiles, _columns(columns, tiles))
+    sides = [mosaic.shape[1] / mosaic.shape[0] for mosaic in mosaics.values()]
+    figure = Figure(figsize=(4.2 * sum(sides), 4.5), dpi=DPI, layout="constrained")
+    for axes, (name, mosaic) in zip(
+        figure.subplots(1, len(mosaics), squeeze=False, width_ratios=sides)[0], mosaics.items(), strict=True
+    ):
+        axes.set_axis_off()
+        axes.set_title(name, fontsize=11)
+        pixels = mosaic[..., 0] if mosaic.shape[-1] == 1 else mosaic
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    return figure
 
 
 def _tiles(name: str, images: Tensor, image_shape: tuple[int, int, int]) -> np.ndarray:

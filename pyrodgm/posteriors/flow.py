@@ -39,7 +39,6 @@ class FlowPosterior(nn.Module):
     Source: Rezende and Mohamed (2015), arXiv 1505.05770; Kingma et al. (2016), arXiv 1606.04934.
 
     Example:
-        >>> import pytest; _ = pytest.importorskip("zuko")
         >>> from pyrodgm.nn import mlp
         >>> posterior = FlowPosterior.autoregressive(mlp(784, [300], 2 * 40 + 20), features=40, context=20)
         >>> posterior(torch.zeros(5, 784)).sample().shape

@@ -1,18 +1,16 @@
 """Posteriors over stick weights."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from pyrodgm.distributions import Kumaraswamy, LogitNormal, SmallShapeGammaRatio, StickBreaking
 
 Fractions = Literal["kumaraswamy", "beta", "gamma", "logit_normal"]
-SMALLEST, LARGEST = 0.01, 1000.0  # the range in which every one of the distributions is tested
 
 
 class StickBreakingPosterior(nn.Module):
@@ -29,9 +27,10 @@ class StickBreakingPosterior(nn.Module):
       shapes, its density that of what is drawn;
     - ``"logit_normal"``: :class:`~pyrodgm.distributions.LogitNormal` (loc, scale).
 
-    Positive parameters are softplus of the network's output, shifted so that an output of zero gives fractions like
-    those of GEM(concentration), and cut off at 0.01 and 1,000. The last linear layer of the network is scaled by
-    ``output_scale`` once, here, so that training starts near that prior.
+    The network gives the logarithms of a, b and scale, shifted so that an output of zero gives fractions like those of
+    GEM(concentration), and cut off at 0.01 and at 10,000 (b of Kumaraswamy: 1,000,000; scale: 100). Fractions that are
+    both small and narrow need a b that large, which the softplus of the published code does not reach. The last linear
+    layer of the network is scaled by ``output_scale`` once, here, so that training starts near that prior.
 
     Args:
         net: Maps ``[*, ...]`` to ``[*, 2 * (K - 1)]``: all first parameters, then all second ones.
@@ -39,8 +38,9 @@ class StickBreakingPosterior(nn.Module):
         concentration: Concentration of the GEM at which the posterior starts, from 0.1 to 100.
         output_scale: Factor on the weights of the network's last linear layer; 1 leaves them as they are.
 
-    Called with data ``x`` it returns a :class:`~pyrodgm.distributions.StickBreaking` with batch shape ``[*]`` and event
-    shape ``[K]``; its divergence from a :class:`~pyrodgm.distributions.GEM` is exact.
+    Called with what the network takes (data, or data and other latents) it returns a
+    :class:`~pyrodgm.distributions.StickBreaking`, ``[*]`` in batch and ``[K]`` in event shape; its divergence from a
+    :class:`~pyrodgm.distributions.GEM` is exact. Called with other latents alone it is a conditional prior.
 
     Raises:
         ValueError: If ``fractions`` is unknown or ``concentration`` out of range.
@@ -69,55 +69,39 @@ class StickBreakingPosterior(nn.Module):
         if not 0.1 <= concentration <= 100.0:
             raise ValueError(f"concentration must lie between 0.1 and 100, got {concentration}")
         self.net, self.fractions = net, fractions
-        family = _FAMILIES[fractions]
-        start = family.start(torch.tensor(concentration, dtype=torch.float64))
-        self.register_buffer("start", start.to(torch.get_default_dtype()))
+        start = _logit_start if fractions == "logit_normal" else _start
+        self.register_buffer("start", start(torch.tensor(concentration, dtype=torch.get_default_dtype())))
         linear = [module for module in net.modules() if isinstance(module, nn.Linear)]
         if linear:
             with torch.no_grad():
                 linear[-1].weight.mul_(output_scale)
 
-    def forward(self, x: Tensor) -> dist.TorchDistribution:
-        family = _FAMILIES[self.fractions]
-        first, second = (self.net(x).unflatten(-1, (2, -1)) + self.start.unsqueeze(-1)).unbind(-2)
-        return StickBreaking(
-            family.make(first if family.first_is_real else _positive(first), _positive(second)).to_event(1)
-        )
+    def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
+        first, second = (self.net(*inputs).unflatten(-1, (2, -1)) + self.start).unbind(-2)
+        return StickBreaking(_FAMILIES[self.fractions](first, second).to_event(1))
 
 
-@dataclass(frozen=True)
-class _Family:
-    """How two real numbers become a distribution of fractions, and which ones give something like Beta(1, alpha)."""
-
-    make: Callable[[Tensor, Tensor], dist.TorchDistribution]
-    start: Callable[[Tensor], Tensor]
-    first_is_real: bool = False
+def _positive(log: Tensor, largest: float = 1e4) -> Tensor:
+    # Cut off first: the exponential of a larger one would send infinity times zero back.
+    return log.clamp(math.log(0.01), math.log(largest)).exp()
 
 
-def _positive(raw: Tensor) -> Tensor:
-    return softplus(raw).clamp(SMALLEST, LARGEST)
+def _start(concentration: Tensor) -> Tensor:
+    """Logarithms of (1, concentration), ``[2, 1]``."""
+    return torch.stack([torch.ones_like(concentration), concentration]).log().unsqueeze(-1)
 
 
-def _raw(positive: Tensor) -> Tensor:
-    """The inverse of softplus."""
-    return positive + torch.log(-torch.expm1(-positive))
-
-
-def _beta_start(concentration: Tensor) -> Tensor:
-    return _raw(torch.stack([torch.ones_like(concentration), concentration]))
-
-
-def _logit_normal_start(concentration: Tensor) -> Tensor:
-    """Mean and standard deviation of the logit of Beta(1, concentration)."""
+def _logit_start(concentration: Tensor) -> Tensor:
+    """Mean, and logarithm of the standard deviation, of the logit of Beta(1, concentration), ``[2, 1]``."""
     one = torch.ones_like(concentration)
     loc = torch.digamma(one) - torch.digamma(concentration)
-    scale = (torch.polygamma(1, one) + torch.polygamma(1, concentration)).sqrt()
-    return torch.stack([loc, _raw(scale)])
+    variance = torch.polygamma(1, one) + torch.polygamma(1, concentration)
+    return torch.stack([loc, 0.5 * variance.log()]).unsqueeze(-1)
 
 
-_FAMILIES = {
-    "kumaraswamy": _Family(Kumaraswamy, _beta_start),
-    "beta": _Family(dist.Beta, _beta_start),
-    "gamma": _Family(SmallShapeGammaRatio, _beta_start),
-    "logit_normal": _Family(LogitNormal, _logit_normal_start, first_is_real=True),
+_FAMILIES: dict[str, Callable[[Tensor, Tensor], dist.TorchDistribution]] = {
+    "kumaraswamy": lambda a, b: Kumaraswamy(_positive(a), _positive(b, 1e6)),
+    "beta": lambda a, b: dist.Beta(_positive(a), _positive(b)),
+    "gamma": lambda a, b: SmallShapeGammaRatio(_positive(a), _positive(b)),
+    "logit_normal": lambda loc, scale: LogitNormal(loc, _positive(scale, 100.0)),
 }

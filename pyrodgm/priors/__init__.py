@@ -1,9 +1,24 @@
 """Priors: modules that are called with nothing and return a distribution over the latents."""
 
 from pyrodgm.priors.boltzmann import BoltzmannPrior
+from pyrodgm.priors.exemplar import ExemplarPrior
+from pyrodgm.priors.gaussian_components import GaussianComponents
 from pyrodgm.priors.gem import GEMPrior
 from pyrodgm.priors.mixture_of_gaussians import MixtureOfGaussians
+from pyrodgm.priors.rows import current_rows, training_rows
 from pyrodgm.priors.standard_normal import StandardNormal
+from pyrodgm.priors.symmetric_dirichlet import SymmetricDirichletPrior
 from pyrodgm.priors.vamp import VampPrior
 
-__all__ = ["BoltzmannPrior", "GEMPrior", "MixtureOfGaussians", "StandardNormal", "VampPrior"]
+__all__ = [
+    "BoltzmannPrior",
+    "ExemplarPrior",
+    "GEMPrior",
+    "GaussianComponents",
+    "MixtureOfGaussians",
+    "StandardNormal",
+    "SymmetricDirichletPrior",
+    "VampPrior",
+    "current_rows",
+    "training_rows",
+]

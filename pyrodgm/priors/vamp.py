@@ -87,8 +87,12 @@ class VampPrior(nn.Module):
         """The pseudo-inputs as the posterior sees them, ``[K, *event]`` in [0, 1]."""
         return _Clip.apply(self.raw_inputs)
 
+    def component(self, images: Tensor) -> dist.TorchDistribution:
+        """The components that pseudo-inputs ``[*, *event]`` make: q(z | u)."""
+        return self.posterior(images)
+
     def forward(self) -> dist.TorchDistribution:
-        components = self.posterior(self.pseudo_inputs)
+        components = self.component(self.pseudo_inputs)
         base = getattr(components, "base_dist", None)
         if isinstance(base, dist.Normal) and len(components.event_shape) == 1:
             return DiagNormalMixture(self.logits, base.loc, base.scale)

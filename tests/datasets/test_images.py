@@ -339,6 +339,18 @@ def test_a_file_without_address_cannot_be_downloaded(tmp_path):
         files.read(frey_faces.NPZ, tmp_path)
 
 
+def test_a_download_is_held_to_its_name_in_git(server, tmp_path):
+    address, folder = server
+    content = b"something" * 100
+    (folder / "name.mat").write_bytes(content)
+    blob = hashlib.sha1(b"blob 900\0" + content).hexdigest()
+    file = files.DataFile("folder/name.mat", address + "name.mat", git_blob=blob)
+    assert files.read(file, tmp_path / "right") == content
+    (folder / "name.mat").write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=f"git should call it {blob}, found .* downloaded again from {address}"):
+        files.read(file, tmp_path / "wrong")
+
+
 def test_a_file_whose_content_has_no_known_checksum_must_be_as_published(tmp_path):
     content = b"something" * 100
     packed = gzip.compress(content, mtime=0)

@@ -62,6 +62,17 @@ def test_mnist_training_images_are_the_bytes_of_the_file(mnist, data_root):
     assert abs(pixels.double().mean().item() / 255 - 0.1307) < 5e-5
 
 
+def test_grey_mnist_has_the_bytes_of_all_splits(mnist, data_root):
+    data = datasets.load("grey_mnist", data_root)
+    assert (data.name, data.image_shape, data.binarization, data.values) == ("grey_mnist", (1, 28, 28), "none", "grey")
+    pixels = {"train": grey(data_root, "train")[:50_000], "valid": grey(data_root, "train")[50_000:]}
+    for part, expected in {**pixels, "test": grey(data_root, "t10k")}.items():
+        images = getattr(data, part).images
+        assert torch.equal(images.mul(255).round().to(torch.uint8), expected)
+        assert torch.equal(getattr(data, part).labels, getattr(mnist, part).labels)
+        assert data.binarize(images) is images
+
+
 def test_mnist_labels(mnist):
     assert mnist.train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert torch.cat([mnist.train.labels, mnist.valid.labels]).bincount().tolist() == TRAIN_LABELS

@@ -376,6 +376,22 @@ CASES = [
         discrete=True,
     ),
     Case(
+        "IsotropicNormalMixture",
+        dgm.IsotropicNormalMixture,
+        {
+            "logits": torch.tensor([[0.0, 1.0, -0.5], [0.3, 0.0, 0.2]], dtype=torch.float64),
+            "loc": torch.tensor(
+                [[[-2.0, 0.0], [1.0, 1.5], [3.0, -3.0]], [[0.0, 0.0], [0.5, 0.0], [0.0, 1.5]]], dtype=torch.float64
+            ),
+            "scale": torch.tensor([0.7, 1.1], dtype=torch.float64),
+        },
+        mixture_log_density,
+        torch.tensor([[0.0, 0.0], [1.5, -2.0], [8.0, 8.0], [-100.0, 3.0]], dtype=torch.float64),
+        plane_grid,
+        [[math.nan, 0.0]],
+        event_dim=1,
+    ),
+    Case(
         "DiagNormalMixture",
         dgm.DiagNormalMixture,
         {

@@ -150,7 +150,7 @@ PAIRS = {
     "Kumaraswamy-Beta": (
         pair(Kumaraswamy, dist.Beta),
         kumaraswamy_beta,
-        [*EXTREMES, (2.0, 3.0, 1.0, 5.0), (200.0, 0.01, 50.0, 0.1), (1.0, 4.0, 1.001, 4.001)],
+        [*EXTREMES, (20.0, 1e6, 1.0, 5.0), (2.0, 3.0, 1.0, 5.0), (200.0, 0.01, 50.0, 0.1), (1.0, 4.0, 1.001, 4.001)],
         1e-7,
     ),
     "Kumaraswamy-Kumaraswamy": (
@@ -174,13 +174,13 @@ PAIRS = {
     "SmallShapeGammaRatio-Beta": (
         pair(SmallShapeGammaRatio, dist.Beta),
         small_shape_gamma_ratio_beta,
-        [*EXTREMES, (2.0, 3.0, 1.0, 5.0), (200.0, 0.01, 50.0, 0.1), (0.2, 0.9, 0.2, 0.9)],
+        [*EXTREMES, (20.0, 1e6, 1.0, 5.0), (2.0, 3.0, 1.0, 5.0), (200.0, 0.01, 50.0, 0.1), (0.2, 0.9, 0.2, 0.9)],
         1e-8,
     ),
     "Beta-Beta": (
         sticks_of_one_break,
         beta_beta,
-        [*EXTREMES, (2.0, 3.0, 1.0, 5.0), (200.0, 0.01, 50.0, 0.1), (1.0, 4.0, 1.001, 4.001)],
+        [*EXTREMES, (20.0, 1e6, 1.0, 5.0), (2.0, 3.0, 1.0, 5.0), (200.0, 0.01, 50.0, 0.1), (1.0, 4.0, 1.001, 4.001)],
         1e-7,
     ),
     "LogitNormal-LogitNormal": (

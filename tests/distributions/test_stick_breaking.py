@@ -9,6 +9,7 @@ from pyrodgm.distributions import (
     Kumaraswamy,
     LogitNormal,
     StickBreaking,
+    first_sticks,
     fractions_to_weights,
     sticks_to_mass,
     weights_to_fractions,
@@ -103,3 +104,17 @@ def test_bad_arguments():
         StickBreaking(dist.Dirichlet(torch.ones(2, 3)).to_event(1))
     with pytest.raises(ValueError, match="expected truncation of at least 2 sticks, got 1"):
         GEM(torch.tensor(1.0), 1)
+
+
+def test_first_sticks():
+    weights = StickBreaking(dist.Beta(torch.ones(4, 5), torch.full((4, 5), 3.0)).to_event(1)).sample()
+    kept = first_sticks(weights, 2)
+    assert torch.equal(kept[:, :2], weights[:, :2])
+    assert (kept[:, 2:] == 0).all()
+    scaled = first_sticks(weights, 2, renormalize=True)
+    torch.testing.assert_close(scaled.sum(-1), torch.ones(4))
+    torch.testing.assert_close(scaled[:, 0] / scaled[:, 1], weights[:, 0] / weights[:, 1])
+    assert torch.equal(first_sticks(weights, 6), weights)
+    for count in (0, 7):
+        with pytest.raises(ValueError, match=f"count from 1 to 6 sticks, got {count}"):
+            first_sticks(weights, count)

@@ -242,3 +242,13 @@ def test_captured_step_equals_the_eager_one_without_noise():
         return torch.stack([step(x) for _ in range(30)]).mean()
 
     assert losses("traced").item() == pytest.approx(losses("eager").item(), rel=1e-2)
+
+
+def test_compiled_graphs_keep_small_differences_of_exponentials():
+    """PyTorch's compiler takes exp(x) - 1 as it stands, which is 0 for small x."""
+    from pyrodgm.infer.graph import flatten
+
+    x = torch.tensor([-800.0, -50.0, -1.0, -1e-3, -1e-12, -1e-17, -1e-300, 0.0, 1e-20, 1e-9, 0.5, 30.0, 800.0])
+    found = flatten(lambda x: (torch.expm1(x), x.clone().expm1_()), (x,), compiled=True)(x)
+    for value in found:
+        assert torch.allclose(value, torch.expm1(x), rtol=1e-14, atol=0.0)

@@ -10,9 +10,9 @@ from pyrodgm.likelihoods.pixelcnn import AutoregressiveImages
 from pyrodgm.nn import PixelCNN, mlp
 
 
-def make(shape, pixels="bernoulli"):
-    net = PixelCNN(shape, 2, hidden=6, layers=2, outputs=1 if pixels == "bernoulli" else 2)
-    likelihood = PixelCNNLikelihood(mlp(3, [], 2 * shape[1] * shape[2]), net, pixels)
+def make(shape, num_bins=None):
+    net = PixelCNN(shape, 2, hidden=6, layers=2, outputs=1 if num_bins is None else 2)
+    likelihood = PixelCNNLikelihood(mlp(3, [], 2 * shape[1] * shape[2]), net, num_bins)
     with torch.no_grad():
         for parameter in likelihood.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.7)
@@ -36,7 +36,7 @@ def test_probabilities_of_all_images_sum_to_one_and_samples_follow_them(shape):
 
 
 def test_grey_pixels_sum_to_one_over_their_values_and_are_drawn_among_them():
-    likelihood, z = make((1, 1, 2), "logistic"), torch.randn(4, 3)
+    likelihood, z = make((1, 1, 2), 256), torch.randn(4, 3)
     values = torch.arange(256) / 255.0
     pairs = torch.cartesian_prod(values, values)
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_particles_agree_with_single_passes():
 
 
 def test_values_outside_the_support_are_refused():
-    binary, grey = make((1, 2, 2)), make((1, 2, 2), "logistic")
+    binary, grey = make((1, 2, 2)), make((1, 2, 2), 16)
     with pytest.raises(ValueError, match="support"):
         binary(torch.zeros(3)).log_prob(torch.full((4,), 0.5))
     with pytest.raises(ValueError, match="support"):
@@ -73,10 +73,10 @@ def test_values_outside_the_support_are_refused():
 
 def test_mistakes_are_named():
     net = PixelCNN((1, 2, 2), 1)
-    with pytest.raises(ValueError, match="net must have 2 outputs for logistic pixels, got 1"):
-        PixelCNNLikelihood(mlp(3, [], 4), net, "logistic")
-    with pytest.raises(ValueError, match="pixels must be one of bernoulli, logistic; got 'gauss'"):
-        PixelCNNLikelihood(mlp(3, [], 4), net, "gauss")
+    with pytest.raises(ValueError, match="net must have 2 outputs for num_bins=256, got 1"):
+        PixelCNNLikelihood(mlp(3, [], 4), net, 256)
+    with pytest.raises(ValueError, match="net must have 1 outputs for num_bins=None, got 2"):
+        PixelCNNLikelihood(mlp(3, [], 4), PixelCNN((1, 2, 2), 1, outputs=2))
 
 
 def test_sampling_shows_its_progress(capsys):

@@ -1,0 +1,168 @@
+"""Characters predicted by networks that may think several steps about each.
+
+An LSTM or GRU whose inner steps are weighed by stick-breaking weights (docs/adaptive_computation.md), Graves's adaptive
+computation time (arXiv 1603.08983), the batch-normalised LSTM (arXiv 1603.09025) and the plain networks, on the Penn
+Treebank or another text:
+
+    python examples/adaptive_language_model.py --model stick-breaking-lstm --data ptb
+    python examples/adaptive_language_model.py --model lstm --data ptb
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+
+from pyrodgm import datasets
+from pyrodgm.datasets import Text
+from pyrodgm.infer import Bits, bits_per_symbol, fit_text
+from pyrodgm.models import SequenceModel
+from pyrodgm.nn.recurrent import AdaptiveComputationTime, BatchNormLSTM, RecurrentNetwork, StickBreakingRNN
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a network on a text and measure its bits per character."""
+
+    model: Literal[
+        "lstm", "gru", "batch-norm-lstm", "act-lstm", "act-gru", "stick-breaking-lstm", "stick-breaking-gru"
+    ] = "stick-breaking-lstm"
+    """Which network."""
+    data: str = "ptb"
+    """Text, as pyrodgm.datasets.load_text calls it: ptb, text8, text8_prefix, war_and_peace, tiny_shakespeare."""
+    root: str | None = None
+    """Folder of the data; by default $PYRODGM_DATA, or else a cache folder."""
+    hidden: int = 1000
+    """Units of the hidden state."""
+    embedding: int = 64
+    """Features of a character."""
+    max_steps: int = 4
+    """Most inner steps of the adaptive networks."""
+    concentration: float = 1.0
+    """Of the prior of the stick weights: how many further inner steps cost nothing."""
+    time_penalty: float = 0.01
+    """Price in nats of an inner step of adaptive computation time."""
+    batch_size: int = 64
+    """Streams that are read side by side."""
+    length: int = 100
+    """Characters of a window, through which gradients flow."""
+    updates: int = 40_000
+    """Optimiser steps; on ptb, 784 of 64 windows of 100 characters read the text once."""
+    learning_rate: float = 2e-3
+    """Learning rate of Adam at the start."""
+    decay: bool = True
+    """Let the learning rate fall to a hundredth along a cosine."""
+    clip_grad_norm: float = 1.0
+    """Largest norm of the gradient, in nats a character."""
+    warmup: int = 0
+    """Updates over which the weight of the KL term rises from 0 to 1."""
+    validate_every: int = 1000
+    """Updates between two validations, of which the best decides on the weights."""
+    valid_symbols: int | None = None
+    """Characters of the validation part that are used; None: all."""
+    test_symbols: int | None = None
+    """Characters of the test part that are used; None: all."""
+    ensemble: int = 32
+    """Draws of the stick weights whose predictions are averaged in the second measurement."""
+    tolerance: float = 0.01
+    """In the last measurement inner steps stop where less than this is left of their weights."""
+    sample: int = 200
+    """Characters to print from the model."""
+    device: str = "cpu"
+    """Where to train, as PyTorch calls it: cpu, cuda, cuda:1."""
+    seed: int = 0
+    """Seed of everything random."""
+    run: str | None = None
+    """Run folder; by default runs/DATA-MODEL-SEED."""
+
+
+def build(config: Config, text: Text) -> SequenceModel:
+    """The untrained pair."""
+    sizes, cell = (config.embedding, config.hidden), "gru" if config.model.endswith("gru") else "lstm"
+    network: RecurrentNetwork
+    if config.model == "batch-norm-lstm":
+        network = BatchNormLSTM(*sizes, max_positions=config.length)
+    elif config.model.startswith("act"):
+        network = AdaptiveComputationTime(*sizes, cell, max_steps=config.max_steps)
+    elif config.model.startswith("stick-breaking"):
+        network = StickBreakingRNN(*sizes, cell, max_steps=config.max_steps)
+    else:
+        network = RecurrentNetwork(*sizes, cell)
+    pair = SequenceModel.of_symbols(
+        network, len(text.symbols), concentration=config.concentration, time_penalty=config.time_penalty
+    )
+    return pair.to(config.device)
+
+
+def measure(config: Config, pair: SequenceModel, text: Text) -> dict[str, Bits]:
+    """Bits per character of the test part: as it is, of an ensemble, and with as few inner steps as suffice."""
+    test = text.test[: config.test_symbols]
+    found = {"ens. 1": bits_per_symbol(pair, test, seed=config.seed)}
+    if isinstance(pair.network, StickBreakingRNN):
+        found[f"ens. {config.ensemble}"] = bits_per_symbol(pair, test, num_samples=config.ensemble, seed=config.seed)
+        found["mean weights"] = bits_per_symbol(pair, test, mean=True)
+        found["stopping early"] = bits_per_symbol(pair, test, mean=True, tolerance=config.tolerance)
+    return found
+
+
+def train(config: Config) -> tuple[dict[str, Any], str]:
+    """Train, measure, write results; returns these and a sample."""
+    folder = Path(config.run or f"runs/{config.data}-{config.model}-{config.seed}")
+    text = datasets.load_text(config.data, config.root)
+    torch.manual_seed(config.seed)
+    pair = build(config, text)
+    cosine = partial(
+        torch.optim.lr_scheduler.CosineAnnealingLR, T_max=config.updates, eta_min=0.01 * config.learning_rate
+    )
+    training = fit_text(
+        pair,
+        text,
+        updates=config.updates,
+        batch_size=config.batch_size,
+        length=config.length,
+        optimizer=partial(torch.optim.Adam, lr=config.learning_rate, fused=True),
+        lr_scheduler=cosine if config.decay else None,
+        clip_grad_norm=config.clip_grad_norm,
+        kl_warmup=config.warmup,
+        validate_every=config.validate_every,
+        valid_symbols=config.valid_symbols,
+        seed=config.seed,
+        run_dir=folder,
+    )
+    found = measure(config, pair, text)
+    results = {
+        "arguments": asdict(config),
+        "parameters": sum(p.numel() for p in pair.parameters()),
+        "best_update": training.best_update,
+        "valid_bits": training.best_bits,
+        "training_seconds": training.metrics[-1]["seconds"],
+        "test": {name: asdict(bits) for name, bits in found.items()},
+    }
+    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    start = text.encode("the ") if set("the ") <= set(text.symbols) else text.train[:4]
+    drawn = pair.generate(start.unsqueeze(0).to(config.device), config.sample)
+    return results, text.decode(start) + text.decode(drawn[0])
+
+
+def main(config: Config) -> None:
+    """Train and print a table and a sample."""
+    results, sample = train(config)
+    print(
+        f"{config.data} {config.model}: {results['parameters']:,} parameters, {config.updates:,} updates in "
+        f"{results['training_seconds']:.0f} s; best at {results['best_update']:,}, "
+        f"{results['valid_bits']:.4f} bits per character on validation data"
+    )
+    print(f"{'test':<16}{'bits':>8}{'bound':>8}{'steps computed':>16}{'mean step':>11}")
+    for name, bits in results["test"].items():
+        print(
+            f"{name:<16}{bits['bits']:>8.4f}{bits['bound']:>8.4f}{bits['num_steps']:>16.3f}{bits['mean_step']:>11.3f}"
+        )
+    print(f"a sample: {sample!r}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))

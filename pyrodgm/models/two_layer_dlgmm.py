@@ -1,0 +1,123 @@
+"""The deep latent Gaussian mixture with two stochastic layers."""
+
+import pyro
+from pyro.nn import pyro_method
+from torch import Tensor, nn
+
+from pyrodgm.likelihoods import BernoulliLikelihood
+from pyrodgm.models.dlgmm import relu_layers
+from pyrodgm.models.pair import Pair
+from pyrodgm.nn import Concatenate, Dense, Joint, mlp
+from pyrodgm.posteriors import StickBreakingPosterior, WeightedGaussians
+from pyrodgm.priors import GaussianComponents, SymmetricDirichletPrior
+
+
+class TwoLayerDLGMM(Pair):
+    r"""A mixture on top of a mixture, both with latent weights, guided from the top down.
+
+    .. math:: p = p(\pi_2)\, p(z_2 \mid \pi_2)\, p(\pi_1)\, p(z_1 \mid z_2, \pi_1)\, p(x \mid z_1), \qquad
+              q = q(\pi_2 \mid x)\, q(z_2 \mid x, \pi_2)\, q(\pi_1 \mid x)\, q(z_1 \mid x, z_2, \pi_1)
+
+    Every layer's index is summed out; :class:`~pyrodgm.infer.MixtureDensityELBO` draws all combinations of components.
+
+    Args:
+        prior: Called with nothing, returns the distribution of ``pi2``.
+        component_prior: Called with ``pi2``, returns the distribution of ``z2``.
+        lower_prior: Called with nothing, returns the distribution of ``pi1``.
+        lower_component_prior: Called with ``z2`` and ``pi1``, returns the distribution of ``z1``.
+        likelihood: Called with ``z1``, returns the distribution of ``x``.
+        encoder: What all posteriors share: maps ``x`` to features ``h``.
+        weights_posterior: Called with ``h``, returns the approximate posterior of ``pi2``.
+        component_posterior: Called with ``h`` and ``pi2``, returns that of ``z2``.
+        lower_weights_posterior: Called with ``h``, returns that of ``pi1``.
+        lower_component_posterior: Called with ``h``, ``z2`` and ``pi1``, returns that of ``z1``.
+
+    ``model(x)`` and ``guide(x)`` take data ``[batch, *event]``; the data plate is ``"data"``.
+
+    Source: Nalisnick, Hertel and Smyth (2016), "Approximate inference for deep latent Gaussian mixtures", whose own
+    two-layer code is of another form.
+
+    Example:
+        >>> import torch
+        >>> from pyrodgm.infer import MixtureDensityELBO
+        >>> pair = dense_two_layer_dlgmm(pixels=64, num_components=3, latents=(4, 2), hidden=(16,))
+        >>> MixtureDensityELBO().differentiable_loss(pair.model, pair.guide, torch.zeros(7, 64)).shape
+        torch.Size([])
+    """
+
+    def __init__(
+        self,
+        prior: nn.Module,
+        component_prior: nn.Module,
+        lower_prior: nn.Module,
+        lower_component_prior: nn.Module,
+        likelihood: nn.Module,
+        encoder: nn.Module,
+        weights_posterior: nn.Module,
+        component_posterior: nn.Module,
+        lower_weights_posterior: nn.Module,
+        lower_component_posterior: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.prior, self.component_prior, self.likelihood = prior, component_prior, likelihood
+        self.lower_prior, self.lower_component_prior = lower_prior, lower_component_prior
+        self.encoder, self.weights_posterior, self.component_posterior = encoder, weights_posterior, component_posterior
+        self.lower_weights_posterior = lower_weights_posterior
+        self.lower_component_posterior = lower_component_posterior
+
+    @pyro_method
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", x.shape[0], dim=-1):
+            pi2 = pyro.sample("pi2", self.prior())
+            z2 = pyro.sample("z2", self.component_prior(pi2))
+            pi1 = pyro.sample("pi1", self.lower_prior())
+            z1 = pyro.sample("z1", self.lower_component_prior(z2, pi1))
+            pyro.sample("x", self.likelihood(z1), obs=x)
+
+    @pyro_method
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", x.shape[0], dim=-1):
+            h = self.encoder(x)
+            pi2 = pyro.sample("pi2", self.weights_posterior(h))
+            z2 = pyro.sample("z2", self.component_posterior(h, pi2))
+            pi1 = pyro.sample("pi1", self.lower_weights_posterior(h))
+            pyro.sample("z1", self.lower_component_posterior(h, z2, pi1))
+
+
+def dense_two_layer_dlgmm(
+    pixels: int = 784,
+    num_components: int = 3,
+    latents: tuple[int, int] = (50, 25),
+    hidden: tuple[int, ...] = (500, 500),
+    concentration: float = 1.0,
+    mean: Tensor | None = None,
+) -> TwoLayerDLGMM:
+    """A two-layer mixture of ReLU networks, with as many components in each layer and symmetric Dirichlet weights.
+
+    Args:
+        pixels: Number of binary values of an image, D.
+        num_components: Number of components of each layer.
+        latents: Numbers of dimensions of ``z1`` and ``z2``.
+        hidden: Sizes of the encoder's layers and, in reverse, of the decoder's; the last is that of the others.
+        concentration: Concentration of both Dirichlets.
+        mean: Mean of the training images ``[D]``, where the untrained decoder starts.
+
+    Example:
+        >>> dense_two_layer_dlgmm(64, latents=(4, 2), hidden=(8,)).prior().event_shape
+        torch.Size([3])
+    """
+    lower, upper = latents
+    count, width = num_components, hidden[-1]
+    both = Joint([nn.Identity(), nn.Identity()], Concatenate(), mlp(width + upper, [width], 2 * count * lower, Dense))
+    return TwoLayerDLGMM(
+        SymmetricDirichletPrior(count, concentration),
+        GaussianComponents(upper, count),
+        SymmetricDirichletPrior(count, concentration),
+        WeightedGaussians(mlp(upper, [width], 2 * count * lower, Dense), count),
+        BernoulliLikelihood(mlp(lower, hidden[::-1], pixels, layer=Dense), mean),
+        relu_layers(pixels, hidden),
+        StickBreakingPosterior(mlp(width, [], 2 * (count - 1))),
+        WeightedGaussians(mlp(width, [], 2 * count * upper), count),
+        StickBreakingPosterior(mlp(width, [], 2 * (count - 1))),
+        WeightedGaussians(both, count),
+    )

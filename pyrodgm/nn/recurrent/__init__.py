@@ -1,0 +1,8 @@
+"""Recurrent networks: plain, batch-normalised, and with a number of inner steps that adapts."""
+
+from pyrodgm.nn.recurrent.batch_norm import BatchNormLSTM
+from pyrodgm.nn.recurrent.halting import AdaptiveComputationTime
+from pyrodgm.nn.recurrent.network import RecurrentNetwork, Unrolled
+from pyrodgm.nn.recurrent.stick_breaking import StickBreakingRNN
+
+__all__ = ["AdaptiveComputationTime", "BatchNormLSTM", "RecurrentNetwork", "StickBreakingRNN", "Unrolled"]

@@ -1,0 +1,106 @@
+"""Figures of what is in the latents."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from pyrodgm.plots.style import BLUE, DPI, VERMILION, charts, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def tsne(latents: Tensor, labels: Tensor, *, seed: int = 0, title: str | None = None) -> "Figure":
+    """Latents in the plane by t-SNE, each class in a colour of its own.
+
+    Args:
+        latents: ``[N, D]``; some thousands take about a minute.
+        labels: Classes ``[N]``.
+        seed: Seed of the embedding.
+        title: Text above.
+
+    Raises:
+        ValueError: If there are not as many labels as latents, or fewer than four.
+
+    Source: van der Maaten and Hinton (2008), JMLR 9, 2579.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from sklearn.manifold import TSNE
+
+    if latents.dim() != 2 or len(latents) < 4 or labels.shape != latents.shape[:1]:
+        raise ValueError(
+            f"expected latents [N, D] and labels [N], N > 3; got {list(latents.shape)} and {list(labels.shape)}"
+        )
+    perplexity = min(30.0, (len(latents) - 1) / 3)
+    points = TSNE(perplexity=perplexity, init="random", random_state=seed).fit_transform(latents.detach().cpu().numpy())
+    figure = Figure(figsize=(6.4, 6.0), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    classes = labels.cpu().numpy()
+    colours = colormaps["tab10" if len(np.unique(classes)) <= 10 else "turbo"]
+    names = np.unique(classes)
+    for i, name in enumerate(names):
+        colour = colours(i if len(names) <= 10 else i / (len(names) - 1))
+        axes.scatter(
+            points[classes == name, 0], points[classes == name, 1], s=5, color=colour, label=str(name), linewidths=0
+        )
+    axes.set_axis_off()
+    if len(names) <= 20:
+        axes.legend(frameon=False, markerscale=3, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def sticks_used(counts: Tensor, num_sticks: int, *, title: str | None = None) -> "Figure":
+    """Histogram of how many sticks each datum uses, with the mean.
+
+    Args:
+        counts: Whole numbers ``[N]`` from 1 to ``num_sticks``, as of :func:`pyrodgm.distributions.sticks_to_mass`.
+        num_sticks: Number of sticks K.
+        title: Text above.
+
+    Raises:
+        ValueError: If ``counts`` is empty or holds other numbers.
+    """
+    used = counts.detach().cpu().numpy()
+    if used.ndim != 1 or not len(used) or used.min() < 1 or used.max() > num_sticks:
+        raise ValueError(f"counts: expected whole numbers [N] from 1 to {num_sticks}, N > 0; got {counts}")
+    figure, (axes,) = charts(title, [1.0])
+    axes.bar(np.arange(1, num_sticks + 1), np.bincount(used, minlength=num_sticks + 1)[1:], width=0.9, color=BLUE)
+    axes.axvline(used.mean(), color=VERMILION, linewidth=1.8, label=f"mean {number(used.mean())}")
+    axes.set_xlabel("sticks used")
+    axes.set_ylabel(f"images of {len(used):,}")
+    axes.legend(frameon=False)
+    return figure
+
+
+def latent_and_decoder_sparsity(latents: Tensor, weights: Tensor, *, title: str | None = None) -> "Figure":
+    """How large each latent dimension is on average, and how strongly the decoder's first layer reads it.
+
+    Args:
+        latents: ``[N, K]``.
+        weights: The first layer's weights, ``[H, K]``.
+        title: Text above.
+
+    Raises:
+        ValueError: If the two do not have the same K.
+
+    Source: Nalisnick and Smyth (2017), arXiv 1605.06197, section 6.1.
+    """
+    if latents.dim() != 2 or weights.dim() != 2 or latents.shape[1] != weights.shape[1]:
+        raise ValueError(
+            f"expected latents [N, K] and weights [H, K]; got {list(latents.shape)} and {list(weights.shape)}"
+        )
+    figure, (upper, lower) = charts(title, [1.0, 1.0])
+    dimensions = np.arange(1, latents.shape[1] + 1)
+    upper.bar(dimensions, latents.detach().abs().mean(0).cpu().numpy(), width=0.9, color=BLUE)
+    upper.set_ylabel("mean |latent|")
+    upper.tick_params(labelbottom=False)
+    lower.bar(dimensions, weights.detach().norm(dim=0).cpu().numpy(), width=0.9, color=VERMILION)
+    lower.set_ylabel("norm of decoder weights")
+    lower.set_xlabel("latent dimension")
+    lower.sharex(upper)
+    figure.align_ylabels()
+    return figure

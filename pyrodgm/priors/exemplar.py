@@ -1,0 +1,159 @@
+"""The exemplar prior: every training image a component."""
+
+import math
+
+import pyro.distributions as dist
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pyrodgm.distributions import IsotropicNormalMixture
+from pyrodgm.priors.rows import current_rows
+
+CHUNK = 5000  # images that are encoded together without gradient
+BLOCK = 128  # columns whose minimum is looked at first in the search for the smallest
+
+
+class ExemplarPrior(nn.Module):
+    r"""A mixture of Normals around the posterior means of all N training images, with one learned variance.
+
+    .. math:: p(z) = \frac 1N \sum_{n=1}^N \mathcal N\bigl(z; \mu(x_n), \sigma^2 I\bigr), \qquad
+              \mu(x) = \mathbb E_{q(z \mid x)}[z]
+
+    In training a datum must not find itself among the components. :func:`pyrodgm.infer.fit` says which rows a batch
+    holds (:func:`training_rows` does in a loop of one's own), and each datum's own component is left out:
+
+    - with ``num_neighbours`` = k, the mixture is cut down to those k images a datum of the batch whose means are
+      nearest to its own, for all data of the batch together. With weights 1 / (N - 1) that bounds the mixture without
+      the datum's own image from below. Neighbours are found by means that are kept of every image and renewed whenever
+      it is met, in a batch at the latest once an epoch;
+    - with ``num_exemplars`` = M, it is that of M images drawn anew each step;
+    - with neither it is that of all other images.
+
+    In training mode outside of these contexts all images count; so they do in evaluation mode.
+
+    Args:
+        posterior: The module that gives q(z | x); the one of the pair. It is shared, not owned.
+        exemplars: The training images in the order of the training data, ``[N, *event]`` in [0, 1].
+        num_neighbours: Nearest images a datum in training, k; None for no such cut.
+        num_exemplars: Random images a step, M, if there is no cut to neighbours; None for all.
+        binarize: Whether an image's values are the probabilities of binary ones, drawn anew at each use.
+        log_variance_range: Lower and upper bound at which the log-variance is cut off.
+
+    Called with nothing it returns a distribution with event shape ``[D]``, in training one for each datum.
+
+    Raises:
+        ValueError: If there are fewer than two exemplars, values outside [0, 1], or a number out of range; from the
+            call, if the training data have another number of rows.
+
+    Source: Norouzi, Fleet, Norouzi (2020), arXiv 2004.04795, sections 3 and 3.1.
+
+    Example:
+        >>> from pyrodgm.nn import mlp
+        >>> from pyrodgm.posteriors import GaussianPosterior
+        >>> prior = ExemplarPrior(GaussianPosterior(mlp(784, [30], 2 * 4)), torch.rand(200, 784))
+        >>> prior().log_prob(torch.zeros(5, 4)).shape
+        torch.Size([5])
+    """
+
+    exemplars: Tensor
+    means: Tensor
+
+    def __init__(
+        self,
+        posterior: nn.Module,
+        exemplars: Tensor,
+        num_neighbours: int | None = 10,
+        num_exemplars: int | None = None,
+        binarize: bool = False,
+        log_variance_range: tuple[float, float] = (-6.0, 2.0),
+    ) -> None:
+        super().__init__()
+        count = len(exemplars) if exemplars.dim() > 1 else 0
+        if count < 2:
+            raise ValueError(f"exemplars must have shape [N, *event] with N of at least 2, got {list(exemplars.shape)}")
+        if not ((exemplars >= 0) & (exemplars <= 1)).all():
+            low, high = exemplars.min(), exemplars.max()
+            raise ValueError(f"exemplars must lie in [0, 1], got values from {low:.4g} to {high:.4g}")
+        if num_neighbours is not None and num_exemplars is not None:
+            raise ValueError(
+                f"num_neighbours and num_exemplars exclude each other, got {num_neighbours} and {num_exemplars}"
+            )
+        limits = (("num_neighbours", num_neighbours, 1, count - 1), ("num_exemplars", num_exemplars, 2, count))
+        for name, value, least, most in limits:
+            if value is not None and not least <= value <= most:
+                raise ValueError(f"{name} must lie between {least} and {most} for {count} exemplars, got {value}")
+        self._shared_posterior = (posterior,)  # a tuple, so that it is not registered as a submodule
+        self.num_neighbours, self.num_exemplars, self.binarize = num_neighbours, num_exemplars, binarize
+        self.log_variance_range = log_variance_range
+        self.log_variance = nn.Parameter(torch.zeros(()))
+        # the data themselves: whoever builds the prior has them, so nothing saves them
+        self.register_buffer("exemplars", exemplars.to(torch.get_default_dtype()).contiguous(), persistent=False)
+        self.register_buffer("means", self._all_means())
+
+    @property
+    def posterior(self) -> nn.Module:
+        """The shared q(z | x)."""
+        return self._shared_posterior[0]
+
+    def component(self, images: Tensor) -> dist.TorchDistribution:
+        """The components that images ``[*, *event]`` make."""
+        return dist.Normal(self._encode(images), self._scale).to_event(1)
+
+    def forward(self) -> dist.TorchDistribution:
+        batch = current_rows() if self.training else None
+        if batch is None:
+            loc = self._encode(self.exemplars) if torch.is_grad_enabled() else self._all_means()
+            return self._mixture(loc.new_zeros(len(loc)), loc)
+        rows = batch.index
+        if batch.total != len(self.exemplars):
+            raise ValueError(f"expected all {batch.total} training images as exemplars, got {len(self.exemplars)}")
+        if self.num_neighbours is not None:
+            return self._of_neighbours(rows, self.num_neighbours)
+        chosen = torch.randperm(len(self.exemplars), device=rows.device)[: self.num_exemplars]
+        loc = self._encode(self.exemplars[chosen])
+        return self._mixture(loc.new_zeros(len(loc)).masked_fill(chosen == rows.unsqueeze(-1), -math.inf), loc)
+
+    def _of_neighbours(self, rows: Tensor, count: int) -> dist.TorchDistribution:
+        with torch.no_grad():
+            own = self._encode(self.exemplars[rows])
+            self.means.index_copy_(0, rows, own)
+            # squared distances, but for a constant of each datum
+            distance = torch.addmm(self.means.square().sum(-1), own, self.means.T, alpha=-2)
+            near = _smallest(distance.scatter_(1, rows.unsqueeze(-1), math.inf), count).flatten()
+            times = (near.unsqueeze(-1) == near).sum(-1)  # that each image was found, which must not count twice
+        loc = self._encode(self.exemplars[near])
+        with torch.no_grad():
+            self.means.index_copy_(0, near, loc.detach())
+        log_weight = -times.to(loc).log() - math.log(len(self.exemplars) - 1)
+        log_weight = log_weight.masked_fill(near == rows.unsqueeze(-1), -math.inf)
+        return self._mixture(log_weight, loc, log_weight.logsumexp(-1))
+
+    def _mixture(self, logits: Tensor, loc: Tensor, log_share: Tensor | float = 0.0) -> dist.TorchDistribution:
+        return IsotropicNormalMixture(logits, loc, self._scale, log_share)
+
+    @property
+    def _scale(self) -> Tensor:
+        return (0.5 * self.log_variance.clamp(*self.log_variance_range)).exp()
+
+    def _encode(self, images: Tensor) -> Tensor:
+        return self.posterior(torch.bernoulli(images) if self.binarize else images).mean
+
+    @torch.no_grad()
+    def _all_means(self) -> Tensor:
+        return torch.cat([self._encode(part) for part in self.exemplars.split(CHUNK)])
+
+
+def _smallest(values: Tensor, count: int) -> Tensor:
+    """Columns of the ``count`` smallest values of each row of ``[B, N]``, ``[B, count]`` in any order.
+
+    They lie in the ``count`` blocks of columns that have the smallest minima, and minima are found faster than places.
+    """
+    columns = values.shape[1]
+    if columns < 2 * count * BLOCK:
+        return values.topk(count, largest=False, sorted=False).indices
+    blocks = F.pad(values, (0, -columns % BLOCK), value=math.inf).unflatten(1, (-1, BLOCK))
+    best = blocks.amin(-1).topk(count, largest=False, sorted=False).indices
+    inside = blocks.gather(1, best.unsqueeze(-1).expand(-1, -1, BLOCK)).flatten(1)
+    place = inside.topk(count, largest=False, sorted=False).indices
+    return best.gather(1, place // BLOCK) * BLOCK + place % BLOCK

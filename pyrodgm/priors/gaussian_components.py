@@ -1,0 +1,72 @@
+"""Components of a mixture prior whose weights are latent."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyrodgm.distributions import DiagNormalMixture, log_of_weights
+
+
+class GaussianComponents(nn.Module):
+    r"""The prior of z given the weights of its components, :math:`p(z \mid \pi) = \sum_k \pi_k\, p_k(z)`.
+
+    - ``"standard"``: every component is N(0, I), so the mixture is N(0, I) whatever the weights; as published.
+    - ``"spread"``: unit variance and the mean of component k at a constant from -``spread`` to ``spread`` in every
+      dimension; as in the published runs with five dimensions and means from -0.5 to 0.5.
+    - ``"learned"``: means, which start as draws with standard deviation ``spread``, and variances are learned.
+
+    Args:
+        features: Number of latent dimensions D.
+        num_components: Number of components K.
+        kind: Which of these.
+        spread: How far apart the means are.
+        log_variance_range: Lower and upper bound at which a learned log-variance is cut off.
+
+    Called with weights ``[*, K]`` it returns a distribution with event shape ``[D]``: a Normal for ``"standard"``, else
+    a :class:`~pyrodgm.distributions.DiagNormalMixture` with batch shape ``[*]``.
+
+    Raises:
+        ValueError: If ``num_components`` or ``spread`` is out of range or ``kind`` is unknown.
+
+    Source: Nalisnick, Hertel and Smyth (2016), "Approximate inference for deep latent Gaussian mixtures".
+
+    Example:
+        >>> GaussianComponents(25, 3, "spread")(torch.tensor([0.2, 0.3, 0.5])).event_shape
+        torch.Size([25])
+    """
+
+    loc: Tensor
+    log_variance: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        num_components: int,
+        kind: str = "standard",
+        spread: float = 0.5,
+        log_variance_range: tuple[float, float] = (-6.0, 2.0),
+    ) -> None:
+        super().__init__()
+        if num_components < 1:
+            raise ValueError(f"num_components must be at least 1, got {num_components}")
+        if not spread > 0:
+            raise ValueError(f"spread must be positive, got {spread}")
+        if kind not in ("standard", "spread", "learned"):
+            raise ValueError(f"kind must be one of standard, spread, learned, got {kind!r}")
+        self.kind, self.log_variance_range = kind, log_variance_range
+        shape = (features,) if kind == "standard" else (num_components, features)
+        loc = torch.zeros(shape)
+        if kind == "spread":
+            loc = torch.linspace(-spread, spread, num_components).unsqueeze(-1).repeat(1, features)
+        if kind == "learned":
+            self.loc = nn.Parameter(spread * torch.randn(shape))
+            self.log_variance = nn.Parameter(torch.zeros(shape))
+        else:
+            self.register_buffer("loc", loc, persistent=False)
+            self.register_buffer("log_variance", torch.zeros(shape), persistent=False)
+
+    def forward(self, weights: Tensor) -> dist.TorchDistribution:
+        scale = (0.5 * self.log_variance.clamp(*self.log_variance_range)).exp()
+        if self.kind == "standard":
+            return dist.Normal(self.loc, scale).to_event(1)
+        return DiagNormalMixture(log_of_weights(weights), self.loc, scale)

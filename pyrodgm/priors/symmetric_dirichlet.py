@@ -1,0 +1,50 @@
+"""The symmetric Dirichlet prior over mixture weights."""
+
+import math
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyrodgm.distributions import StickBreaking
+
+
+class SymmetricDirichletPrior(nn.Module):
+    r"""Weights of K components with a symmetric Dirichlet distribution, made by breaking a stick.
+
+    .. math:: v_k \sim \mathrm{Beta}(\alpha, (K - k)\, \alpha), \; k < K, \qquad \pi_k = v_k \prod_{j<k} (1 - v_j),
+              \qquad \pi \sim \mathrm{Dirichlet}(\alpha, \dots, \alpha)
+
+    As a stick-breaking distribution it has an exact divergence from every stick-breaking posterior.
+
+    Args:
+        num_components: Number of components K, at least 2.
+        concentration: alpha, positive.
+
+    Called with nothing it returns a :class:`~pyrodgm.distributions.StickBreaking` with event shape ``[K]``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source: Nalisnick, Hertel and Smyth (2016), "Approximate inference for deep latent Gaussian mixtures".
+
+    Example:
+        >>> SymmetricDirichletPrior(4)().mean
+        tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
+
+    first: Tensor
+    second: Tensor
+
+    def __init__(self, num_components: int, concentration: float = 1.0) -> None:
+        super().__init__()
+        if num_components < 2:
+            raise ValueError(f"num_components must be at least 2, got {num_components}")
+        if not (concentration > 0 and math.isfinite(concentration)):
+            raise ValueError(f"concentration must be positive, got {concentration}")
+        later = torch.arange(num_components - 1, 0, -1, dtype=torch.get_default_dtype())
+        self.register_buffer("first", torch.full_like(later, concentration), persistent=False)
+        self.register_buffer("second", concentration * later, persistent=False)
+
+    def forward(self) -> dist.TorchDistribution:
+        return StickBreaking(dist.Beta(self.first, self.second).to_event(1))

@@ -1,0 +1,150 @@
+"""Training on texts and measuring code lengths."""
+
+import csv
+import math
+from functools import partial
+
+import pyro
+import pytest
+import torch
+from pyro.infer import SVI, TraceMeanField_ELBO
+
+from pyrodgm.datasets import Text, stream_batches
+from pyrodgm.infer import NonFiniteError, bits_per_symbol, fit_text
+from pyrodgm.models import SequenceModel
+from pyrodgm.nn.recurrent import AdaptiveComputationTime, BatchNormLSTM, RecurrentNetwork, StickBreakingRNN
+
+PATTERN = "abcabd" * 120
+TEXT = Text.from_strings(PATTERN, PATTERN[:150], PATTERN[:150])
+ADAM = partial(torch.optim.Adam, lr=2e-2)
+
+
+def make(kind=RecurrentNetwork, **kwargs):
+    return SequenceModel.of_symbols(kind(4, 12, **kwargs), len(TEXT.symbols))
+
+
+def test_bits_of_one_stream_are_those_of_the_whole_sequence():
+    pair, sequence = make(), TEXT.encode(PATTERN[:101])
+    out = pair.network(pair.encoder(sequence[None, :-1]))
+    log_prob = pair.likelihood(out.hidden).log_prob(sequence[None, 1:])
+    bits = bits_per_symbol(pair, sequence, num_streams=1, length=7)
+    assert bits.bits == pytest.approx(-log_prob.mean().item() / math.log(2), rel=1e-12)
+    assert (bits.bound, bits.count, bits.num_steps, bits.mean_step) == (bits.bits, 100, 1.0, 1.0)
+
+
+def test_streams_cut_the_sequence_and_predict_every_symbol_once():
+    pair, sequence = make(), TEXT.encode(PATTERN[:24])  # 23 to predict, 5 streams of 5, the last with 3
+    nats = 0.0
+    for begin in range(0, 23, 5):
+        part = sequence[begin : begin + 6]
+        out = pair.network(pair.encoder(part[None, :-1]))
+        nats -= pair.likelihood(out.hidden).log_prob(part[None, 1:]).sum().item()
+    bits = bits_per_symbol(pair, sequence, num_streams=5, length=3)
+    assert bits.bits == pytest.approx(nats / 23 / math.log(2), rel=1e-12)
+
+
+def test_bound_is_longer_and_stopping_early_is_faster():
+    pair = make(StickBreakingRNN, max_steps=6)
+    sequence = TEXT.encode(PATTERN[:200])
+    one = bits_per_symbol(pair, sequence)
+    assert one.bound > one.bits
+    many = bits_per_symbol(pair, sequence, num_samples=20)
+    assert many.bits < one.bits + 0.01
+    early = bits_per_symbol(pair, sequence, tolerance=0.1)
+    assert 1 < early.num_steps < 6 == one.num_steps
+    assert math.isnan(early.bound)
+    assert bits_per_symbol(pair, sequence) == one
+    with pytest.raises(ValueError, match="sequence: expected at least 2 symbols, got 1"):
+        bits_per_symbol(pair, sequence[:1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "kwargs"),
+    [
+        (RecurrentNetwork, {}),
+        (RecurrentNetwork, {"cell": "gru"}),
+        (BatchNormLSTM, {"max_positions": 6}),
+        (AdaptiveComputationTime, {"max_steps": 3}),
+        (StickBreakingRNN, {"max_steps": 3}),
+        (StickBreakingRNN, {"cell": "gru", "max_steps": 3}),
+    ],
+    ids=["lstm", "gru", "batch_norm", "act", "sticks", "sticks_gru"],
+)
+def test_a_pattern_is_learned(kind, kwargs, tmp_path):
+    """Three bits of six symbols are to be guessed by a network without memory: 4 / 6 log2 2 = 0.67 bits a symbol."""
+    pair = make(kind, **kwargs)
+    result = fit_text(
+        pair,
+        TEXT,
+        updates=150,
+        batch_size=16,
+        length=11,  # streams at different places of the pattern
+        optimizer=ADAM,
+        validate_every=50,
+        kl_warmup=50,
+        run_dir=tmp_path / "run",
+        progress=False,
+    )
+    assert [row["update"] for row in result.metrics] == [50, 100, 150]
+    assert [row["kl_weight"] for row in result.metrics] == [1.0, 1.0, 1.0]
+    # Sixteen rows at three places of a pattern have statistics that no other sequence has.
+    key = "train_bits" if kind is BatchNormLSTM else "valid_bits"
+    assert min(row[key] for row in result.metrics) < 0.1
+    assert bits_per_symbol(pair, TEXT.valid).bits == pytest.approx(result.best_bits)
+    assert not pair.training
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        assert [float(row["valid_bits"]) for row in csv.DictReader(file)] == [r["valid_bits"] for r in result.metrics]
+    with pytest.raises(FileExistsError, match="holds a run"):
+        fit_text(pair, TEXT, updates=1, run_dir=tmp_path / "run")
+
+
+def test_plain_svi_trains_it_window_by_window():
+    pair = make(StickBreakingRNN, max_steps=3)
+    pair.carry(6)
+    svi = SVI(pair.model, pair.guide, pyro.optim.ClippedAdam({"lr": 2e-2}), loss=TraceMeanField_ELBO())
+    for _ in range(15):
+        pair.restart()
+        for x, y in stream_batches(TEXT.train, 6, 12):
+            svi.step(x, y)
+            pair.advance()
+    pair.eval()
+    assert bits_per_symbol(pair, TEXT.valid).bits < 0.15
+
+
+def test_training_repeats_itself_and_leaves_the_random_state_alone():
+    found = []
+    for mode in ("eager", "traced"):
+        torch.manual_seed(3)
+        pair = make(StickBreakingRNN, max_steps=3)
+        before = torch.get_rng_state()
+        result = fit_text(
+            pair, TEXT, updates=12, batch_size=4, length=10, validate_every=5, compile=mode, progress=False
+        )
+        assert torch.equal(before, torch.get_rng_state())
+        found.append([row["valid_bound"] for row in result.metrics])
+    assert found[0] == found[1]
+    assert len(found[0]) == 3
+
+
+def test_what_is_not_finite_stops_it():
+    pair = make()
+    with pytest.raises(NonFiniteError, match="at step 50"):
+        fit_text(
+            pair, TEXT, updates=60, optimizer=partial(torch.optim.SGD, lr=math.inf), clip_grad_norm=None, batch_size=4
+        )
+    assert all(torch.isfinite(p).all() for p in pair.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"updates": 0}, "updates must be at least 1; got 0"),
+        ({"updates": 1, "validate_every": 0}, "validate_every must be at least 1; got 0"),
+        ({"updates": 1, "kl_warmup": -1}, "kl_warmup must be at least 0; got -1"),
+        ({"updates": 1, "batch_size": 100}, "sequence: expected at least 10001 symbols"),
+        ({"updates": 1, "kl_warmup": 3, "objective": TraceMeanField_ELBO()}, "kl_warmup must be 0"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fit_text(make(), TEXT, **arguments)

@@ -1,0 +1,85 @@
+"""The examples that train on sequences, with tiny sizes: what they print and write."""
+
+import json
+import math
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PARITY = "parity.py --bits 3 --hidden 8 --max-steps 3 --updates 40 --num-examples 50 --run RUN"
+TEXT = (
+    "adaptive_language_model.py --data tiny_shakespeare --hidden 10 --embedding 4 --max-steps 3 --batch-size 4 "
+    "--length 9 --updates 6 --validate-every 3 "
+    "--valid-symbols 300 --test-symbols 300 --ensemble 3 --sample 12 --run RUN"
+)
+
+
+@pytest.fixture
+def launch(monkeypatch, capsys, tmp_path):
+    torch.set_default_dtype(torch.float32)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+    def launch(command):
+        name, *arguments = command.replace("RUN", str(tmp_path / "run")).split()
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out, json.loads((tmp_path / "run" / "results.json").read_text())
+
+    return launch
+
+
+@pytest.mark.parametrize("model", ["lstm", "gru", "act", "stick-breaking"])
+def test_parity(launch, tmp_path, model):
+    text, results = launch(f"{PARITY} --model {model}{' --no-figures' if model != 'act' else ''}")
+    rows = results["difficulties"]
+    assert [row["difficulty"] for row in rows] == [1, 2, 3]
+    assert all(0 <= row["error"] <= 1 and 1 <= row["mean_step"] <= 3 for row in rows)
+    assert f"mean error {100 * sum(row['error'] for row in rows) / 3:.2f} %" in text
+    assert (tmp_path / "run" / "steps.png").exists() == (model == "act")
+
+
+def test_parity_draws_what_it_says():
+    draw = runpy.run_path(str(EXAMPLES / "parity.py"))["draw"]
+    x, y = draw(2000, 6)
+    assert x.shape == (2000, 1, 6)
+    assert set(x.unique().tolist()) == {-1.0, 0.0, 1.0}
+    assert torch.equal(y.flatten(), (x == 1).sum((1, 2)).remainder(2).double())
+    assert set((x != 0).sum((1, 2)).unique().tolist()) == {1, 2, 3, 4, 5, 6}
+    assert (y.mean() > 0.4) & (y.mean() < 0.6)
+    assert ((draw(50, 6, 4)[0] != 0).sum((1, 2)) == 4).all()
+
+
+@pytest.mark.parametrize(
+    "model", ["lstm", "gru", "batch-norm-lstm", "act-lstm", "act-gru", "stick-breaking-lstm", "stick-breaking-gru"]
+)
+def test_language_model(launch, tmp_path, model, data_root):
+    text, results = launch(f"{TEXT} --model {model} --root {data_root}")
+    names = ["ens. 1", "ens. 3", "mean weights", "stopping early"]
+    assert list(results["test"]) == (names if model.startswith("stick") else names[:1])
+    for name, row in results["test"].items():
+        assert 3 < row["bits"] < math.log2(65) + 1
+        assert row["count"] == 299
+        (printed,) = re.findall(rf"^{name} +([\d.]+)", text, re.MULTILINE)
+        assert float(printed) == pytest.approx(row["bits"], abs=5e-5)
+    assert {file.name for file in (tmp_path / "run").iterdir()} == {"best.safetensors", "metrics.csv", "results.json"}
+    assert re.search("a sample: ['\"]the ", text)
+
+
+@pytest.mark.parametrize("options", ["--model nade", "--model nade --init lstm", "--model stick-breaking --init sum"])
+def test_nade(launch, tmp_path, options):
+    command = "stick_breaking_nade.py --data digits --epochs 2 --hidden 6 --max-steps 2 --num-samples 3 --num-images 20"
+    figures = "" if "stick" in options else " --no-figures"
+    text, results = launch(f"{command} --run RUN {options}{figures}")
+    names = ["log_likelihood", "ens. 1", "ens. 3", "bound", "mean_step", "divergence"]
+    assert list(results["test"]) == (names if "stick" in options else names[:1])
+    row = results["test"]["log_likelihood"]
+    assert -64 < row["mean"] < -10
+    assert f"log_likelihood  {row['mean']:.2f} ± {row['standard_error']:.2f}" in text
+    if "stick" in options:
+        assert results["test"]["bound"]["mean"] < row["mean"]
+        assert {file.name for file in (tmp_path / "run" / "figures").iterdir()} == {"samples.png", "divergence.png"}
