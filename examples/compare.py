@@ -4,10 +4,12 @@
     python examples/compare.py runs/components-* --by components --figure components.png
 
 Gains are over the first run, on the test images that both were evaluated on; their standard errors are those of the
-differences, and much smaller than those of the log-likelihoods.
+differences, and much smaller than those of the log-likelihoods. They contain what all images of a run share:
+the errors of the estimated log-partitions of both.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +45,8 @@ def main(config: Config) -> None:
         both = sorted(first.keys() & values.keys())
         if len(both) > 1:
             gain = torch.tensor([values[image] - first[image] for image in both], dtype=torch.float64)
-            error = gain.std() / len(gain) ** 0.5
+            shared = (results[name].shared_error, results[names[0]].shared_error)
+            error = math.hypot(gain.std().item() / len(gain) ** 0.5, *shared)
             print(f"{name} gains {gain.mean():.2f} ± {error:.2f} nats an image over {names[0]} ({len(both)} images)")
     if config.by is not None:
         x = [experiment.read_run(path).arguments.get(config.by) for path in config.run]

@@ -21,6 +21,10 @@ from pyrodgm import experiment
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 TINY = "--data digits --components 3 --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+TINY_DVAE = (
+    "--dataset digits --units 4 --hidden 5 --sampler pcd --chains 10 --sweeps 2 --epochs 2 "
+    "--num-samples 30 --num-images 6"
+)
 STICKS = "--data digits --truncation 4 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 SHORT = "--data digits --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 MIXTURE = f"{SHORT} --components 5 --posterior-components 2 --latent 3 --hidden 4"
@@ -55,6 +59,13 @@ COMMANDS = [
     f"vampprior.py {TINY} --run RUN --objective iwelbo --particles 3 --no-figures",
     f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --posterior flow --flow-layers 2 --no-figures",
     "&evaluate.py RUN --no-figures",
+    f"dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --k 2",
+    "&evaluate.py RUN",
+    f"&dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --k 2 --resume --num-images 7",
+    f"dvae.py {TINY_DVAE} --run RUN --baseline dvae_spike_exp --sampler pa --schedule constant --no-figures",
+    "&evaluate.py RUN --no-figures",
+    f"dvae.py {TINY_DVAE} --run RUN --baseline dvaes_gi --struct 1-layer-lin --valid-images 20 --no-figures",
+    f"dvae.py {TINY_DVAE} --run RUN --baseline dvaepp_power --beta 5 --k 2 --warmup 1 --weight-decay 0 --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN",
     "&evaluate.py RUN --num-samples 40 --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent gamma --layers 2 --network convolutional",
@@ -150,7 +161,7 @@ def test_every_example_is_run():
     assert programs == {command.strip("&").split()[0] for command in COMMANDS} | SEQUENCES
 
 
-@pytest.mark.parametrize("chain", chains(), ids=lambda chain: chain[0].replace(TINY, ""))
+@pytest.mark.parametrize("chain", chains(), ids=lambda chain: chain[0].replace(TINY, "").replace(TINY_DVAE, ""))
 def test_commands(chain, launch, tmp_path):
     run = tmp_path / "run"
     for command in chain:
@@ -238,6 +249,10 @@ def test_comparison_is_image_by_image(launch, tmp_path):
     text = launch(f"compare.py {one} {two} --by components --figure {tmp_path / 'c.png'}")
     assert 1 < len(both) < 6
     assert f"two gains {gain.mean():.2f} ± {gain.std() / len(both) ** 0.5:.2f} nats an image over one" in text
+    for run, shared in ((one, 0.3), (two, 0.4)):  # errors of log-partitions, which no number of images averages away
+        (run / "results.json").write_text(json.dumps(results(run) | {"shared_error": shared}))
+    error = math.hypot(gain.std() / len(both) ** 0.5, 0.3, 0.4)
+    assert f"two gains {gain.mean():.2f} ± {error:.2f} nats an image over one" in launch(f"compare.py {one} {two}")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit, match="--by prior: expected a flag with numbers in every run"):
         launch(f"compare.py {one} {two} --by prior")

@@ -24,7 +24,13 @@ from safetensors.torch import load, save
 from torch import nn
 
 from pyrodgm import likelihoods, posteriors
-from pyrodgm.distributions import GaussianIntegralBoltzmann, GaussianSmoothing, RelaxedBoltzmann
+from pyrodgm.distributions import (
+    GaussianIntegralBoltzmann,
+    GaussianSmoothing,
+    RelaxedBoltzmann,
+    SpikeBoltzmann,
+    SpikeExponential,
+)
 from pyrodgm.infer import (
     ELBO,
     IWELBO,
@@ -39,6 +45,7 @@ from pyrodgm.infer import (
 )
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import (
+    DVAE,
     HVAE,
     VAE,
     BottomUpHVAE,
@@ -51,6 +58,7 @@ from pyrodgm.models import (
     dense_two_layer_dlgmm,
     pixel_hvae,
 )
+from pyrodgm.models.dvae import Structure
 from pyrodgm.nn import Dense, GatedJoint, Joint, joint_mlp, mlp
 from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import BoltzmannPrior, ExemplarPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
@@ -179,6 +187,24 @@ def vae_boltzmann_population():
     return VAE(BoltzmannPrior(2, 1, relaxation, "pa", 30, 2), likelihood(), posterior())
 
 
+def dvae(method, groups, size, beta):
+    """In evaluation mode, since normalisation over a batch makes its data depend on each other."""
+    structure = Structure(groups, size, (8,))
+    return DVAE.published(method, structure, torch.full((D,), 0.4), beta, sampler="exact").eval()
+
+
+def dvae_spike_exp():
+    return dvae("dvae_spike_exp", 2, 2, 3.0)
+
+
+def dvaes_gi():
+    return dvae("dvaes_gi", 2, 2, 8.0)
+
+
+def dvaes_power():
+    return dvae("dvaes_power", 2, 2, 3.0)
+
+
 def vae_mixture_posterior():
     q = posteriors.GaussianMixturePosterior(mlp(D, [8], 3 * (1 + 2 * LATENT)), 3)
     return VAE(StandardNormal(LATENT), likelihood(), q)
@@ -259,6 +285,9 @@ PAIRS = [
     vae_boltzmann_population,
     semi_supervised,
     semi_supervised_sticks,
+    dvae_spike_exp,
+    dvaes_gi,
+    dvaes_power,
 ]
 
 # What a pair cannot do, as its docstring says: the estimators that refuse it, and how.
@@ -407,6 +436,11 @@ def test_prior_samples_follow_its_density(build):
         wide = torch.distributions.Independent(torch.distributions.Normal(z.mean(0), 2.0 * z.std(0)), 1)
         if prior.support is torch.distributions.constraints.simplex:
             wide = torch.distributions.Dirichlet(torch.ones_like(z[0]))
+        elif isinstance(prior, SpikeBoltzmann):
+            wide = SpikeExponential(torch.zeros_like(z[0]), 1.0).to_event(1)
+        elif prior.support.check(torch.full_like(z[0], 0.5)) and not prior.support.check(torch.full_like(z[0], 1.5)):
+            ends = torch.full_like(z[0], 0.3)
+            wide = torch.distributions.Independent(torch.distributions.Beta(ends, ends), 1)
         y = wide.sample((200_000,))
         weight = (prior.log_prob(y) - wide.log_prob(y)).exp()
         assert weight.mean().item() == pytest.approx(1.0, abs=5 * weight.std().item() / 200_000**0.5)

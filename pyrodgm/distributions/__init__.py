@@ -1,10 +1,13 @@
 """Densities, samplers and divergences, in log space; no trainable state."""
 
+from pyrodgm.distributions.bits_divergence import bits_divergence
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
+from pyrodgm.distributions.continued import ContinuedBernoulli, ContinuedBoltzmann
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
 from pyrodgm.distributions.gaussian_integral import GaussianIntegralBoltzmann
+from pyrodgm.distributions.hierarchical import Hierarchical
 from pyrodgm.distributions.isotropic_normal_mixture import IsotropicNormalMixture
 from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series, kl_mixture_bound
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
@@ -19,6 +22,8 @@ from pyrodgm.distributions.smoothing import (
     Smoothing,
     UniformExponentialSmoothing,
 )
+from pyrodgm.distributions.spike_boltzmann import SpikeBoltzmann
+from pyrodgm.distributions.spike_exponential import SpikeExponential
 from pyrodgm.distributions.stick_breaking import (
     GEM,
     StickBreaking,
@@ -32,12 +37,15 @@ from pyrodgm.distributions.stick_breaking import (
 __all__ = [
     "GEM",
     "BoltzmannMachine",
+    "ContinuedBernoulli",
+    "ContinuedBoltzmann",
     "DiagNormalMixture",
     "DiscretizedLogistic",
     "ExponentialSmoothing",
     "FactorizedBernoulli",
     "GaussianIntegralBoltzmann",
     "GaussianSmoothing",
+    "Hierarchical",
     "IsotropicNormalMixture",
     "Kumaraswamy",
     "LogitNormal",
@@ -46,8 +54,11 @@ __all__ = [
     "RelaxedBoltzmann",
     "SmallShapeGammaRatio",
     "Smoothing",
+    "SpikeBoltzmann",
+    "SpikeExponential",
     "StickBreaking",
     "UniformExponentialSmoothing",
+    "bits_divergence",
     "first_sticks",
     "fractions_to_weights",
     "kl_kumaraswamy_beta_series",

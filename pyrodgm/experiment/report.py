@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pyrodgm import plots
 from pyrodgm.datasets import Dataset
+from pyrodgm.experiment.boltzmann import prior_figures
 from pyrodgm.experiment.latent_figures import latent_figures
 from pyrodgm.experiment.mixture_figures import mixture_figures
 from pyrodgm.experiment.results import Results, evaluate, has_bits, spread
@@ -21,6 +22,7 @@ from pyrodgm.infer.contexts import evaluating, fork_rng
 from pyrodgm.infer.records import write_csv
 from pyrodgm.infer.rows import samples
 from pyrodgm.likelihoods import PixelCNNLikelihood
+from pyrodgm.models import DVAE
 from pyrodgm.priors import ExemplarPrior, VampPrior
 
 if TYPE_CHECKING:
@@ -40,10 +42,11 @@ def report(
 ) -> tuple[Results, LogLikelihood]:
     """Evaluate the pair of a run, write ``results.json``, ``log_likelihood.csv`` and, if wanted, ``figures/``.
 
-    Arguments and what is returned are those of :func:`evaluate`.
+    A :class:`pyrodgm.models.DVAE` is evaluated with its bits, as published. Arguments and what is returned are those of
+    :func:`evaluate`.
     """
     results, likelihood = evaluate(
-        pair,
+        _evaluated(pair),
         data,
         num_samples=num_samples,
         num_images=num_images,
@@ -76,9 +79,10 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
 
     Returns:
         The files: ``real``, ``reconstructions``, ``samples``, ``log_likelihood``, ``training``, ``active_units``; for a
-        VampPrior ``pseudo_inputs``, for an exemplar prior ``exemplars``, with ``grown_samples`` for both; and those of
-        :func:`latent_figures` and :func:`mixture_figures`.
+        VampPrior ``pseudo_inputs``, for an exemplar prior ``exemplars``, with ``grown_samples`` for both; for a DVAE
+        ``gibbs_samples`` and ``annealed_samples``; and those of :func:`latent_figures` and :func:`mixture_figures`.
     """
+    whole, pair = pair, _evaluated(pair)
     first = next(pair.parameters())
     shape, name = data.image_shape, data.name
     real = data.test.images[spread(len(data.test), min(100, len(data.test)))].to(first.device, first.dtype)
@@ -109,11 +113,18 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
             elif isinstance(prior, ExemplarPrior):
                 figures |= _seeds(pair, prior, prior.exemplars, data, "exemplars")
         figures |= latent_figures(pair, data, seed) | mixture_figures(pair, data)
+        if isinstance(whole, DVAE):
+            figures |= prior_figures(whole, data)
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
     for stem, figure in figures.items():
         figure.savefig(folder / f"{stem}.png")
     return [folder / f"{stem}.png" for stem in figures]
+
+
+def _evaluated(pair: nn.Module) -> Any:
+    """The pair that the results are of."""
+    return pair.discrete() if isinstance(pair, DVAE) else pair
 
 
 def _seeds(

@@ -45,6 +45,7 @@ class Results:
         bits_per_dimension: Mean of -log2 p(x) / D, for grey data alone, whose p(x) is the probability of its bins.
         bits_standard_error: Its standard error over the images.
         classification_error: Share of all test images that a pair with a classifier of its own labels wrongly.
+        shared_error: Part of ``standard_error`` that all images share, from estimated log-partitions.
     """
 
     log_likelihood: float
@@ -60,6 +61,7 @@ class Results:
     bits_per_dimension: float | None = None
     bits_standard_error: float | None = None
     classification_error: float | None = None
+    shared_error: float = 0.0
 
 
 def bits(nats: float, dimensions: int) -> float:
@@ -121,6 +123,7 @@ def evaluate(
         bits_per_dimension=bits(likelihood.mean, x.shape[1]) if in_bits else None,
         bits_standard_error=bits(-likelihood.standard_error, x.shape[1]) if in_bits else None,
         classification_error=_classification_error(pair, data),
+        shared_error=likelihood.shared_error,
     )
     return results, likelihood
 

@@ -19,7 +19,7 @@ from pyrodgm.infer.metrics import (
 )
 from pyrodgm.infer.mixture_density import MixtureDensityELBO
 from pyrodgm.infer.nonfinite import NonFiniteError
-from pyrodgm.infer.optim import AdamNormGrad
+from pyrodgm.infer.optim import AdamNormGrad, PiecewiseConstant, decay_groups
 from pyrodgm.infer.predict import reconstruct, sample
 from pyrodgm.infer.schedules import BurdaSchedule
 from pyrodgm.infer.semi_supervised import SemiSupervisedELBO
@@ -37,6 +37,7 @@ __all__ = [
     "LogLikelihood",
     "MixtureDensityELBO",
     "NonFiniteError",
+    "PiecewiseConstant",
     "SemiSupervisedELBO",
     "StratifiedELBO",
     "StratifiedIWELBO",
@@ -45,6 +46,7 @@ __all__ = [
     "active_units",
     "bits_per_symbol",
     "classification_error",
+    "decay_groups",
     "fit",
     "fit_text",
     "gradient_snr",

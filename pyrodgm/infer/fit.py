@@ -1,7 +1,8 @@
 """Training any model/guide pair, with early stopping, checkpoints and exact resumption."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def fit(
     objective: pyro.infer.ELBO | None = None,
     optimizer: OptimizerMaker | None = None,
     lr_scheduler: SchedulerMaker | None = None,
+    lr_schedule: Callable[[float], float] | None = None,
+    parameter_groups: Callable[[nn.Module], Iterable[Any]] = nn.Module.parameters,
     batch_size: int = 100,
     labelled_batch_size: int | None = None,
     valid_score: Score | None = None,
@@ -69,7 +72,11 @@ def fit(
         epochs: Passes over the training data.
         objective: Any :class:`pyro.infer.ELBO`; :class:`pyrodgm.infer.ELBO` by default.
         optimizer: Makes a torch optimiser from the parameters; fused Adam with learning rate 1e-3 by default.
+        parameter_groups: Called with the pair, gives what the optimiser is made of: its parameters, or groups of them
+            with settings of their own, as from :func:`decay_groups`.
         lr_scheduler: Makes a torch learning-rate scheduler, stepped after each epoch.
+        lr_schedule: Called before each step with the share of the run that is done, in [0, 1), gives the factor of the
+            optimiser's learning rates at that step, as from :class:`PiecewiseConstant`.
         batch_size: Images a step; the last batch of an epoch may be smaller.
         labelled_batch_size: Labelled images a step, besides ``batch_size`` unlabelled ones: the objective is then
             called with images ``[labelled_batch_size + batch_size, D]`` and the labels of the first ones, as
@@ -126,10 +133,13 @@ def fit(
         patience,
         "None: there are no validation data",
     )
+    _require(lr_schedule is None or lr_scheduler is None, "lr_schedule", lr_schedule, "None: there is an lr_scheduler")
     settings = {
         "objective": type(objective).__name__,
         "optimizer": _describe(optimizer),
         "lr_scheduler": _describe(lr_scheduler),
+        "lr_schedule": _describe(lr_schedule),
+        "parameter_groups": _describe(parameter_groups),
         "batch_size": batch_size,
         "labelled_batch_size": labelled_batch_size,
         "valid_score": _describe(valid_score),
@@ -158,6 +168,8 @@ def fit(
             seed,
             labelled_batch_size,
             valid_score,
+            lr_schedule,
+            parameter_groups,
         )
         folder = None if run_dir is None else RunFolder(Path(run_dir), resume, settings, config)
         if folder is not None:
@@ -202,4 +214,6 @@ def _describe(maker: Any) -> str | None:
     """A text that stays the same from run to run, for noticing that a run is resumed with another optimiser."""
     if isinstance(maker, partial):
         return f"{_describe(maker.func)}{dict(maker.keywords)}"
+    if is_dataclass(maker):
+        return repr(maker)
     return None if maker is None else getattr(maker, "__qualname__", type(maker).__name__)

@@ -31,6 +31,7 @@ class LogLikelihood:
         draws: Samples of the guide a latent site, ``[num_samples, N, *event]``, if they were kept.
         pointwise: log p(x | z) of each draw, ``[num_samples, N]``, if they were kept.
         attributes: Names and versions that go into exports.
+        shared_error: Standard error in nats of what all data share: of estimated log-partitions of the pair.
     """
 
     values: Tensor
@@ -42,6 +43,7 @@ class LogLikelihood:
     draws: dict[str, Tensor] | None
     pointwise: Tensor | None
     attributes: dict[str, Any]
+    shared_error: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -50,8 +52,8 @@ class LogLikelihood:
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the mean over the data, in nats; NaN for a single datum."""
-        return float(self.values.std() / math.sqrt(len(self.values)))
+        """Standard error of the mean, in nats, over the data and of what they share; NaN for a single datum."""
+        return math.hypot(float(self.values.std()) / math.sqrt(len(self.values)), self.shared_error)
 
     @property
     def untrusted_share(self) -> float:
@@ -106,8 +108,10 @@ def log_likelihood(
 
     .. math:: \log p(x) \approx \log \frac 1S \sum_{s=1}^S \frac{p(x, z_s)}{q(z_s \mid x)}, \qquad z_s \sim q(z \mid x)
 
-    The estimate is a lower bound in expectation and consistent in S. The guide runs once a datum and the prior once in
-    all; the likelihood runs on as many samples of as many data at a time as fit the memory.
+    A pair whose prior has an estimated log-partition says how far to trust that in a buffer ``log_partition_error``,
+    which the standard error of the mean contains. The estimate is a lower bound in expectation and consistent in S. The
+    guide runs once a datum and the prior once in all; the likelihood runs on as many samples of as many data at a time
+    as fit the memory.
 
     Args:
         pair: A module with ``model(x)`` and ``guide(x)`` whose sites all lie in the data plate, at dimension -1.
@@ -177,7 +181,8 @@ def log_likelihood(
     versions = {"torch": torch.__version__, "pyro": pyro.__version__}
     attributes = {"model": type(pair).__name__, "num_samples": num_samples, "seed": -1 if seed is None else seed}
     attributes |= {**versions, "config": str(config or {})}
-    return LogLikelihood(num_samples=num_samples, x=x, attributes=attributes, **joined, **kept)
+    shared = math.hypot(*(float(b) for n, b in pair.named_buffers() if n.split(".")[-1] == "log_partition_error"))
+    return LogLikelihood(num_samples=num_samples, x=x, attributes=attributes, shared_error=shared, **joined, **kept)
 
 
 def _put(into: dict[str, Any], key: str, part: Tensor, begin: int, total: int, dim: int) -> None:

@@ -1,9 +1,11 @@
 """Optimisers of the published systems that PyTorch does not have."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 
 class AdamNormGrad(torch.optim.Adam):
@@ -35,3 +37,56 @@ class AdamNormGrad(torch.optim.Adam):
             torch._foreach_div_(gradients, torch._foreach_add(torch._foreach_norm(gradients), 1e-7))
         super().step()
         return loss
+
+
+def decay_groups(pair: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    r"""Parameter groups of which the weights decay and the biases, and whatever else there is, do not.
+
+    Weights are the parameters whose name ends in ``weight`` or ``weights``: kernels of dense layers, scales of
+    normalisations, couplings of Boltzmann machines. With :class:`torch.optim.Adam` the decay is the gradient of
+    :math:`\tfrac12 \text{weight\_decay}\, \lVert w \rVert^2` in the loss.
+
+    Args:
+        pair: Any module.
+        weight_decay: The factor, not negative.
+
+    Example:
+        >>> groups = decay_groups(nn.Linear(3, 2), 1e-4)
+        >>> [(group["weight_decay"], [list(p.shape) for p in group["params"]]) for group in groups]
+        [(0.0001, [[2, 3]]), (0.0, [[2]])]
+    """
+    weights: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in pair.named_parameters():
+        (weights if name.endswith(("weight", "weights")) else others).append(parameter)
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+@dataclass(frozen=True)
+class PiecewiseConstant:
+    """A factor of the learning rate that changes at given shares of a run, for the ``lr_schedule`` of ``fit``.
+
+    Args:
+        shares: Shares of the run, rising, at which the factor changes.
+        factors: One factor more than shares.
+
+    Raises:
+        ValueError: If the shares do not rise, or are not one fewer than the factors.
+
+    Example:
+        >>> schedule = PiecewiseConstant((0.02, 0.6), (0.1, 1.0, 0.33))
+        >>> [schedule(share) for share in (0.0, 0.01, 0.02, 0.59, 0.6, 0.99)]
+        [0.1, 0.1, 1.0, 1.0, 0.33, 0.33]
+    """
+
+    shares: tuple[float, ...]
+    factors: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.factors) != len(self.shares) + 1:
+            raise ValueError(f"factors must be one more than the {len(self.shares)} shares, got {len(self.factors)}")
+        if list(self.shares) != sorted(set(self.shares)):
+            raise ValueError(f"shares must rise, got {self.shares}")
+
+    def __call__(self, share: float) -> float:
+        return self.factors[sum(share >= s for s in self.shares)]

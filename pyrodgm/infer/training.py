@@ -18,7 +18,7 @@ from pyrodgm.infer.nonfinite import NonFiniteError, nonfinite_parameters, nonfin
 from pyrodgm.infer.step import Compile, TrainStep
 from pyrodgm.priors.rows import training_rows
 
-OptimizerMaker = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+OptimizerMaker = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerMaker = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
 Row = dict[str, float]
 Score = Callable[[nn.Module, Dataset], float]
@@ -54,6 +54,8 @@ class Training:
         seed: int,
         labelled_batch_size: int | None = None,
         valid_score: Score | None = None,
+        lr_schedule: Callable[[float], float] | None = None,
+        parameter_groups: Callable[[nn.Module], Iterable[Any]] = nn.Module.parameters,
     ) -> None:
         self.device = next(pair.parameters()).device
         self.pair, self.data, self.batch_size, self.kl_warmup, self.seed = pair, data, batch_size, kl_warmup, seed
@@ -64,11 +66,13 @@ class Training:
             self.kl_target = float(objective.kl_weight)
             self.objective.kl_weight = self.kl_weight
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
-        self.optimizer = optimizer(pair.parameters())
+        self.optimizer = optimizer(parameter_groups(pair))
+        self.lr_schedule = lr_schedule
+        self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.scheduler = lr_scheduler(self.optimizer) if lr_scheduler else None
         self.batches, self.valid_score = Batches(data, batch_size, labelled_batch_size), valid_score
         self.steps_per_epoch = len(self.batches)
-        steps = epochs * self.steps_per_epoch
+        self.total_steps = steps = epochs * self.steps_per_epoch
         rows = partial(training_rows, total=len(data.train.images))
         self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps, self.batches, rows)
         self.epoch, self.best_epoch, self.best_bound = 0, 0, -math.inf
@@ -92,6 +96,7 @@ class Training:
         checked = 0
         for i, rows in enumerate(self.batches.permuted()):
             self._set_kl_weight(i)
+            self._set_learning_rate(i)
             losses[i] = self.step(rows)
             sizes[i] = len(rows)
             if (i + 1) % CHECK_EVERY == 0 or i + 1 == self.steps_per_epoch:
@@ -106,7 +111,7 @@ class Training:
             "epoch": self.epoch + 1,
             "step": (self.epoch + 1) * self.steps_per_epoch,
             "kl_weight": float(self.kl_weight),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
             "train_bound": -total / float(sizes.sum()),
             "valid_bound": self.validate(),
         }
@@ -120,7 +125,10 @@ class Training:
         return row
 
     def validate(self) -> float:
-        """The bound on the validation set in nats a datum, under the same noise each time; NaN if there is none."""
+        """The bound on the validation set in nats a datum; NaN if there is none.
+
+        The noise is the same each time.
+        """
         if not self.data.valid:
             return math.nan
         images, total = self.data.valid.images, torch.zeros((), device=self.device)
@@ -168,6 +176,16 @@ class Training:
             torch.manual_seed(self.seed)
             return float(self.valid_score(self.pair, self.data)) if self.valid_score is not None else math.nan
 
+    def _set_learning_rate(self, i: int) -> None:
+        if self.lr_schedule is None:
+            return
+        factor = self.lr_schedule((self.epoch * self.steps_per_epoch + i) / self.total_steps)
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            if isinstance(group["lr"], Tensor):  # a captured step reads it on the device
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
+
     def _set_kl_weight(self, i: int) -> None:
         done = self.epoch + (i + 1) / self.steps_per_epoch
         self.kl_weight.fill_(self.kl_target * min(1.0, done / self.kl_warmup if self.kl_warmup else 1.0))
@@ -190,6 +208,7 @@ class Training:
         for i, rows in enumerate(self.batches.permuted()):
             before = copy.deepcopy(self.state())
             self._set_kl_weight(i)
+            self._set_learning_rate(i)
             loss = self.step(rows)
             causes = nonfinite_parameters(self.pair)
             if causes or not math.isfinite(float(loss)):

@@ -4,6 +4,7 @@ from pyrodgm.models.bottom_up_hvae import BottomUpHVAE
 from pyrodgm.models.conv_hvae import conv_hvae, pixel_hvae
 from pyrodgm.models.density_network import DensityNetwork
 from pyrodgm.models.dlgmm import DLGMM, dense_dlgmm, dense_dpvae
+from pyrodgm.models.dvae import DVAE
 from pyrodgm.models.hvae import HVAE, dense_hvae
 from pyrodgm.models.nade import NADE
 from pyrodgm.models.pair import Pair
@@ -15,6 +16,7 @@ from pyrodgm.models.vae import VAE
 
 __all__ = [
     "DLGMM",
+    "DVAE",
     "HVAE",
     "NADE",
     "VAE",

@@ -3,6 +3,7 @@
 Those of vectors act on the rightmost dimension and broadcast over the others.
 """
 
+from pyrodgm.nn.batch_norm import BatchNorm, NormalizedDense
 from pyrodgm.nn.conv import GatedConv2d, Images, gated_convs
 from pyrodgm.nn.conv_autoencoder import conv_decoder, conv_encoder
 from pyrodgm.nn.dense import Dense, GatedDense, ResidualDense, mlp
@@ -13,6 +14,7 @@ from pyrodgm.nn.pixelcnn import ChannelNorm, PixelCNN
 from pyrodgm.nn.scale import Scale
 
 __all__ = [
+    "BatchNorm",
     "ChannelNorm",
     "Concatenate",
     "Dense",
@@ -24,6 +26,7 @@ __all__ = [
     "Joint",
     "MaskedConv2d",
     "NADENetwork",
+    "NormalizedDense",
     "PixelCNN",
     "ResidualDense",
     "Scale",

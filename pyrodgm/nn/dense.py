@@ -9,11 +9,12 @@ from torch import Tensor, nn
 Layer = Callable[[int, int], nn.Module]
 
 
-def _linear(in_features: int, out_features: int) -> nn.Linear:
+def _linear(in_features: int, out_features: int, bias: bool = True) -> nn.Linear:
     """A linear map with He-normal weights (He et al. 2015, arXiv 1502.01852) and zero bias."""
-    linear = nn.Linear(in_features, out_features)
+    linear = nn.Linear(in_features, out_features, bias=bias)
     nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
-    nn.init.zeros_(linear.bias)
+    if bias:
+        nn.init.zeros_(linear.bias)
     return linear
 
 

@@ -36,7 +36,7 @@ class Case:
     float32_error: float = 1e-5
     batch: int = 2
     event_dim: int = 0
-    discrete: bool = False
+    discrete: bool = False  # has points of positive mass
 
     def distribution(self, dtype: torch.dtype = torch.float64, device: str = "cpu", **kwargs: Any) -> TorchDistribution:
         return self.build(**{k: v.to(device, dtype) for k, v in self.params.items()}, **kwargs)
@@ -181,6 +181,33 @@ def fine_unit_grid() -> Grid:
     return unit_grid(20_000, 4.2)
 
 
+def spike_grid() -> Grid:
+    points, volumes = unit_grid(20_000)
+    return torch.cat([wide(0.0), points]), torch.cat([wide(1.0), volumes])
+
+
+def spike_plane_grid() -> Grid:
+    points, volumes = unit_grid(300, 2.5)
+    points, volumes = torch.cat([wide(0.0), points]), torch.cat([wide(1.0), volumes])
+    return torch.cartesian_prod(points, points), torch.cartesian_prod(volumes, volumes).prod(-1)
+
+
+def build_spike_boltzmann(weights, left_bias, right_bias, validate_args=None):
+    machine = dgm.BoltzmannMachine(weights, left_bias, right_bias, validate_args=validate_args)
+    return dgm.SpikeBoltzmann(machine, 3.0, validate_args=validate_args)
+
+
+def spike_boltzmann_log_density(value, weights, left_bias, right_bias):
+    z = (value > 0).astype(float)
+
+    def energy(z):
+        return z[..., 0] * z[..., 1] * weights[0, 0] + z[..., 0] * left_bias[0] + z[..., 1] * right_bias[0]
+
+    log_partition = special.logsumexp(energy(np.array([[0, 0], [0, 1], [1, 0], [1, 1]])))
+    rising = np.log(3.0) + 3.0 * value - np.log(np.expm1(3.0))
+    return energy(z) - log_partition + (z * rising).sum(-1)
+
+
 def line_grid() -> Grid:
     points = torch.linspace(-6, 7, 8001, dtype=torch.float64)
     return points, torch.full((len(points),), (points[1] - points[0]).item())
@@ -266,6 +293,7 @@ UNIT_POINTS = wide(1e-30, 1e-9, 0.1, 0.5, 0.93, 1 - 1e-9)
 SIMPLEX_POINTS = wide([0.2, 0.3, 0.5], [0.01, 0.98, 0.01], [1e-12, 1e-3, 1 - 1e-3 - 1e-12], [0.9, 0.09, 0.01])
 BITS = torch.cartesian_prod(*[wide(0.0, 1.0)] * 3)
 OUTSIDE_UNIT = [-0.1, 1.1, math.nan]
+OUTSIDE_PLANE = [[-0.1, 0.5], [0.5, 1.1], [math.nan, 0.5]]
 OUTSIDE_SIMPLEX = [[0.5, 0.6, 0.2], [-0.1, 0.6, 0.5], [math.nan, 0.5, 0.5]]
 
 CASES = [
@@ -407,6 +435,31 @@ CASES = [
         wide(-0.5, 0.0, 0.3, 0.5, 1.0, 1.7),
         line_grid,
         [math.nan],
+    ),
+    Case(
+        "SpikeExponential",
+        dgm.SpikeExponential,
+        {"logits": wide(0.4, -1.5), "beta": wide(3.0, 6.0)},
+        spike_exponential_log_density,
+        wide(0.0, 1e-9, 0.1, 0.5, 0.93, 1.0),
+        spike_grid,
+        OUTSIDE_UNIT,
+        discrete=True,
+    ),
+    Case(
+        "SpikeBoltzmann",
+        build_spike_boltzmann,
+        {
+            "weights": wide([[1.5]], [[-2.0]]),
+            "left_bias": wide([0.3], [1.0]),
+            "right_bias": wide([-0.5], [0.4]),
+        },
+        spike_boltzmann_log_density,
+        wide([0.0, 0.0], [0.3, 0.0], [0.0, 1.0], [0.9, 1e-3]),
+        spike_plane_grid,
+        OUTSIDE_PLANE,
+        event_dim=1,
+        discrete=True,
     ),
     Case(
         "BoltzmannMachine",

@@ -1,0 +1,115 @@
+"""A distribution over groups of variables, each given those before it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+
+Conditional = Callable[[Sequence[Tensor]], TorchDistribution]
+
+
+class Hierarchical(TorchDistribution):
+    r"""Groups of variables side by side in one vector, each group drawn given those before it.
+
+    .. math:: q(z) = \prod_{i=1}^{G} q(z_i \mid z_{<i}), \qquad z = [z_1, \dots, z_G]
+
+    Args:
+        conditional: called with the list of the first i groups, `[*sample, *batch, D_j]` each, gives the distribution
+            of the next: batch shape `[*sample, *batch]`, event shape `[D]`.
+        sizes: sizes D of the groups; they add up to the event shape.
+
+    A draw remembers the distributions it was drawn from, so that its own density needs no second pass through networks.
+    `mean` is that of each group given one draw of those before it. Supports are those of the first group.
+
+    Raises:
+        ValueError: there is no group, or the first one has not the size that `sizes` says.
+
+    >>> import pyro.distributions as dist
+    >>> def conditional(earlier):
+    ...     loc = earlier[0][..., :2] if earlier else torch.zeros(5, 3)
+    ...     return dist.Normal(loc, 1.0).to_event(1)
+    >>> q = Hierarchical(conditional, [3, 2])
+    >>> q.batch_shape, q.event_shape, q.log_prob(q.rsample()).shape
+    (torch.Size([5]), torch.Size([5]), torch.Size([5]))
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, conditional: Conditional, sizes: Sequence[int], *, validate_args: bool | None = None) -> None:
+        if not sizes:
+            raise ValueError("sizes must name at least one group, got none")
+        self.conditional, self.sizes = conditional, list(sizes)
+        self.first = conditional([])
+        if self.first.event_shape != (self.sizes[0],):
+            raise ValueError(
+                f"sizes[0] must be that of the first group, {list(self.first.event_shape)}; got {sizes[0]}"
+            )
+        self.has_rsample = self.first.has_rsample
+        self._drawn: tuple[Tensor, list[TorchDistribution]] | None = None
+        super().__init__(self.first.batch_shape, torch.Size([sum(self.sizes)]), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=1)
+    def support(self) -> Any:
+        return self.first.support
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "Hierarchical":
+        new = self._get_checked_instance(Hierarchical, _instance)
+        new.conditional, new.sizes, new.has_rsample = self.conditional, self.sizes, self.has_rsample
+        new.first, new._drawn = self.first.expand(torch.Size(batch_shape)), None
+        super(Hierarchical, new).__init__(torch.Size(batch_shape), self.event_shape, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def _sequence(self, draw: Callable[[TorchDistribution, int], Tensor]) -> tuple[Tensor, list[TorchDistribution]]:
+        """The groups that `draw` picks from their distributions one by one, side by side, and these distributions."""
+        parts: list[Tensor] = []
+        groups: list[TorchDistribution] = []
+        for i in range(len(self.sizes)):
+            groups.append(self.conditional(parts) if i else self.first)
+            parts.append(draw(groups[-1], i))
+        return torch.cat(parts, -1), groups
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        sample_shape = torch.Size(sample_shape)
+        value, groups = self._sequence(lambda group, i: group.rsample(() if i else sample_shape))
+        self._drawn = value, groups
+        return value
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        sample_shape = torch.Size(sample_shape)
+        with torch.no_grad():
+            value, groups = self._sequence(lambda group, i: group.sample(() if i else sample_shape))
+        if not torch.is_grad_enabled():
+            self._drawn = value, groups
+        return value
+
+    def groups(self, value: Tensor | None = None) -> tuple[Tensor, list[TorchDistribution]]:
+        """A value, by default the last draw or else a new one, and each group's distribution given those before it."""
+        if self._drawn is not None and (value is None or value is self._drawn[0]):
+            return self._drawn
+        if value is None:
+            value = self.rsample() if self.has_rsample else self.sample()
+            return self._drawn or self.groups(value)
+        parts = value.split(self.sizes, -1)
+        return value, [self.first, *(self.conditional(parts[:i]) for i in range(1, len(parts)))]
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        value, groups = self.groups(value)
+        parts = value.split(self.sizes, -1)
+        return torch.stack([group.log_prob(part) for group, part in zip(groups, parts, strict=True)]).sum(0)
+
+    @property
+    def mean(self) -> Tensor:
+        _, groups = self._sequence(lambda group, i: group.sample())
+        return torch.cat([group.mean for group in groups], -1)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each group given one draw of those before it."""
+        _, groups = self._sequence(lambda group, i: group.sample())
+        return torch.cat([group.variance for group in groups], -1)

@@ -1,0 +1,99 @@
+"""What the outputs of a network mean as smoothed binary latents, and as the binary latents themselves."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyrodgm.distributions import (
+    ContinuedBernoulli,
+    GaussianSmoothing,
+    OverlappingBernoulli,
+    Smoothing,
+    SpikeExponential,
+)
+
+
+class BinaryLatents(nn.Module):
+    """Base of the modules that turn outputs ``[*, outputs * D]`` of a network into a distribution of D latents.
+
+    Attributes:
+        outputs: Numbers that the network gives for each latent; the first D outputs are the log-odds of the bits.
+    """
+
+    outputs = 1
+
+    def discrete(self, outputs: Tensor) -> dist.TorchDistribution:
+        """The distribution of the bits, batch shape ``[*]`` and event shape ``[D]``."""
+        return dist.Bernoulli(logits=outputs.chunk(self.outputs, -1)[0]).to_event(1)
+
+
+class OverlappingLatents(BinaryLatents):
+    """Bits seen through overlapping smoothings, :class:`pyrodgm.distributions.OverlappingBernoulli`.
+
+    Args:
+        smoothing: The densities of a latent given its bit.
+    """
+
+    def __init__(self, smoothing: Smoothing) -> None:
+        super().__init__()
+        self.smoothing = smoothing
+
+    def forward(self, outputs: Tensor) -> dist.TorchDistribution:
+        return OverlappingBernoulli(outputs, self.smoothing).to_event(1)
+
+
+class SpikeLatents(BinaryLatents):
+    """Bits seen as a spike and an exponential, :class:`pyrodgm.distributions.SpikeExponential`.
+
+    Args:
+        beta: Rate of the exponential.
+    """
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def forward(self, outputs: Tensor) -> dist.TorchDistribution:
+        return SpikeExponential(outputs, self.beta).to_event(1)
+
+
+class ConcreteLatents(BinaryLatents):
+    """Bits relaxed by the Concrete distribution, :class:`pyrodgm.distributions.ContinuedBernoulli`.
+
+    Args:
+        beta: Inverse temperature.
+    """
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def forward(self, outputs: Tensor) -> dist.TorchDistribution:
+        return ContinuedBernoulli(outputs, self.beta).to_event(1)
+
+
+class GaussianIntegralLatents(BinaryLatents):
+    r"""Bits seen through normal densities whose means a network moves and whose widths are learned.
+
+    .. math:: q(\zeta \mid x) = \sum_z q(z \mid x)\, N\bigl(\zeta;\ z + \delta(x),\ s^2\bigr), \qquad
+              \delta = \tfrac12 \sigma(a(x)) - \tfrac14, \quad s = |0.2\, v| + 0.05
+
+    The network gives the log-odds of z and a; v, one number a latent, starts at 1.
+
+    Args:
+        features: Number of latents D.
+
+    Source: Vahdat et al. (2018), DVAE#, arXiv 1805.07445, section 4 (Gaussian integral).
+    """
+
+    outputs = 2
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.raw_scale = nn.Parameter(torch.ones(features))
+
+    def forward(self, outputs: Tensor) -> dist.TorchDistribution:
+        logits, raw_shift = outputs.chunk(2, -1)
+        scale = (0.2 * self.raw_scale).abs() + 0.05
+        smoothing = GaussianSmoothing(scale.square().reciprocal(), 0.5 * raw_shift.sigmoid() - 0.25)
+        return OverlappingBernoulli(logits, smoothing).to_event(1)
