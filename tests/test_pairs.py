@@ -294,7 +294,10 @@ PAIRS = [
 REFUSALS = {
     SemiSupervisedVAE: {
         TraceMeanField_ELBO: (NotImplementedError, "must be fully reparameterized"),
-        IWELBO: (ValueError, "site 'y' is Categorical, which has no rsample"),
+        **dict.fromkeys(
+            (IWELBO, StratifiedELBO, StratifiedIWELBO),
+            (ValueError, "site 'y' is Categorical, which has no rsample"),
+        ),
     }
 }
 # The parts that an estimator does not train: Pyro's Rényi bound has no gradient for what is drawn, not reparametrised.

@@ -250,7 +250,7 @@ def test_sites_that_cannot_be_reparametrised_are_refused():
 
     for objective in (StratifiedELBO(), StratifiedIWELBO(2)):
         with own_parameters(), pytest.raises(ValueError, match="site 'k' is Poisson"):
-            objective.loss(model, guide, X)
+            objective.differentiable_loss(model, guide, X)
 
 
 def test_vanishing_weights_keep_gradients_finite():
