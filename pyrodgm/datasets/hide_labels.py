@@ -5,8 +5,7 @@ from dataclasses import replace
 import torch
 
 from pyrodgm.datasets.dataset import Dataset
-from pyrodgm.datasets.resplit import shuffled
-from pyrodgm.datasets.split import Split
+from pyrodgm.datasets.split import Split, shuffled
 
 
 def hide_labels(data: Dataset, fraction: float, seed: int = 0, stratified: bool = False) -> Dataset:

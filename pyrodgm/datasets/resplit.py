@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from pyrodgm.datasets.dataset import Dataset
-from pyrodgm.datasets.split import Split
+from pyrodgm.datasets.split import Split, shuffled
 
 
 def resplit(data: Dataset, num_train: int, num_valid: int | None = None, seed: int = 0) -> Dataset:
@@ -41,13 +40,6 @@ def resplit(data: Dataset, num_train: int, num_valid: int | None = None, seed: i
     if data.binarization == "dynamic":
         valid = Dataset.from_tensors(train, valid, binarization="dynamic").valid
     return replace(data, train=train, valid=valid)
-
-
-def shuffled(total: int, seed: int) -> Tensor:
-    """Row numbers in an order that depends on the seed alone, `[total]`."""
-    # Sorted uniforms depend on the generator alone; torch.randperm also on an algorithm that torch may change.
-    generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.rand(total, generator=generator, dtype=torch.float64, device="cpu").argsort(stable=True)
 
 
 def rows(split: Split, chosen: Tensor) -> Split:

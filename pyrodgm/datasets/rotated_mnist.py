@@ -9,8 +9,8 @@ from torch import Tensor
 
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.mnist import load_mnist
-from pyrodgm.datasets.resplit import rows, shuffled
-from pyrodgm.datasets.split import Split
+from pyrodgm.datasets.resplit import rows
+from pyrodgm.datasets.split import Split, shuffled
 
 SEED = 0
 

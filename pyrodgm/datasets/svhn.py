@@ -9,8 +9,8 @@ import torch
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.files import DataFile, read
 from pyrodgm.datasets.pca import pca
-from pyrodgm.datasets.resplit import rows, shuffled
-from pyrodgm.datasets.split import Split
+from pyrodgm.datasets.resplit import rows
+from pyrodgm.datasets.split import Split, shuffled
 
 ADDRESS = "http://ufldl.stanford.edu/housenumbers/"
 MD5 = {"train": "e26dedcc434d2e4c54c9b2d4a06d8373", "test": "eb5a983be6a315427106f1b164d9cef3"}

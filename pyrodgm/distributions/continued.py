@@ -9,9 +9,10 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
+from pyrodgm.distributions.elementwise import Elementwise
 
 
-class ContinuedBernoulli(TorchDistribution):
+class ContinuedBernoulli(Elementwise):
     r"""Concrete draws in place of a bit, with the bit's own log-probability continued to them.
 
     .. math:: \zeta = \sigma\bigl(\beta (\text{logits} + \mathrm{logit}\, \rho)\bigr), \quad \rho \sim U(0, 1), \qquad
@@ -35,23 +36,15 @@ class ContinuedBernoulli(TorchDistribution):
     tensor([-0.6931, -0.6931, -0.6931])
     """
 
+    logits: Tensor
+    beta: Tensor
+
     arg_constraints = {"logits": constraints.real, "beta": constraints.positive}  # noqa: RUF012
     support = constraints.unit_interval
     has_rsample = True
 
     def __init__(self, logits: Tensor, beta: Tensor | float, *, validate_args: bool | None = None) -> None:
-        beta = beta if isinstance(beta, Tensor) else logits.new_full((), beta)
-        self.logits, self.beta = torch.broadcast_tensors(logits, beta)
-        super().__init__(self.logits.shape, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "ContinuedBernoulli":
-        new = self._get_checked_instance(ContinuedBernoulli, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.logits, new.beta = self.logits.expand(batch_shape), self.beta.expand(batch_shape)
-        super(ContinuedBernoulli, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        new.has_rsample = self.has_rsample
-        return new
+        super().__init__(logits, beta, validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -3,16 +3,15 @@
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
-from torch.distributions.utils import broadcast_all
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions._numeric import log1mexp, wide
+from pyrodgm.distributions.elementwise import Elementwise
 
 
-class DiscretizedLogistic(TorchDistribution):
+class DiscretizedLogistic(Elementwise):
     r"""Probabilities of `num_bins` equally spaced values in [0, 1] under a logistic density.
 
     .. math:: P(x) = \sigma\!\Big(\frac{x + \delta/2 - \text{loc}}{s}\Big)
@@ -38,6 +37,9 @@ class DiscretizedLogistic(TorchDistribution):
     1.0
     """
 
+    loc: Tensor
+    log_scale: Tensor
+
     arg_constraints = {"loc": constraints.real, "log_scale": constraints.real}  # noqa: RUF012
     support = constraints.unit_interval
     has_enumerate_support = True
@@ -52,18 +54,12 @@ class DiscretizedLogistic(TorchDistribution):
     ) -> None:
         if num_bins < 2:
             raise ValueError(f"expected num_bins of at least 2, got {num_bins}")
-        self.loc, self.log_scale = broadcast_all(loc, log_scale)
         self.num_bins = num_bins
-        super().__init__(self.loc.shape, validate_args=validate_args)
+        super().__init__(loc, log_scale, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "DiscretizedLogistic":
-        new = self._get_checked_instance(DiscretizedLogistic, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.loc = self.loc.expand(batch_shape)
-        new.log_scale = self.log_scale.expand(batch_shape)
+        new = super().expand(batch_shape, _instance)
         new.num_bins = self.num_bins
-        super(DiscretizedLogistic, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
         return new
 
     def _bin(self, value: Tensor) -> Tensor:

@@ -3,18 +3,17 @@
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
-from torch.distributions.utils import broadcast_all
 
 from pyrodgm.distributions._numeric import into_open_interval, keep_logs, log1m_power, log1mexp, unit_logs, wide
+from pyrodgm.distributions.elementwise import UnitInterval
 from pyrodgm.distributions.quadrature import exponential_nodes
 
 EULER = 0.5772156649015329
 
 
-class Kumaraswamy(TorchDistribution):
+class Kumaraswamy(UnitInterval):
     r"""Distribution on (0, 1) with density and distribution function in closed form.
 
     .. math:: p(v) = a b v^{a-1} (1 - v^a)^{b-1}, \qquad F(v) = 1 - (1 - v^a)^b
@@ -39,25 +38,15 @@ class Kumaraswamy(TorchDistribution):
     True
     """
 
+    concentration1: Tensor
+    concentration0: Tensor
+
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}  # noqa: RUF012
-    support = constraints.unit_interval
-    has_rsample = True
 
     def __init__(
         self, concentration1: Tensor | float, concentration0: Tensor | float, *, validate_args: bool | None = None
     ) -> None:
-        self.concentration1, self.concentration0 = broadcast_all(concentration1, concentration0)
-        super().__init__(self.concentration1.shape, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "Kumaraswamy":
-        new = self._get_checked_instance(Kumaraswamy, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.concentration1 = self.concentration1.expand(batch_shape)
-        new.concentration0 = self.concentration0.expand(batch_shape)
-        super(Kumaraswamy, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        new.has_rsample = self.has_rsample
-        return new
+        super().__init__(concentration1, concentration0, validate_args=validate_args)
 
     def _wide(self) -> tuple[Tensor, Tensor]:
         return wide(self.concentration1), wide(self.concentration0)
@@ -81,25 +70,10 @@ class Kumaraswamy(TorchDistribution):
         )
         return self._logs_of_exponential(exponential.exponential_().clamp(min=torch.finfo(like.dtype).tiny))
 
-    def rsample_logs(self, sample_shape: Any = ()) -> tuple[Tensor, Tensor]:
-        """log v and log(1 - v) of one reparameterised draw `[*sample, *batch]`, both exact where v rounds to 0 or 1."""
-        log_v, log1m_v = self._rsample_wide_logs(sample_shape)
-        return self._narrow(log_v), self._narrow(log1m_v)
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        log_v, log1m_v = self._rsample_wide_logs(sample_shape)
-        return keep_logs(into_open_interval(self._narrow(log_v.exp())), log_v, log1m_v)
-
     def log_prob_from_logs(self, log_value: Tensor, log1m_value: Tensor) -> Tensor:
-        """Log-density (with respect to v) at the v whose logarithms `rsample_logs` gave, `[*sample, *batch]`."""
         a, b = self._wide()
         log_v, log1m_v = wide(log_value), wide(log1m_value)
         return self._narrow(a.log() + b.log() + (a - 1.0) * log_v + (b - 1.0) * log1m_power(a, log_v, log1m_v))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        return self.log_prob_from_logs(*unit_logs(value))
 
     def cdf(self, value: Tensor) -> Tensor:
         if self._validate_args:
@@ -151,9 +125,6 @@ class Kumaraswamy(TorchDistribution):
     def _negative_entropy(self) -> Tensor:
         a, b = self._wide()
         return a.log() + b.log() + (a - 1.0) * self._expected_log() - (b - 1.0) / b
-
-    def entropy(self) -> Tensor:
-        return self._narrow(-self._negative_entropy())
 
     def _expected_log1m_power(self, power: Tensor | float) -> Tensor:
         """E[log(1 - v^power)] by tanh-sinh quadrature, in float64, `[*batch]` with the power's batch.

@@ -4,18 +4,17 @@ import math
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
-from torch.distributions.utils import broadcast_all
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions._numeric import into_open_interval, keep_logs, unit_logs, wide
+from pyrodgm.distributions.elementwise import UnitInterval
 from pyrodgm.distributions.expected_softplus import expected_softplus_normal
 from pyrodgm.distributions.quadrature import normal_nodes
 
 
-class LogitNormal(TorchDistribution):
+class LogitNormal(UnitInterval):
     r"""Distribution on (0, 1) of the logistic function of a Normal draw.
 
     .. math:: v = \sigma(t), \quad t \sim N(\text{loc}, \text{scale}^2), \qquad
@@ -37,23 +36,13 @@ class LogitNormal(TorchDistribution):
     tensor([0.5000, 0.5000, 0.5000])
     """
 
+    loc: Tensor
+    scale: Tensor
+
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
-    support = constraints.unit_interval
-    has_rsample = True
 
     def __init__(self, loc: Tensor | float, scale: Tensor | float, *, validate_args: bool | None = None) -> None:
-        self.loc, self.scale = broadcast_all(loc, scale)
-        super().__init__(self.loc.shape, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "LogitNormal":
-        new = self._get_checked_instance(LogitNormal, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.loc = self.loc.expand(batch_shape)
-        new.scale = self.scale.expand(batch_shape)
-        super(LogitNormal, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        new.has_rsample = self.has_rsample
-        return new
+        super().__init__(loc, scale, validate_args=validate_args)
 
     def _wide(self) -> tuple[Tensor, Tensor]:
         return wide(self.loc), wide(self.scale)
@@ -67,27 +56,12 @@ class LogitNormal(TorchDistribution):
         logit = loc + scale * noise
         return logsigmoid(logit), logsigmoid(-logit)
 
-    def rsample_logs(self, sample_shape: Any = ()) -> tuple[Tensor, Tensor]:
-        """log v and log(1 - v) of one reparameterised draw `[*sample, *batch]`, both exact where v rounds to 0 or 1."""
-        log_v, log1m_v = self._rsample_wide_logs(sample_shape)
-        return self._narrow(log_v), self._narrow(log1m_v)
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        log_v, log1m_v = self._rsample_wide_logs(sample_shape)
-        return keep_logs(into_open_interval(self._narrow(log_v.exp())), log_v, log1m_v)
-
     def log_prob_from_logs(self, log_value: Tensor, log1m_value: Tensor) -> Tensor:
-        """Log-density (with respect to v) at the v whose logarithms `rsample_logs` gave, `[*sample, *batch]`."""
         loc, scale = self._wide()
         log_v, log1m_v = wide(log_value), wide(log1m_value)
         white = (log_v - log1m_v - loc) / scale
         normal = -0.5 * white.square() - scale.log() - 0.5 * math.log(2.0 * math.pi)
         return self._narrow(normal - log_v - log1m_v)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        return self.log_prob_from_logs(*unit_logs(value))
 
     def cdf(self, value: Tensor) -> Tensor:
         if self._validate_args:
@@ -132,6 +106,3 @@ class LogitNormal(TorchDistribution):
     def _negative_entropy(self) -> Tensor:
         expected_log, expected_log1m = self._expected_logs()
         return -0.5 * math.log(2.0 * math.pi * math.e) - wide(self.scale).log() - expected_log - expected_log1m
-
-    def entropy(self) -> Tensor:
-        return self._narrow(-self._negative_entropy())

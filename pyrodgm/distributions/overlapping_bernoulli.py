@@ -3,16 +3,16 @@
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions._numeric import wide
+from pyrodgm.distributions.elementwise import Elementwise
 from pyrodgm.distributions.smoothing import Smoothing
 
 
-class OverlappingBernoulli(TorchDistribution):
+class OverlappingBernoulli(Elementwise):
     r"""Marginal density of zeta, where z is Bernoulli and zeta is drawn from a smoothing of z.
 
     .. math:: q(\zeta) = (1 - q)\, r(\zeta \mid 0) + q\, r(\zeta \mid 1), \qquad q = \sigma(\text{logits})
@@ -42,25 +42,23 @@ class OverlappingBernoulli(TorchDistribution):
     torch.Size([5])
     """
 
+    logits: Tensor
+
     arg_constraints = {"logits": constraints.real}  # noqa: RUF012
     has_rsample = True
 
     def __init__(self, logits: Tensor, smoothing: Smoothing, *, validate_args: bool | None = None) -> None:
         shape = torch.broadcast_shapes(logits.shape, *(value.shape for value in smoothing.tensors))
-        self.logits, self.smoothing = logits.expand(shape), smoothing
-        super().__init__(shape, validate_args=validate_args)
+        self.smoothing = smoothing
+        super().__init__(logits.expand(shape), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> Any:
         return self.smoothing.support
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "OverlappingBernoulli":
-        new = self._get_checked_instance(OverlappingBernoulli, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.logits, new.smoothing = self.logits.expand(batch_shape), self.smoothing
-        super(OverlappingBernoulli, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        new.has_rsample = self.has_rsample
+        new = super().expand(batch_shape, _instance)
+        new.smoothing = self.smoothing
         return new
 
     @property

@@ -3,18 +3,17 @@
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
-from torch.distributions.utils import broadcast_all
 from torch.nn.functional import logsigmoid
 
-from pyrodgm.distributions._numeric import into_open_interval, keep_logs, unit_logs, wide
+from pyrodgm.distributions._numeric import unit_logs, wide
+from pyrodgm.distributions.elementwise import UnitInterval
 from pyrodgm.distributions.expected_softplus import expected_softplus_exponential
 from pyrodgm.distributions.quadrature import exponential_nodes
 
 
-class SmallShapeGammaRatio(TorchDistribution):
+class SmallShapeGammaRatio(UnitInterval):
     r"""Distribution on (0, 1) of x / (x + y) for approximate Gamma draws x and y, good for small shapes.
 
     .. math:: x = (u\, a\, \Gamma(a))^{1/a}, \quad y = (u'\, b\, \Gamma(b))^{1/b}, \quad u, u' \sim U(0, 1)
@@ -42,25 +41,15 @@ class SmallShapeGammaRatio(TorchDistribution):
     tensor([0.5000, 0.5000, 0.5000])
     """
 
+    concentration1: Tensor
+    concentration0: Tensor
+
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}  # noqa: RUF012
-    support = constraints.unit_interval
-    has_rsample = True
 
     def __init__(
         self, concentration1: Tensor | float, concentration0: Tensor | float, *, validate_args: bool | None = None
     ) -> None:
-        self.concentration1, self.concentration0 = broadcast_all(concentration1, concentration0)
-        super().__init__(self.concentration1.shape, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "SmallShapeGammaRatio":
-        new = self._get_checked_instance(SmallShapeGammaRatio, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.concentration1 = self.concentration1.expand(batch_shape)
-        new.concentration0 = self.concentration0.expand(batch_shape)
-        super(SmallShapeGammaRatio, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        new.has_rsample = self.has_rsample
-        return new
+        super().__init__(concentration1, concentration0, validate_args=validate_args)
 
     def _wide(self) -> tuple[Tensor, Tensor, Tensor]:
         """a, b and the logit's mode c."""
@@ -77,27 +66,12 @@ class SmallShapeGammaRatio(TorchDistribution):
         logit = mode - first / a + second / b
         return logsigmoid(logit), logsigmoid(-logit)
 
-    def rsample_logs(self, sample_shape: Any = ()) -> tuple[Tensor, Tensor]:
-        """log v and log(1 - v) of one reparameterised draw `[*sample, *batch]`, both exact where v rounds to 0 or 1."""
-        log_v, log1m_v = self._rsample_wide_logs(sample_shape)
-        return self._narrow(log_v), self._narrow(log1m_v)
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        log_v, log1m_v = self._rsample_wide_logs(sample_shape)
-        return keep_logs(into_open_interval(self._narrow(log_v.exp())), log_v, log1m_v)
-
     def log_prob_from_logs(self, log_value: Tensor, log1m_value: Tensor) -> Tensor:
-        """Log-density (with respect to v) at the v whose logarithms `rsample_logs` gave, `[*sample, *batch]`."""
         a, b, mode = self._wide()
         log_v, log1m_v = wide(log_value), wide(log1m_value)
         above = log_v - log1m_v - mode
         slope = torch.where(above < 0, a, -b)
         return self._narrow(a.log() + b.log() - (a + b).log() + slope * above - log_v - log1m_v)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        return self.log_prob_from_logs(*unit_logs(value))
 
     def cdf(self, value: Tensor) -> Tensor:
         if self._validate_args:
@@ -141,6 +115,3 @@ class SmallShapeGammaRatio(TorchDistribution):
         a, b, _ = self._wide()
         expected_log, expected_log1m = self._expected_logs()
         return a.log() + b.log() - (a + b).log() - 1.0 - expected_log - expected_log1m
-
-    def entropy(self) -> Tensor:
-        return self._narrow(-self._negative_entropy())

@@ -3,16 +3,16 @@
 from typing import Any
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions._numeric import wide
+from pyrodgm.distributions.elementwise import Elementwise
 from pyrodgm.distributions.smoothing import ExponentialSmoothing
 
 
-class SpikeExponential(TorchDistribution):
+class SpikeExponential(Elementwise):
     r"""A binary variable z smoothed to zeta = 0 for z = 0 and to a rising exponential on (0, 1] for z = 1.
 
     .. math:: q(\zeta) = (1 - q)\, \delta(\zeta) + q\, \frac{\beta e^{\beta \zeta}}{e^\beta - 1}, \qquad
@@ -40,23 +40,15 @@ class SpikeExponential(TorchDistribution):
     tensor([-0.6931, -1.5769,  0.9231])
     """
 
+    logits: Tensor
+    beta: Tensor
+
     arg_constraints = {"logits": constraints.real, "beta": constraints.positive}  # noqa: RUF012
     support = constraints.unit_interval
     has_rsample = True
 
     def __init__(self, logits: Tensor, beta: Tensor | float, *, validate_args: bool | None = None) -> None:
-        beta = beta if isinstance(beta, Tensor) else logits.new_full((), beta)
-        self.logits, self.beta = torch.broadcast_tensors(logits, beta)
-        super().__init__(self.logits.shape, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "SpikeExponential":
-        new = self._get_checked_instance(SpikeExponential, _instance)
-        batch_shape = torch.Size(batch_shape)
-        new.logits, new.beta = self.logits.expand(batch_shape), self.beta.expand(batch_shape)
-        super(SpikeExponential, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        new.has_rsample = self.has_rsample
-        return new
+        super().__init__(logits, beta, validate_args=validate_args)
 
     @property
     def probs(self) -> Tensor:
