@@ -70,8 +70,6 @@ class Config(experiment.TrainingConfig):
     """Decay rate of Adam's mean gradient."""
     select: Literal["error", "bound"] = "error"
     """What decides which weights are best: the classification error or the bound of the validation images."""
-    matmul: Literal["highest", "high", "medium"] = "highest"
-    """Precision of float32 matrix products; medium lets processors that can do so multiply in bfloat16."""
     num_seeds: int = 1
     """Number of runs, with this seed and the next ones, each in its own folder; with --resume, finished ones count."""
 
@@ -139,7 +137,6 @@ def neighbours_error(data: Dataset) -> float:
 
 def train(config: Config) -> tuple[experiment.Results, float]:
     """Train, evaluate, write results and figures; returns the error of nearest neighbours too."""
-    torch.set_float32_matmul_precision(config.matmul)
     data = load_data(config)
     results, _ = experiment.train(
         "semi_supervised",

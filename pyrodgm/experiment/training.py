@@ -14,7 +14,7 @@ from pyrodgm.experiment.report import report
 from pyrodgm.experiment.results import Results, knn_summary, table
 from pyrodgm.experiment.run import check_resumable, describe, read_run
 from pyrodgm.infer import LogLikelihood, fit
-from pyrodgm.infer.contexts import flushing_denormals
+from pyrodgm.infer.contexts import MatmulPrecision, flushing_denormals, matmul_precision
 from pyrodgm.infer.step import Compile
 
 # What may change when a run goes on: how long, where, and what is done with it afterwards.
@@ -49,6 +49,9 @@ class TrainingConfig:
     """Where to train, as PyTorch calls it: cpu, cuda, cuda:1."""
     compile: Compile = "auto"
     """How a training step runs; auto: the fastest way that the length of the run pays for."""
+    matmul: MatmulPrecision = "highest"
+    """Precision of matrix products in training: medium lets processors that can do so multiply in bfloat16, high and
+    medium let CUDA devices multiply in TF32. Evaluation always has the highest."""
     seed: int = 0
     """Seed of initialisation, training and evaluation."""
     run: str | None = None
@@ -112,7 +115,8 @@ def train(
             "resume": config.resume,
             "config": describe(example, config),
         }
-        fit(pair, data, **{**options, **fit_options})
+        with matmul_precision(config.matmul):
+            fit(pair, data, **{**options, **fit_options})
         return reporter(
             pair,
             data,

@@ -5,13 +5,15 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import pyro
 import pyro.infer
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
+
+MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
 
 
 class _OwnParameters(Messenger):
@@ -66,6 +68,17 @@ def flushing_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
+
+
+@contextmanager
+def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
+    """Context in which float32 matrix products have the precision of ``torch.set_float32_matmul_precision``."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...]) -> None:
