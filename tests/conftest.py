@@ -17,8 +17,10 @@ def clean_state():
     torch.set_default_dtype(torch.float64)
     pyro.clear_param_store()
     pyro.set_rng_seed(0)
+    pyro.enable_validation(True)
     yield
     torch.set_default_dtype(torch.float32)
+    assert torch.distributions.Distribution._validate_args, "arguments of distributions are no longer checked"
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from torch.func import functional_call
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pyrodgm.infer.contexts import fork_rng, own_parameters
+from pyrodgm.infer.contexts import fork_rng, keeping_validation, own_parameters
 
 Prepare = Callable[..., tuple[Tensor, ...]]
 Context = Callable[..., AbstractContextManager[Any]]
@@ -56,11 +56,13 @@ class _Compiled:
 
     def __init__(self, graph: GraphModule) -> None:
         self.graph = graph
-        self.run: Callable[..., Any] = torch.compile(graph, options={"fallback_random": True})
+        with keeping_validation():
+            self.run: Callable[..., Any] = torch.compile(graph, options={"fallback_random": True})
 
     def __call__(self, *inputs: Any) -> Any:
         try:
-            return self.run(*inputs)
+            with keeping_validation():
+                return self.run(*inputs)
         except Exception as error:
             if self.run is self.graph:
                 raise
