@@ -8,7 +8,7 @@ whether the number of ones is odd. The more elements are set, the harder the tas
     python examples/parity.py --model lstm
 
 A right answer is worth log 2 = 0.69 nats, and under a prior whose mass is on the first step each further one costs
-nats: the evidence bound itself could not pay for them. The divergence therefore has a small weight. While the task is
+nats: the evidence bound itself pays for few or none. The divergence therefore has a small weight. While the task is
 being learned, steps cost nothing.
 """
 
