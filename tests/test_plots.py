@@ -262,4 +262,5 @@ def test_errors_by_difficulty_are_all_in_the_picture(worst):
     ]
     assert list(errors.lines[0].get_ydata()) == pytest.approx([50 * worst, 100 * worst])
     low, high = errors.get_ylim()
-    assert low < 0 and high > max(50, 100 * worst)
+    assert low < 0
+    assert high > max(50, 100 * worst)
