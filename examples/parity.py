@@ -6,13 +6,19 @@ whether the number of ones is odd. The more elements are set, the harder the tas
 
     python examples/parity.py --model stick-breaking
     python examples/parity.py --model lstm
+
+A right answer is worth log 2 = 0.69 nats, and under a prior whose mass is on the first step each further one costs
+nats: the evidence bound itself pays for few or none. The divergence therefore has a small weight. While the task is
+being learned, steps cost nothing.
 """
 
 import json
+import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -33,24 +39,30 @@ class Config:
     """Plain networks, adaptive computation time (of an LSTM), or stick-breaking (of an LSTM)."""
     bits: int = 8
     """Elements of the input; from 1 to all of them are set."""
-    hidden: int = 128
+    hidden: int = 16
     """Units of the hidden state."""
-    max_steps: int = 10
+    max_steps: int = 6
     """Most inner steps of the adaptive networks."""
-    concentration: float = 2.0
+    concentration: float = 0.01
     """Of the prior of the stick weights: how many further inner steps cost nothing."""
-    time_penalty: float = 1e-3
+    time_penalty: float = 0.01
     """Price in nats of an inner step of adaptive computation time."""
     batch_size: int = 128
     """Examples an update, drawn anew each time."""
-    updates: int = 20_000
+    kl_weight: float = 0.03
+    """Weight of the KL term once it is warm."""
+    updates: int = 15_000
     """Optimiser steps."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """Learning rate of Adam."""
     clip_grad_norm: float = 1.0
     """Largest norm of the gradient."""
-    warmup: int = 0
-    """Updates over which the weight of the KL term, or of the price of the steps, rises from 0 to 1."""
+    free: int = 6000
+    """Updates before the warm-up, in which steps cost nothing."""
+    warmup: int = 2500
+    """Updates over which the weight of the KL term, or the price of the steps, rises from 0 to what it is."""
+    curriculum: int = 5000
+    """Updates over which the largest number of elements that are set rises from 1 to all."""
     tolerance: float = 0.01
     """In evaluation inner steps stop where less than this is left of their weights."""
     num_examples: int = 2000
@@ -59,18 +71,17 @@ class Config:
     """Where to train, as PyTorch calls it: cpu, cuda, cuda:1."""
     seed: int = 0
     """Seed of everything random."""
+    repeats: int = 1
+    """How many networks to train, each with a seed one above the last."""
     run: str | None = None
     """Folder for the results; by default runs/parity-MODEL-BITS-SEED."""
     figures: bool = True
     """Write a figure of errors and inner steps by difficulty into it."""
 
 
-def draw(count: int, bits: int, number: int | None = None, device: str = "cpu") -> tuple[Tensor, Tensor]:
-    """Inputs `[count, 1, bits]` and parities `[count, 1, 1]`, with so many elements set, by default any number."""
-    if number is None:
-        wanted = torch.randint(1, bits + 1, (count, 1), device=device)
-    else:
-        wanted = torch.full((count, 1), number, device=device)
+def draw(count: int, bits: int, fewest: int, most: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    """Inputs `[count, 1, bits]` and parities `[count, 1, 1]`, with from `fewest` to `most` elements set."""
+    wanted = torch.randint(fewest, most + 1, (count, 1), device=device)
     order = torch.rand(count, bits, device=device).argsort(-1)
     signs = torch.randint(0, 2, (count, bits), device=device) * 2 - 1
     x = torch.where(order < wanted, signs, 0).unsqueeze(1)
@@ -98,6 +109,16 @@ def build(config: Config) -> SequenceModel:
     return pair.to(config.device)
 
 
+def price(config: Config, update: int) -> float:
+    """Share of its final price, from 0 to 1, that a step costs at an update, counted from 1."""
+    return min(1.0, max(0.0, (update - config.free) / max(1, config.warmup)))
+
+
+def most(config: Config, update: int) -> int:
+    """Largest number of elements that are set at an update, counted from 1."""
+    return min(config.bits, 1 + update * config.bits // config.curriculum) if config.curriculum else config.bits
+
+
 def train(config: Config, pair: SequenceModel) -> list[dict[str, float]]:
     """Train; returns the loss now and then."""
     pair.train()
@@ -106,8 +127,10 @@ def train(config: Config, pair: SequenceModel) -> list[dict[str, float]]:
     step = TrainStep(pair, objective, optimizer, config.clip_grad_norm, compile="traced")
     rows, losses, began = [], [], time.perf_counter()
     for update in range(1, config.updates + 1):
-        objective.kl_weight.fill_(min(1.0, update / config.warmup) if config.warmup else 1.0)
-        losses.append(step(*draw(config.batch_size, config.bits, device=config.device)))
+        warm = price(config, update)
+        objective.kl_weight.fill_(warm * config.kl_weight)
+        pair.time_penalty.fill_(warm * config.time_penalty)
+        losses.append(step(*draw(config.batch_size, config.bits, 1, most(config, update), config.device)))
         if update % max(1, config.updates // 20) == 0:
             loss = float(torch.stack(losses).mean())
             rows.append({"update": update, "loss": loss, "seconds": time.perf_counter() - began})
@@ -120,7 +143,7 @@ def measure(config: Config, pair: SequenceModel) -> list[dict[str, float]]:
     """Errors and inner steps for each number of elements that are set."""
     rows = []
     for number in range(1, config.bits + 1):
-        x, y = draw(config.num_examples, config.bits, number, config.device)
+        x, y = draw(config.num_examples, config.bits, number, number, config.device)
         exact = pair.predict(x, y)
         early = pair.predict(x, y, tolerance=config.tolerance, mean=True)
         rows.append(
@@ -128,6 +151,7 @@ def measure(config: Config, pair: SequenceModel) -> list[dict[str, float]]:
                 "difficulty": number,
                 "error": float((exact.log_prob < torch.tensor(0.5).log()).double().mean()),
                 "bits": float(-exact.log_prob.mean() / torch.tensor(2.0).log()),
+                "divergence": float(exact.divergence.mean()),
                 "mean_step": float(exact.mean_step.mean()),
                 "error_early": float((early.log_prob < torch.tensor(0.5).log()).double().mean()),
                 "num_steps_early": float(early.num_steps.mean()),
@@ -138,22 +162,45 @@ def measure(config: Config, pair: SequenceModel) -> list[dict[str, float]]:
 
 def main(config: Config) -> None:
     """Train, measure, print a table."""
-    torch.manual_seed(config.seed)
-    pair = build(config)
-    training = train(config, pair)
-    rows = measure(config, pair)
+    runs: list[dict[str, Any]] = []
+    for seed in range(config.seed, config.seed + config.repeats):
+        torch.manual_seed(seed)
+        pair = build(config)
+        runs.append({"seed": seed, "training": train(config, pair), "difficulties": measure(config, pair)})
+    rows = [average(same) for same in zip(*(run["difficulties"] for run in runs), strict=True)]
+    overall = average([average(run["difficulties"]) for run in runs])
     folder = Path(config.run or f"runs/parity-{config.model}-{config.bits}-{config.seed}")
     folder.mkdir(parents=True, exist_ok=True)
-    results = {"arguments": asdict(config), "training": training, "difficulties": rows}
+    results = {"arguments": asdict(config), "difficulties": rows, "overall": overall, "runs": runs}
     (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    print(f"{'elements set':>12}  {'error':>7}  {'mean step':>9}  {'error, stopped early':>20}  {'steps computed':>14}")
-    for row in rows:
-        error, early = 100 * row["error"], 100 * row["error_early"]
-        steps = f"{row['mean_step']:>9.2f}  {early:>18.2f} %  {row['num_steps_early']:>14.2f}"
-        print(f"{row['difficulty']:>12}  {error:>5.2f} %  {steps}")
-    print(f"mean error {100 * sum(row['error'] for row in rows) / len(rows):.2f} %; in {folder}: results.json")
+    for run in runs:
+        steps = " ".join(f"{row['num_steps_early']:.2f}" for row in run["difficulties"])
+        print(f"seed {run['seed']}: steps computed by difficulty {steps}")
+    print(f"Mean ± standard deviation over seeds {[run['seed'] for run in runs]}")
+    titles = ("error, %", "early, %", "KL, nats", "mean step", "steps computed")
+    print(f"{'elements set':>12}" + "".join(f"{title:>16}" for title in titles))
+    for name, row in [*((f"{row['difficulty']:.0f}", row) for row in rows), ("all", overall)]:
+        print(f"{name:>12}" + "".join(f"{cell:>16}" for cell in cells(row)))
+    print(f"in {folder}: results.json")
     if config.figures:
         adaptive_steps(rows, title=f"Parity of {config.bits}: {config.model}").savefig(folder / "steps.png")
+
+
+def average(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Mean of each entry, and with _sd after its name its standard deviation where there are several rows."""
+    mean = {key: statistics.fmean(row[key] for row in rows) for key in rows[0] if not key.endswith("_sd")}
+    if len(rows) == 1:
+        return mean
+    return mean | {f"{key}_sd": statistics.stdev(row[key] for row in rows) for key in mean}
+
+
+def cells(row: dict[str, float]) -> list[str]:
+    """Errors in per cent, divergence and steps, as text."""
+    scales = {"error": 100, "error_early": 100, "divergence": 1, "mean_step": 1, "num_steps_early": 1}
+    return [
+        f"{scale * row[key]:.2f}" + (f" ± {scale * row[f'{key}_sd']:.2f}" if f"{key}_sd" in row else "")
+        for key, scale in scales.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -250,3 +250,17 @@ def test_tsne_keeps_apart_what_is_apart():
             assert torch.cdist(cloud, other).min() > torch.cdist(cloud, cloud.mean(0, keepdim=True)).mean()
     with pytest.raises(ValueError, match=r"latents \[N, D\] and labels \[N\]"):
         plots.tsne(latents, labels[:5])
+
+
+@pytest.mark.parametrize("worst", [0.0, 0.8])
+def test_errors_by_difficulty_are_all_in_the_picture(worst):
+    rows = [{"difficulty": n, "mean_step": 1.5, "num_steps_early": 2.0, "error": n * worst / 2} for n in (1, 2)]
+    steps, errors = plots.adaptive_steps(rows).axes
+    assert [line.get_label().split(",")[0] for line in steps.lines] == [
+        "steps computed",
+        "mean index under the weights",
+    ]
+    assert list(errors.lines[0].get_ydata()) == pytest.approx([50 * worst, 100 * worst])
+    low, high = errors.get_ylim()
+    assert low < 0
+    assert high > max(50, 100 * worst)

@@ -39,19 +39,39 @@ def test_parity(launch, tmp_path, model):
     rows = results["difficulties"]
     assert [row["difficulty"] for row in rows] == [1, 2, 3]
     assert all(0 <= row["error"] <= 1 and 1 <= row["mean_step"] <= 3 for row in rows)
-    assert f"mean error {100 * sum(row['error'] for row in rows) / 3:.2f} %" in text
+    assert re.search(rf"^ +all +{100 * sum(row['error'] for row in rows) / 3:.2f} ", text, re.MULTILINE)
     assert (tmp_path / "run" / "steps.png").exists() == (model == "act")
+
+
+def test_parity_averages_over_seeds(launch):
+    text, results = launch(f"{PARITY} --repeats 2 --seed 4 --no-figures")
+    assert [run["seed"] for run in results["runs"]] == [4, 5]
+    for i, row in enumerate(results["difficulties"]):
+        a, b = (run["difficulties"][i]["divergence"] for run in results["runs"])
+        assert a != b
+        assert row["divergence"] == pytest.approx((a + b) / 2)
+        assert row["divergence_sd"] == pytest.approx(abs(a - b) / math.sqrt(2))
+        assert f"{row['divergence']:.2f} ± {row['divergence_sd']:.2f}" in text
 
 
 def test_parity_draws_what_it_says():
     draw = runpy.run_path(str(EXAMPLES / "parity.py"))["draw"]
-    x, y = draw(2000, 6)
+    x, y = draw(2000, 6, 1, 6)
     assert x.shape == (2000, 1, 6)
     assert set(x.unique().tolist()) == {-1.0, 0.0, 1.0}
     assert torch.equal(y.flatten(), (x == 1).sum((1, 2)).remainder(2).double())
     assert set((x != 0).sum((1, 2)).unique().tolist()) == {1, 2, 3, 4, 5, 6}
     assert (y.mean() > 0.4) & (y.mean() < 0.6)
-    assert ((draw(50, 6, 4)[0] != 0).sum((1, 2)) == 4).all()
+    assert ((draw(50, 6, 4, 4)[0] != 0).sum((1, 2)) == 4).all()
+
+
+def test_parity_becomes_harder_and_then_dearer():
+    parity = runpy.run_path(str(EXAMPLES / "parity.py"))
+    config = parity["Config"](bits=4, curriculum=8, free=10, warmup=5)
+    assert [parity["most"](config, update) for update in (1, 2, 5, 8, 20)] == [1, 2, 3, 4, 4]
+    assert [parity["price"](config, update) for update in (1, 10, 12, 15, 20)] == [0.0, 0.0, 0.4, 1.0, 1.0]
+    plain = parity["Config"](bits=4, curriculum=0, free=0, warmup=0)
+    assert (parity["most"](plain, 1), parity["price"](plain, 1)) == (4, 1.0)
 
 
 @pytest.mark.parametrize("model", ["lstm", "batch-norm-lstm", "act-gru", "stick-breaking-lstm"])

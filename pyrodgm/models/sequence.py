@@ -54,7 +54,8 @@ class SequenceModel(Pair):
         encoder: maps inputs to features.
         likelihood: maps hidden states to a distribution of batch shape `[*, T]`.
         concentration: of the prior of the weights, positive: how many further inner steps cost nothing.
-        time_penalty: price in nats of an inner step of adaptive computation time, tau.
+        time_penalty: price in nats of an inner step of adaptive computation time, tau; a tensor that a schedule may
+            update in place.
 
     `model(x, y)` and `guide(x, y)` take inputs `[batch, T, *]` and targets `[batch, T, *]`. In training a sequence may
     be read window by window: after `carry(batch_size)` each window begins with the state at which the last one that
@@ -76,6 +77,7 @@ class SequenceModel(Pair):
 
     carried: Tensor
     reached: Tensor
+    time_penalty: Tensor
 
     def __init__(
         self,
@@ -92,8 +94,8 @@ class SequenceModel(Pair):
         if not time_penalty >= 0.0:
             raise ValueError(f"time_penalty: expected at least 0, got {time_penalty}")
         self.network, self.encoder, self.likelihood = network, encoder, likelihood
-        self.time_penalty = time_penalty
         self.register_buffer("concentration", torch.tensor(float(concentration)))
+        self.register_buffer("time_penalty", torch.tensor(float(time_penalty)), persistent=False)
         self.carry(0)
 
     @classmethod

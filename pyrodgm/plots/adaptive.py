@@ -36,7 +36,7 @@ def adaptive_steps(rows: Sequence[Mapping[str, float]], *, title: str | None = N
     steps.tick_params(labelbottom=False)
     errors.plot(difficulty, 100 * error, color=GREY, marker=".")
     errors.axhline(50, color=GREY, linewidth=0.6, linestyle=":")
-    errors.set_ylim(-2, 55)
+    errors.set_ylim(-2, max(55.0, 105.0 * error.max()))
     errors.set_ylabel("errors (%)")
     errors.set_xlabel("difficulty")
     errors.sharex(steps)

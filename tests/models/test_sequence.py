@@ -273,6 +273,11 @@ def test_the_price_of_steps_is_in_the_loss(x, y):
     difference = dear_loss - ELBO().differentiable_loss(cheap.model, cheap.guide, x, y)
     cost = dear.network.ponder_cost(dear.network(dear.encoder(x))).sum()
     assert torch.allclose(difference, 2.0 * cost)
+    # A schedule reaches the traced step, too.
+    step = TrainStep(cheap, ELBO(), torch.optim.SGD(cheap.parameters(), lr=0.0), compile="traced")
+    free = step(x, y)
+    cheap.time_penalty.fill_(2.0)
+    assert torch.allclose((step(x, y) - free) * len(x), 2.0 * cost)
 
 
 def test_predictions_are_normalised_and_go_on_from_their_states(pair, x):
