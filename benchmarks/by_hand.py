@@ -70,6 +70,16 @@ class GatedVAE(nn.Module):
             results.append(torch.cat(log_w).logsumexp(0) - math.log(num_samples))
         return torch.stack(results)
 
+    @torch.no_grad()
+    def decoder_products(self, num_samples: int, chunk: int = 500) -> None:
+        """Only the decoder's matrix products for an image, into memory kept for them: what no way can do without."""
+        device = self.decoder[0].weight.device
+        rows = [torch.randn(chunk, layer.in_features, device=device) for layer in self.decoder]
+        results = [torch.empty(chunk, layer.out_features, device=device) for layer in self.decoder]
+        for _ in range(num_samples // chunk):
+            for layer, x, out in zip(self.decoder, rows, results, strict=True):
+                torch.mm(x, layer.weight.T, out=out)
+
 
 class StickVAE(nn.Module):
     """784-500-K VAE of Kumaraswamy sticks as published: clipped uniforms, ten terms of the divergence's series."""

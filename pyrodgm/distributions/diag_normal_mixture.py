@@ -127,8 +127,10 @@ class DiagNormalMixture(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         joint = self._wide_joint(value)
-        # logsumexp by way of log_softmax: exp is ten times slower where it underflows, log_softmax is not.
-        result = joint.amax(-1) - joint.log_softmax(-1).amax(-1)
+        # logsumexp with a floor: exp is ten times slower where it underflows, and what lies so low is lost beside 1.
+        top = joint.detach().amax(-1, keepdim=True)
+        floor = 0.9 * math.log(torch.finfo(joint.dtype).tiny)
+        result = top.squeeze(-1) + (joint - top).clamp(min=floor).exp().sum(-1).log()
         shape = torch.broadcast_shapes(result.shape, self.batch_shape)
         return result.to(self.loc.dtype).expand(shape)
 

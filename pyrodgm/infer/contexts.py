@@ -12,7 +12,6 @@ import pyro.infer
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
 
@@ -69,16 +68,6 @@ def flushing_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
-
-
-@contextmanager
-def keeping_validation() -> Iterator[None]:
-    """Context for libraries that switch off the validation of all distributions: afterwards it is as it was."""
-    validates = Distribution._validate_args
-    try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(validates)
 
 
 @contextmanager

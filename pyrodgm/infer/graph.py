@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
-from pyrodgm.infer.contexts import fork_rng, keeping_validation, own_parameters
+from pyrodgm.infer.contexts import fork_rng, own_parameters
 
 Prepare = Callable[..., tuple[Tensor, ...]]
 Context = Callable[..., AbstractContextManager[Any]]
@@ -31,16 +32,24 @@ def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False)
     Args:
         function: Takes ``inputs`` and gives back tensors, either in lists, tuples and dictionaries as they like.
         inputs: What to run it on; later calls take inputs of the same shapes.
-        compiled: Whether ``torch.compile`` compiles the graph, with PyTorch's own random numbers. Where that fails (for
-            want of a C++ compiler, say) the graph runs as it is, with a warning that names the reason.
+        compiled: Whether PyTorch's compiler compiles the graph, with PyTorch's eager random numbers. Where that fails
+            (for want of a C++ compiler, say) the graph runs as it is, with a warning that names the reason.
 
     Raises:
         UntraceableError: If it cannot be traced; names the reason and the site.
     """
     watcher = _Watcher()
+    leaves, form = tree_flatten(inputs)
+    result_forms: list[TreeSpec] = []
+
+    def flat(*leaves: Any) -> tuple:
+        results, result_form = tree_flatten(function(*tree_unflatten(leaves, form)))
+        result_forms.append(result_form)
+        return tuple(results)
+
     try:
         with watcher:
-            graph = make_fx(function, decomposition_table=_FOR_THE_COMPILER if compiled else None)(*inputs)
+            graph = make_fx(flat, decomposition_table=_FOR_THE_COMPILER if compiled else None)(*leaves)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
@@ -48,28 +57,41 @@ def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False)
         node.meta.clear()  # it holds every tensor that tracing met
     graph.graph.eliminate_dead_code(_is_kept)
     graph.recompile()
-    return _Compiled(graph) if compiled else graph
+    run = _Compiled(graph) if compiled else graph
+    return lambda *inputs: tree_unflatten(run(*tree_leaves(inputs)), result_forms[-1])
 
 
 class _Compiled:
-    """A graph compiled at its first call, or as it is if that fails."""
+    """A graph compiled at its first call on inputs of each layout, or as it is if that fails.
+
+    The compiler gets the graph itself: there is no Python in it for ``torch.compile`` to read, which takes longer than
+    to compile a small graph, nor to guard at each call, which takes one twentieth of a VAE's step.
+    """
 
     def __init__(self, graph: GraphModule) -> None:
         self.graph = graph
-        with keeping_validation():
-            self.run: Callable[..., Any] = torch.compile(graph, options={"fallback_random": True})
+        self.runs: dict[tuple, Callable[..., Any]] = {}
 
     def __call__(self, *inputs: Any) -> Any:
-        try:
-            with keeping_validation():
-                return self.run(*inputs)
-        except Exception as error:
-            if self.run is self.graph:
-                raise
-            reason = str(error).strip().split("\n")[0]
-            warnings.warn(f"this graph cannot be compiled and runs as it is: {reason}", stacklevel=2)
-            self.run = self.graph
-            return self.graph(*inputs)
+        layout = tuple((x.shape, x.stride(), x.dtype, x.device) for x in inputs if isinstance(x, Tensor))
+        with torch.no_grad():
+            try:
+                if layout not in self.runs:
+                    self.runs[layout] = _compile(self.graph, inputs)
+                return self.runs[layout](*inputs)
+            except Exception as error:
+                if self.runs.get(layout) is self.graph:
+                    raise
+                reason = str(error).strip().split("\n")[0]
+                warnings.warn(f"this graph cannot be compiled and runs as it is: {reason}", stacklevel=2)
+                self.runs[layout] = self.graph
+                return self.graph(*inputs)
+
+
+def _compile(graph: GraphModule, inputs: tuple) -> Callable[..., Any]:
+    import torch._inductor
+
+    return torch._inductor.compile(graph, list(inputs), options={"fallback_random": True})
 
 
 def _expm1(x: Tensor) -> Tensor:
@@ -81,9 +103,20 @@ def _expm1_(x: Tensor) -> Tensor:
     return x.copy_(_expm1(x))
 
 
+def _addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """A product and its bias apart, so that the bias is added with what follows and not in a pass before the product.
+
+    The subtraction is a sum that the compiler does not put together again.
+    """
+    if a.device.type != "cpu" or (beta, alpha) != (1, 1):
+        return NotImplemented
+    return torch.mm(a, b) - (-bias)
+
+
 _FOR_THE_COMPILER: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.expm1.default: _expm1,
     torch.ops.aten.expm1_.default: _expm1_,
+    torch.ops.aten.addmm.default: _addmm,
 }
 
 

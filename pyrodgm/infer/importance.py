@@ -124,9 +124,9 @@ def log_likelihood(
             sample is then :math:`\sum_y p(x, y, z_{s,y}) / q(z_{s,y} \mid x, y)`. Costs a run of the likelihood a
             value.
         seed: Seed of the samples; the caller's random state is left as it was. None takes the state as it is.
-        compile: How the model runs: ``"eager"`` through Pyro each time; ``"traced"`` as one graph of tensor operations;
-            ``"compiled"`` with that graph compiled. ``"auto"`` compiles from a million samples of all data together on
-            and traces below, where compiling would take longer than it saves.
+        compile: How the pair runs: ``"eager"`` through Pyro each time; ``"traced"``, guide and model each as one graph
+            of tensor operations; ``"compiled"`` with the model's graph compiled. ``"auto"`` compiles from a million
+            samples of all data together on and traces below, where compiling would take longer than it saves.
         config: Goes into the exported attributes.
         progress: Whether to show a progress bar; by default where the output is a terminal.
 

@@ -9,6 +9,7 @@ import pyro
 import pyro.poutine as poutine
 import torch
 from pyro.infer import config_enumerate
+from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -17,6 +18,9 @@ from pyrodgm.distributions._numeric import keep_logs, kept_logs
 from pyrodgm.infer.contexts import fork_rng
 from pyrodgm.infer.graph import UntraceableError, flatten
 from pyrodgm.infer.rows import Site, Trace, exchange, is_enumerated, samples, sum_rows
+
+Values = dict[str, Tensor]
+Logs = dict[str, list[Tensor]]
 
 
 class ImportanceSampler:
@@ -31,7 +35,8 @@ class ImportanceSampler:
     ) -> None:
         self.pair, self.num_samples, self.sum_out = pair, num_samples, sum_out
         self.mode = "eager"  # for the probes of the memory
-        self.graphs: dict[tuple[int, int], Callable[..., Any]] = {}
+        self.graphs: dict[tuple[int, ...], Callable[..., Any]] = {}
+        self.template: Trace = None  # the sites of the guide; their values are those of a probe
         self.block = self.chunk = 0
         with fork_rng(x.device):
             bare = poutine.trace(pair.guide).get_trace(x)
@@ -42,68 +47,80 @@ class ImportanceSampler:
             depth = max(-f.dim for s in samples(bare_model) for f in s["cond_indep_stack"] if f.vectorized)
             self.particle_dim = -depth - 1
             guide_bytes = _growth(lambda n: self._guide(x, n))
-            model_bytes = _growth(lambda n: self._model(x, self._guide(x, n), slice(None)))
+            model_bytes = _growth(lambda n: self._model(x, *self._guide(x, n)[:2], slice(0, n)))
         self.block = _even(count, int(max_bytes / 2 / (guide_bytes * num_samples)))
         self.chunk = _even(num_samples, int(max_bytes / 2 / ((model_bytes - guide_bytes) * self.block)))
-        self.graphs.clear()
         self.mode = mode
 
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size and k-hat of a block ``[B, *event]``, on the CPU."""
-        guide_trace = self._guide(x, self.num_samples)
+        values, logs, log_q = self._guide(x, self.num_samples)
         log_w, pointwise = [], []
         for begin in range(0, self.num_samples, self.chunk):
-            joint, given = self._model(x, guide_trace, slice(begin, begin + self.chunk))
+            part = slice(begin, min(begin + self.chunk, self.num_samples))
+            joint, given = self._model(x, values, logs, part)
             log_w.append(joint)
             pointwise.append(given)
-        drawn = [site for site in samples(guide_trace) if not is_enumerated(site)]
-        log_weights = torch.cat(log_w, -2) - self._rows(drawn) if drawn else torch.cat(log_w, -2)
+        log_weights = torch.cat(log_w, -2) - log_q
         log_weights = log_weights.flatten(0, -3).logsumexp(0) if log_weights.dim() > 2 else log_weights
         result: dict[str, Any] = {**_summarise(log_weights.double())}
         if keep:
             result["log_weights"], result["pointwise"] = log_weights.cpu(), torch.cat(pointwise).cpu()
-            result["draws"] = {s["name"]: s["value"].cpu() for s in samples(guide_trace)}
+            result["draws"] = {name: z.cpu() for name, z in values.items()}
         return result
 
-    def _guide(self, x: Tensor, num_samples: int) -> Trace:
+    def _guide(self, x: Tensor, num_samples: int) -> tuple[Values, Logs, Tensor]:
+        """Draws of all sites, the logarithms that they keep, and log q(z | x) of what is drawn, ``[samples, B]``."""
         guide = self._particles(self.pair.guide, num_samples)
         if self.sum_out:
             guide = poutine.enum(config_enumerate(guide, "parallel"), first_available_dim=self.particle_dim - 1)
-        trace = poutine.trace(guide).get_trace(x)
-        trace.compute_log_prob()
-        return trace
 
-    def _model(self, x: Tensor, guide_trace: Trace, part: slice) -> tuple[Tensor, Tensor]:
+        def draw(x: Tensor) -> tuple[Values, Logs, Tensor]:
+            trace = poutine.trace(guide).get_trace(x)
+            trace.compute_log_prob()
+            self.template = self.template or prune_subsample_sites(trace)  # plates have the sizes of the probe
+            sites = samples(trace)
+            drawn = [site for site in sites if not is_enumerated(site)]
+            logs = {s["name"]: list(kept_logs(s["value"]) or ()) for s in sites}
+            return {s["name"]: s["value"] for s in sites}, logs, self._rows(drawn) if drawn else x.new_zeros(())
+
+        return self._graph((len(x),), draw, (x,))(x)
+
+    def _model(self, x: Tensor, values: Values, logs: Logs, part: slice) -> tuple[Tensor, Tensor]:
         """log p(x, z) and log p(x | z), ``[*values, samples, B]``, of some of the samples."""
-        values = {s["name"]: self._part(s, s["value"], part) for s in samples(guide_trace)}
-        logs = {
-            s["name"]: [self._part(s, log, part) for log in kept_logs(s["value"]) or ()] for s in samples(guide_trace)
-        }
-        drawn = max(s["log_prob"].shape[self.particle_dim] for s in samples(guide_trace))
-        count = len(range(drawn)[part])
+        sites = {s["name"]: s for s in samples(self.template)}
+        values = {name: self._part(sites[name], value, part) for name, value in values.items()}
+        logs = {name: [self._part(sites[name], log, part) for log in kept] for name, kept in logs.items()}
+        count = part.stop - part.start
 
-        def joint(x: Tensor, values: dict[str, Tensor], logs: dict[str, list[Tensor]]) -> tuple[Tensor, Tensor]:
+        def joint(x: Tensor, values: Values, logs: Logs) -> tuple[Tensor, Tensor]:
             # A part of a draw has lost what the draw knew of itself where it underflows.
             values = {name: keep_logs(z, *logs[name]) if logs[name] else z for name, z in values.items()}
-            replayed = poutine.replay(self._particles(self.pair.model, count), trace=exchange(guide_trace, values))
+            replayed = poutine.replay(self._particles(self.pair.model, count), trace=exchange(self.template, values))
             trace = poutine.trace(replayed).get_trace(x)
             trace.compute_log_prob()
             given = self._rows([s for s in samples(trace) if s["is_observed"]])
             return given + self._rows([s for s in samples(trace) if not s["is_observed"]]), given
 
-        shape = (len(x), count)
-        if shape not in self.graphs:
-            self.graphs[shape] = self._traced(joint, (x, values, logs), shape == (self.block, self.chunk))
-        return self.graphs[shape](x, values, logs)
+        usual = (len(x), count) == (self.block, self.chunk)
+        compiled = usual and self.mode == "compiled"
+        return self._graph((len(x), count), joint, (x, values, logs), compiled)(x, values, logs)
 
-    def _traced(self, joint: Callable[..., Any], inputs: tuple, usual: bool) -> Callable[..., Any]:
-        if self.mode != "eager":
+    def _graph(
+        self, shape: tuple[int, ...], program: Callable[..., Any], inputs: tuple, compiled: bool = False
+    ) -> Callable[..., Any]:
+        """The program as a graph, made once a shape; as it is where it runs eagerly."""
+        if self.mode == "eager":
+            return program
+        if shape not in self.graphs:
             try:
-                return flatten(joint, inputs, compiled=usual and self.mode == "compiled")
+                with fork_rng(inputs[0].device):  # tracing draws too
+                    self.graphs[shape] = flatten(program, inputs, compiled)
             except UntraceableError as error:
                 warnings.warn(f"this pair cannot be traced and is evaluated eagerly: {error}", stacklevel=5)
                 self.mode = "eager"
-        return joint
+                return program
+        return self.graphs[shape]
 
     def _part(self, site: Site, value: Tensor, part: slice) -> Tensor:
         """A site's values, or logarithms of them, of some of the samples; what stands for all samples is left as is."""

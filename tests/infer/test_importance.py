@@ -21,7 +21,7 @@ from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
-from pyrodgm.priors import GEMPrior, StandardNormal
+from pyrodgm.priors import GEMPrior, StandardNormal, VampPrior
 
 D, LATENT = 6, 3
 
@@ -118,6 +118,45 @@ def test_chunks_and_memory_bound_do_not_change_the_estimate():
     assert ((whole.values - parts.values).abs() < 4.5 * error).all()
     joint = parts.log_weights.double().logsumexp(0) - math.log(3000)
     assert torch.allclose(joint, parts.values)
+
+
+@pytest.mark.parametrize(
+    "prior", [lambda q: StandardNormal(3), lambda q: VampPrior(q, torch.rand(5, 12))], ids=["normal", "vamp"]
+)
+@pytest.mark.parametrize("compile_", ["traced", "compiled"])
+def test_graphs_draw_and_weigh_as_pyro_does(compile_, prior):
+    """Over blocks of two sizes and chunks of samples, at the same seed."""
+    posterior = GaussianPosterior(mlp(12, [8], 6))
+    pair = VAE(prior(posterior), BernoulliLikelihood(mlp(3, [8], 12)), posterior)
+    x = torch.rand(7, 12).round()
+    found, wanted = (
+        log_likelihood(pair, x, 90, max_bytes=300_000, keep=True, seed=4, compile=mode) for mode in (compile_, "eager")
+    )
+    assert torch.equal(found.draws["z"], wanted.draws["z"])
+    assert torch.allclose(found.log_weights, wanted.log_weights, rtol=0.0, atol=1e-10)
+    assert torch.allclose(found.pointwise, wanted.pointwise, rtol=0.0, atol=1e-10)
+
+
+def test_the_guide_is_traced_once_a_shape():
+    pair = ProbabilisticPCA(stretch=1.3)
+    calls = []
+    for count in (8, 16):
+        pair.guide_calls = 0
+        log_likelihood(pair, draw(pair, count), 100, max_bytes=1)
+        calls.append(pair.guide_calls)
+    assert calls[0] == calls[1] < 8
+
+
+def test_a_guide_that_cannot_be_traced_runs_eagerly():
+    class Branching(ProbabilisticPCA):
+        def posterior(self, x):
+            return super().posterior(x if x.sum() > -1e9 else -x)
+
+    pair = Branching()
+    x = draw(pair, 5)
+    with pytest.warns(UserWarning, match="cannot be traced and is evaluated eagerly"):
+        result = log_likelihood(pair, x, 50, compile="traced")
+    assert torch.allclose(result.values, pair.evidence(x), atol=1e-10)
 
 
 class LiveBytes(TorchDispatchMode):

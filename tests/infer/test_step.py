@@ -257,3 +257,19 @@ def test_compiled_graphs_keep_the_digits_of_expm1(dtype):
     for found in (first, -second):
         assert ((found.double() - expected) / expected).abs().max() < 4 * torch.finfo(dtype).eps
     assert (flatten(torch.expm1, (x,), compiled=True)(torch.full_like(x, 1000.0)) == torch.inf).all()
+
+
+def test_compiled_graphs_take_inputs_of_other_layouts_and_dtypes():
+    wide = torch.randn(4, 6)
+    graph = flatten(lambda x: {"sum": x + 1, "rows": [x.sum(-1)]}, (wide,), compiled=True)
+    for x in (wide, torch.randn(6, 4).T, wide.float(), (10 * wide).long()):
+        found = graph(x)
+        assert torch.equal(found["sum"], x + 1)
+        assert torch.allclose(found["rows"][0], x.sum(-1))
+
+
+@pytest.mark.parametrize("factors", [{}, {"alpha": 2.0}, {"beta": 0.5}], ids=["plain", "alpha", "beta"])
+def test_compiled_products_have_their_bias(factors):
+    inputs = torch.randn(4), torch.randn(3, 5), torch.randn(5, 4)
+    found = flatten(lambda b, x, w: torch.addmm(b, x, w, **factors).sin(), inputs, compiled=True)(*inputs)
+    assert torch.allclose(found, torch.addmm(*inputs, **factors).sin(), rtol=0.0, atol=1e-14)
