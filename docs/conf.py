@@ -14,4 +14,5 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath"]
+napoleon_use_ivar = True  # a named tuple's attributes would appear twice
 default_role = "code"

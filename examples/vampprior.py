@@ -81,7 +81,8 @@ class Config(experiment.TrainingConfig):
         """Data set, model, prior, and what else is not as published."""
         objective = f"iwelbo{self.particles}" if self.objective == "iwelbo" else ""
         flow = "flow" if self.posterior == "flow" else ""
-        return " ".join(filter(None, [self.data, self.model, self.prior, flow, objective]))
+        start = "from images" if (self.prior, self.pseudo_inputs) == ("vampprior", "images") else ""
+        return " ".join(filter(None, [self.data, self.model, self.prior, start, flow, objective]))
 
 
 def build(config: Config, data: Dataset) -> VAE | HVAE:
