@@ -19,14 +19,17 @@ class FactorizedBernoulli(Independent):
 
     Args:
         logits: `[*batch, D]`, real.
+        variable: The distribution of one of them: Bernoulli, or a subclass that differs in its support.
 
     Example:
         >>> FactorizedBernoulli(torch.zeros(5, 784)).log_prob(torch.ones(784)).shape
         torch.Size([5])
     """
 
-    def __init__(self, logits: Tensor, *, validate_args: bool | None = None) -> None:
-        super().__init__(Bernoulli(logits=logits, validate_args=validate_args), 1, validate_args=validate_args)
+    def __init__(
+        self, logits: Tensor, variable: type[Bernoulli] = Bernoulli, *, validate_args: bool | None = None
+    ) -> None:
+        super().__init__(variable(logits=logits, validate_args=validate_args), 1, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "FactorizedBernoulli":
         return super().expand(batch_shape, self._get_checked_instance(FactorizedBernoulli, _instance))

@@ -4,6 +4,7 @@ import pyro.distributions as dist
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrodgm.distributions import FactorizedBernoulli
 from pyrodgm.likelihoods.bernoulli import BernoulliLikelihood
 
 
@@ -55,4 +56,4 @@ class GreyBernoulliLikelihood(BernoulliLikelihood):
     """
 
     def forward(self, *latents: Tensor) -> dist.TorchDistribution:
-        return GreyBernoulli(logits=super().forward(*latents).base_dist.logits).to_event(1)
+        return FactorizedBernoulli(super().forward(*latents).base_dist.logits, GreyBernoulli)

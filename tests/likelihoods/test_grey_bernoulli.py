@@ -32,6 +32,8 @@ def test_accepts_grey_values_alone_and_draws_binary_ones():
     fn = GreyBernoulli(logits=torch.zeros(3), validate_args=True)
     with pytest.raises(ValueError, match="support"):
         fn.log_prob(torch.tensor([0.5, 1.2, 0.0]))
+    with pytest.raises(ValueError, match="support"):
+        GreyBernoulliLikelihood(nn.Identity())(torch.zeros(3)).log_prob(torch.tensor([0.5, 1.2, 0.0]))
     draws = fn.expand((200, 3)).sample()
     assert fn.expand((200, 3)).support is fn.support
     assert set(draws.unique().tolist()) == {0.0, 1.0}
