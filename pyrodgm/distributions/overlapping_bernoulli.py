@@ -9,10 +9,11 @@ from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions._numeric import wide
 from pyrodgm.distributions.elementwise import Elementwise
+from pyrodgm.distributions.from_moments import FromMoments
 from pyrodgm.distributions.smoothing import Smoothing
 
 
-class OverlappingBernoulli(Elementwise):
+class OverlappingBernoulli(FromMoments, Elementwise):
     r"""Marginal density of zeta, where z is Bernoulli and zeta is drawn from a smoothing of z.
 
     .. math:: q(\zeta) = (1 - q)\, r(\zeta \mid 0) + q\, r(\zeta \mid 1), \qquad q = \sigma(\text{logits})
@@ -126,12 +127,3 @@ class OverlappingBernoulli(Elementwise):
         (mean0, square0), (mean1, square1) = (self.smoothing.moments(self.logits, z) for z in (0, 1))
         p0, p1 = (-self.logits).sigmoid(), self.logits.sigmoid()
         return p0 * mean0 + p1 * mean1, p0 * square0 + p1 * square1
-
-    @property
-    def mean(self) -> Tensor:
-        return self._moments()[0]
-
-    @property
-    def variance(self) -> Tensor:
-        mean, square = self._moments()
-        return square - mean.square()

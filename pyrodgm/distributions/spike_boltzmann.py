@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
+from pyrodgm.distributions.from_moments import FromMoments
 from pyrodgm.distributions.smoothing import ExponentialSmoothing
 
 
-class SpikeBoltzmann(TorchDistribution):
+class SpikeBoltzmann(FromMoments, TorchDistribution):
     r"""zeta = 0 where a Boltzmann machine has z = 0, a rising exponential on (0, 1] where it has z = 1.
 
     .. math:: p(\zeta) = p(z) \prod_{i: z_i = 1} \frac{\beta e^{\beta \zeta_i}}{e^\beta - 1}, \qquad
@@ -64,12 +65,3 @@ class SpikeBoltzmann(TorchDistribution):
         probs = self.machine.mean
         mean, square = self.smoothing.moments(probs, 1)
         return probs * mean, probs * square
-
-    @property
-    def mean(self) -> Tensor:
-        return self._moments()[0]
-
-    @property
-    def variance(self) -> Tensor:
-        mean, square = self._moments()
-        return square - mean.square()

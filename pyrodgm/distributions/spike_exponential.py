@@ -9,10 +9,11 @@ from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions._numeric import wide
 from pyrodgm.distributions.elementwise import Elementwise
+from pyrodgm.distributions.from_moments import FromMoments
 from pyrodgm.distributions.smoothing import ExponentialSmoothing
 
 
-class SpikeExponential(Elementwise):
+class SpikeExponential(FromMoments, Elementwise):
     r"""A binary variable z smoothed to zeta = 0 for z = 0 and to a rising exponential on (0, 1] for z = 1.
 
     .. math:: q(\zeta) = (1 - q)\, \delta(\zeta) + q\, \frac{\beta e^{\beta \zeta}}{e^\beta - 1}, \qquad
@@ -104,12 +105,3 @@ class SpikeExponential(Elementwise):
     def _moments(self) -> tuple[Tensor, Tensor]:
         mean, square = ExponentialSmoothing(self.beta).moments(self.logits, 1)
         return self.probs * mean, self.probs * square
-
-    @property
-    def mean(self) -> Tensor:
-        return self._moments()[0]
-
-    @property
-    def variance(self) -> Tensor:
-        mean, square = self._moments()
-        return square - mean.square()

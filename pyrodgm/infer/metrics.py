@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrodgm.infer.contexts import evaluating
-from pyrodgm.infer.rows import samples
+from pyrodgm.infer.rows import Trace, samples
 
 
 def posterior_means(pair: nn.Module, x: Tensor, batch_size: int = 1000, num_samples: int = 10) -> dict[str, Tensor]:
@@ -31,12 +31,12 @@ def posterior_means(pair: nn.Module, x: Tensor, batch_size: int = 1000, num_samp
 
 def posterior_samples(pair: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[str, Tensor]:
     """One sample of the guide at each latent site; arguments and result are those of :func:`posterior_means`."""
-    first = next(pair.parameters())
     parts: list[dict[str, Tensor]] = []
     with evaluating(pair):
         for block in x.split(batch_size):
-            trace = poutine.trace(pair.guide).get_trace(block.to(first.device, first.dtype))
-            parts.append({site["name"]: site["value"] for site in samples(trace) if _has_mean(site)})
+            parts.append(
+                {site["name"]: site["value"] for site in samples(_guide_trace(pair, block)) if _has_mean(site)}
+            )
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -62,14 +62,12 @@ def unit_variances(pair: nn.Module, x: Tensor, num_samples: int = 10) -> dict[st
 
 def _moments(pair: Any, x: Tensor, batch_size: int, num_samples: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean over passes of each site's mean, and the squared standard error of that, ``[N, *event of the site]``."""
-    first = next(pair.parameters())
     parts: list[dict[str, tuple[Tensor, Tensor]]] = []
     with evaluating(pair):
         for block in x.split(batch_size):
             passes: dict[str, list[Tensor]] = {}
             for _ in range(num_samples):
-                trace = poutine.trace(pair.guide).get_trace(block.to(first.device, first.dtype))
-                for site in samples(trace):
+                for site in samples(_guide_trace(pair, block)):
                     if _has_mean(site):
                         passes.setdefault(site["name"], []).append(site["fn"].mean)
                 if len(passes) == 1:
@@ -77,6 +75,11 @@ def _moments(pair: Any, x: Tensor, batch_size: int, num_samples: int) -> dict[st
             stacks = {name: torch.stack(means) for name, means in passes.items()}
             parts.append({name: (m.mean(0), _squared_error(m)) for name, m in stacks.items()})
     return {name: (torch.cat([p[name][0] for p in parts]), torch.cat([p[name][1] for p in parts])) for name in parts[0]}
+
+
+def _guide_trace(pair: Any, x: Tensor) -> Trace:
+    first = next(pair.parameters())
+    return poutine.trace(pair.guide).get_trace(x.to(first.device, first.dtype))
 
 
 def _squared_error(passes: Tensor) -> Tensor:
@@ -120,17 +123,16 @@ def classification_error(pair: nn.Module, x: Tensor, labels: Tensor, site: str =
     """
     if len(x) != len(labels) or len(x) == 0:
         raise ValueError(f"labels: expected {len(x)} labels, one a datum and at least one; got {len(labels)}")
-    first = next(pair.parameters())
-    wrong = torch.zeros((), device=first.device, dtype=torch.int64)
+    wrong = 0
     with evaluating(pair):
         for block, known in zip(x.split(batch_size), labels.split(batch_size), strict=True):
-            trace = poutine.trace(pair.guide).get_trace(block.to(first.device, first.dtype))
+            trace = _guide_trace(pair, block)
             fn = trace.nodes[site]["fn"] if site in trace.nodes else None
             if fn is None or not fn.has_enumerate_support:
                 raise ValueError(f"site: expected a discrete sample site of the guide, got {site!r}")
             values = fn.enumerate_support(expand=False)
             best = values.flatten()[fn.log_prob(values).argmax(0)]
-            wrong += (best != known.to(first.device)).sum()
+            wrong = wrong + (best != known.to(best.device)).sum()
     return float(wrong) / len(x)
 
 
