@@ -2,7 +2,7 @@ import importlib
 import json
 import math
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 import pytest
@@ -152,11 +152,28 @@ def test_argument_of_another_kind_is_named(run, argument, value):
         experiment.restore_config(Config, changed)
 
 
-def test_whole_number_is_a_fine_float_and_missing_argument_is_named(run):
+def test_whole_number_is_a_fine_float(run):
     assert experiment.restore_config(Config, replace(run, arguments={**run.arguments, "rate": 2})).rate == 2
-    del run.arguments["rate"], run.arguments["root"]
-    with pytest.raises(DamagedFileError, match="rate, root are missing"):
-        experiment.restore_config(Config, run)
+
+
+@dataclass(frozen=True)
+class LaterConfig(Config):
+    sizes: tuple[int, ...] = (2, 3)
+    truncation: int = field(kw_only=True)
+
+
+def test_argument_that_came_later_takes_its_default_and_is_missing_without_one(run):
+    with pytest.raises(DamagedFileError, match="the arguments truncation are missing"):
+        experiment.restore_config(LaterConfig, run)
+    run.arguments["truncation"] = 5
+    assert experiment.restore_config(LaterConfig, run) == LaterConfig(truncation=5)
+    file = run.path / "config.json"
+    written = json.loads(file.read_text())
+    written["config"]["arguments"]["truncation"] = 5
+    file.write_text(json.dumps(written))
+    experiment.check_resumable(run.path, "toy", LaterConfig(truncation=5), ())
+    with pytest.raises(ValueError, match=r"begun with other arguments \(sizes: was \[2, 3\], is \[4\]\)"):
+        experiment.check_resumable(run.path, "toy", LaterConfig(truncation=5, sizes=(4,)), ())
 
 
 def test_run_is_resumed_with_its_own_arguments_only(run):

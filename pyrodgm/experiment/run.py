@@ -66,19 +66,22 @@ def read_run(path: Path | str) -> Run:
 def restore_config(kind: type[C], run: Run) -> C:
     """The configuration with which a run was begun, as an instance of the example's dataclass.
 
+    An argument that the example did not have when the run was begun takes its default.
+
     Raises:
         DamagedFileError: If the arguments in ``config.json`` are not those of ``kind``; names file and argument.
     """
     file, hints = run.path / "config.json", typing.get_type_hints(kind)
-    for name, value in run.arguments.items():
+    arguments = {**_defaults(kind), **run.arguments}
+    for name, value in arguments.items():
         if name not in hints:
             raise DamagedFileError(f"{file}: {kind.__name__} of the example {run.example} has no argument {name!r}")
         if not _fits(value, hints[name]):
             raise DamagedFileError(f"{file}: expected {name} to be {hints[name]}, got {value!r}")
-    missing = [field.name for field in dataclasses.fields(kind) if field.name not in run.arguments]  # type: ignore[arg-type]
+    missing = [name for name in _fields(kind) if name not in arguments]
     if missing:
         raise DamagedFileError(f"{file}: the arguments {', '.join(missing)} are missing")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in run.arguments.items()})
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in arguments.items()})
 
 
 def check_resumable(path: Path | str, example: str, config: Any, free: tuple[str, ...]) -> None:
@@ -99,13 +102,24 @@ def check_resumable(path: Path | str, example: str, config: Any, free: tuple[str
     new = json.loads(json.dumps(describe(example, config)))
     if old["example"] != example:
         raise ValueError(f"{path} holds a run of the example {old['example']}, not {example}")
+    before = {**_defaults(type(config)), **old["arguments"]}
     changed = [
-        f"{name}: was {old['arguments'].get(name)!r}, is {value!r}"
+        f"{name}: was {before.get(name)!r}, is {value!r}"
         for name, value in new["arguments"].items()
-        if name not in free and old["arguments"].get(name) != value
+        if name not in free and before.get(name) != value
     ]
     if changed:
         raise ValueError(f"the run in {path} was begun with other arguments ({'; '.join(changed)})")
+
+
+def _fields(kind: Any) -> dict[str, dataclasses.Field[Any]]:
+    return {field.name: field for field in dataclasses.fields(kind)}
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Defaults of a dataclass as JSON gives them back."""
+    defaults = {name: field.default for name, field in _fields(kind).items()}
+    return json.loads(json.dumps({name: value for name, value in defaults.items() if value is not dataclasses.MISSING}))
 
 
 def load_pair(run: Run, pair: nn.Module) -> None:
