@@ -17,11 +17,14 @@ from typing import Any, Literal
 import torch
 import tyro
 
-from pyrodgm import datasets
+from pyrodgm import datasets, experiment
 from pyrodgm.datasets import Text
-from pyrodgm.infer import Bits, bits_per_symbol, fit_text
+from pyrodgm.infer import ELBO, Bits, bits_per_symbol, fit_text
 from pyrodgm.models import SequenceModel
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, BatchNormLSTM, RecurrentNetwork, StickBreakingRNN
+
+# What may change when a run goes on: where, and what is done with it afterwards.
+FREE = ("root", "device", "run", "resume", "test_symbols", "ensemble", "tolerance", "sample")
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ class Config:
     """Let the learning rate fall to a hundredth along a cosine."""
     clip_grad_norm: float = 1.0
     """Largest norm of the gradient, in nats a character."""
+    kl_weight: float = 1.0
+    """Weight of the KL term; below 1 weights of inner steps cost less than in the evidence bound."""
     warmup: int = 0
-    """Updates over which the weight of the KL term rises from 0 to 1."""
+    """Updates over which the weight of the KL term rises from 0 to what it is."""
     validate_every: int = 1000
     """Updates between two validations, of which the best decides on the weights."""
     valid_symbols: int | None = None
@@ -78,6 +83,8 @@ class Config:
     """Seed of everything random."""
     run: str | None = None
     """Run folder; by default runs/DATA-MODEL-SEED."""
+    resume: bool = False
+    """Go on with the run in that folder."""
 
 
 def build(config: Config, text: Text) -> SequenceModel:
@@ -112,6 +119,8 @@ def measure(config: Config, pair: SequenceModel, text: Text) -> dict[str, Bits]:
 def train(config: Config) -> tuple[dict[str, Any], str]:
     """Train, measure, write results; returns these and a sample."""
     folder = Path(config.run or f"runs/{config.data}-{config.model}-{config.seed}")
+    if config.resume:
+        experiment.check_resumable(folder, "adaptive_language_model", config, FREE)
     text = datasets.load_text(config.data, config.root)
     torch.manual_seed(config.seed)
     pair = build(config, text)
@@ -124,6 +133,7 @@ def train(config: Config) -> tuple[dict[str, Any], str]:
         updates=config.updates,
         batch_size=config.batch_size,
         length=config.length,
+        objective=ELBO(kl_weight=config.kl_weight),
         optimizer=partial(torch.optim.Adam, lr=config.learning_rate, fused=True),
         lr_scheduler=cosine if config.decay else None,
         clip_grad_norm=config.clip_grad_norm,
@@ -132,6 +142,8 @@ def train(config: Config) -> tuple[dict[str, Any], str]:
         valid_symbols=config.valid_symbols,
         seed=config.seed,
         run_dir=folder,
+        resume=config.resume,
+        config=experiment.describe("adaptive_language_model", config),
     )
     found = measure(config, pair, text)
     results = {
@@ -139,7 +151,7 @@ def train(config: Config) -> tuple[dict[str, Any], str]:
         "parameters": sum(p.numel() for p in pair.parameters()),
         "best_update": training.best_update,
         "valid_bits": training.best_bits,
-        "training_seconds": training.metrics[-1]["seconds"],
+        "training_seconds": sum(training.seconds),
         "test": {name: asdict(bits) for name, bits in found.items()},
     }
     (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")

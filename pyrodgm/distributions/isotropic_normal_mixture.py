@@ -30,7 +30,7 @@ class IsotropicNormalMixture(TorchDistribution):
     Raises:
         ValueError: the shapes do not fit, or a parameter is outside its range.
 
-    Source: Norouzi, Fleet, Norouzi (2020), arXiv 2004.04795, eq. 5.
+    Source: Norouzi, Fleet, Norouzi (2020), arXiv 2004.04795.
 
     >>> mixture = IsotropicNormalMixture(torch.zeros(50_000), torch.randn(50_000, 2), torch.tensor(0.1))
     >>> mixture.log_prob(torch.zeros(7, 2)).shape

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer.contexts import fork_rng
 from pyrodgm.infer.elbo import ELBO
-from pyrodgm.infer.run_folder import RunFolder
+from pyrodgm.infer.run_folder import RunFolder, describe
 from pyrodgm.infer.step import Compile
 from pyrodgm.infer.training import OptimizerMaker, Row, SchedulerMaker, Score, Training
 
@@ -136,13 +136,13 @@ def fit(
     _require(lr_schedule is None or lr_scheduler is None, "lr_schedule", lr_schedule, "None: there is an lr_scheduler")
     settings = {
         "objective": type(objective).__name__,
-        "optimizer": _describe(optimizer),
-        "lr_scheduler": _describe(lr_scheduler),
-        "lr_schedule": _describe(lr_schedule),
-        "parameter_groups": _describe(parameter_groups),
+        "optimizer": describe(optimizer),
+        "lr_scheduler": describe(lr_scheduler),
+        "lr_schedule": describe(lr_schedule),
+        "parameter_groups": describe(parameter_groups),
         "batch_size": batch_size,
         "labelled_batch_size": labelled_batch_size,
-        "valid_score": _describe(valid_score),
+        "valid_score": describe(valid_score),
         "kl_warmup": kl_warmup,
         "patience": patience,
         "clip_grad_norm": clip_grad_norm,
@@ -208,12 +208,3 @@ def _train(
 def _require(fine: bool, name: str, value: Any, expected: str) -> None:
     if not fine:
         raise ValueError(f"{name} must be {expected}; got {value!r}")
-
-
-def _describe(maker: Any) -> str | None:
-    """A text that stays the same from run to run, for noticing that a run is resumed with another optimiser."""
-    if isinstance(maker, partial):
-        return f"{_describe(maker.func)}{dict(maker.keywords)}"
-    if is_dataclass(maker):
-        return repr(maker)
-    return None if maker is None else getattr(maker, "__qualname__", type(maker).__name__)

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,17 +11,17 @@ from typing import Any
 
 import pyro.infer
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrodgm.datasets import Text, stream_batches
 from pyrodgm.infer.bits import bits_per_symbol
-from pyrodgm.infer.checkpoint import save_weights
-from pyrodgm.infer.contexts import fork_rng, own_parameters
+from pyrodgm.infer.contexts import fork_rng, own_parameters, rehearse
 from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.nonfinite import NonFiniteError, nonfinite_parameters
-from pyrodgm.infer.records import write_csv
+from pyrodgm.infer.resumable import Resumable, Row
+from pyrodgm.infer.run_folder import RunFolder, describe
 from pyrodgm.infer.step import Compile, TrainStep
-from pyrodgm.infer.training import OptimizerMaker, Row, SchedulerMaker
+from pyrodgm.infer.training import OptimizerMaker, SchedulerMaker
 
 CHECK_EVERY = 50  # updates between two looks at the losses
 
@@ -31,14 +31,17 @@ class TextFitResult:
     """What training came to.
 
     Attributes:
-        metrics: one row a validation: update, kl_weight, learning_rate, train_bits (a running mean of the bound that
-            was trained on, with the KL weight of the time), valid_bits, valid_bound, num_steps, mean_step, seconds.
+        metrics: one row a validation: update, kl_weight, learning_rate, train_bits (mean of the bound that was trained
+            on since the last validation, with the KL weight of the time), valid_bits, valid_bound, num_steps,
+            mean_step.
+        seconds: seconds up to each validation since the one before, without it.
         best_update: the update whose weights the pair now has.
         best_bits: its bits a symbol on the validation data.
         run_dir: the run folder, if any.
     """
 
     metrics: list[Row]
+    seconds: list[float]
     best_update: int
     best_bits: float
     run_dir: Path | None
@@ -61,6 +64,8 @@ def fit_text(
     compile: Compile = "traced",  # noqa: A002
     seed: int = 0,
     run_dir: Path | str | None = None,
+    resume: bool = False,
+    config: dict[str, Any] | None = None,
     progress: bool | None = None,
 ) -> TextFitResult:
     """Train a sequence model on a text by truncated backpropagation; it ends with its best weights, in evaluation mode.
@@ -83,54 +88,83 @@ def fit_text(
         valid_symbols: how many symbols of the validation part are used; None: all.
         compile: how steps run, as in :class:`TrainStep`.
         seed: seed of everything random in training; the caller's random state is left as it was.
-        run_dir: folder for ``metrics.csv`` and ``best.safetensors``, made new.
+        run_dir: folder for ``config.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and ``state.pt``,
+            written at each validation.
+        resume: go on from ``state.pt`` if it is there. On the CPU, with as many threads, the result is that of an
+            uninterrupted run, bit for bit.
+        config: anything that JSON can hold, kept in ``config.json``.
         progress: whether to show a progress bar; by default where the output is a terminal.
 
     Raises:
-        NonFiniteError: if a loss or parameter stops being finite.
-        FileExistsError: if the run folder holds a run.
-        ValueError: if an argument is out of range, or the text is too short for one window.
+        NonFiniteError: if a loss or parameter stops being finite; it names step and sites. The pair and the run folder
+            keep the state of the last validation.
+        FileExistsError: if the run folder holds a run and ``resume`` is false.
+        ValueError: if an argument is out of range, the text is too short for one window, or a run is resumed with other
+            settings.
+        DamagedFileError: if ``state.pt`` is truncated or altered.
     """
     for name, value in (("updates", updates), ("validate_every", validate_every)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value!r}")
     if kl_warmup < 0:
         raise ValueError(f"kl_warmup must be at least 0; got {kl_warmup!r}")
-    folder = None if run_dir is None else Path(run_dir)
-    if folder is not None:
-        if (folder / "metrics.csv").exists():
-            raise FileExistsError(f"{folder} holds a run; choose another folder")
-        folder.mkdir(parents=True, exist_ok=True)
+    objective = ELBO() if objective is None else objective
+    optimizer = partial(torch.optim.Adam, lr=2e-3, fused=True) if optimizer is None else optimizer
+    settings = {
+        "objective": type(objective).__name__,
+        "optimizer": describe(optimizer),
+        "lr_scheduler": describe(lr_scheduler),
+        "batch_size": batch_size,
+        "length": length,
+        "kl_warmup": kl_warmup,
+        "clip_grad_norm": clip_grad_norm,
+        "validate_every": validate_every,
+        "valid_symbols": valid_symbols,
+        "seed": seed,
+        "training_symbols": len(text.train),
+    }
     device = next(pair.parameters()).device
-    with fork_rng(device):
+    with fork_rng(device), own_parameters():
         torch.manual_seed(seed)
-        trainer = _Trainer(
+        training = TextTraining(
             pair,
             text.train.to(device),
-            copy.copy(ELBO() if objective is None else objective),
-            partial(torch.optim.Adam, lr=2e-3, fused=True) if optimizer is None else optimizer,
+            text.valid[:valid_symbols].to(device),
+            objective,
+            optimizer,
             lr_scheduler,
             clip_grad_norm,
             kl_warmup,
             batch_size,
             length,
             compile,
+            updates,
+            validate_every,
+            seed,
         )
-        valid = text.valid[:valid_symbols].to(device)
-        rows, best = _run(trainer, valid, updates, validate_every, seed, folder, progress)
-    pair.load_state_dict(best["weights"])
+        folder = None if run_dir is None else RunFolder(Path(run_dir), resume, settings, config)
+        if folder is not None:
+            folder.restore(training)
+        _train(training, folder, progress)
+    pair.load_state_dict(training.best_weights)
     pair.carry(0)
     pair.eval()
-    return TextFitResult(rows, best["update"], best["bits"], folder)
+    best = int(training.rows[training.best_epoch - 1]["update"])
+    return TextFitResult(
+        training.rows, training.seconds, best, -training.best_bound, folder.path if folder is not None else None
+    )
 
 
-class _Trainer:
-    """One update after the other."""
+class TextTraining(Resumable):
+    """The state of a run on a text, of which an epoch is what lies between two validations."""
+
+    pair: Any
 
     def __init__(
         self,
-        pair: nn.Module,
+        pair: Any,
         sequence: Tensor,
+        valid: Tensor,
         objective: pyro.infer.ELBO,
         optimizer: OptimizerMaker,
         lr_scheduler: SchedulerMaker | None,
@@ -139,93 +173,110 @@ class _Trainer:
         batch_size: int,
         length: int,
         compile: Compile,  # noqa: A002
+        updates: int,
+        validate_every: int,
+        seed: int,
     ) -> None:
-        self.pair, self.sequence, self.kl_warmup = pair, sequence, kl_warmup
-        self.batch_size, self.length = batch_size, length
-        self.kl_weight = torch.ones((), device=sequence.device)
+        super().__init__()
+        self.pair, self.valid, self.device, self.seed = pair, valid, sequence.device, seed
+        self.length, self.kl_warmup, self.updates, self.validate_every = length, kl_warmup, updates, validate_every
+        self.objective = copy.copy(objective)
+        self.kl_weight = torch.ones((), device=self.device)
         self.kl_target = float(getattr(objective, "kl_weight", 1.0))
         if hasattr(objective, "kl_weight"):
-            objective.kl_weight = self.kl_weight
+            self.objective.kl_weight = self.kl_weight
         elif kl_warmup:
             raise ValueError("kl_warmup must be 0: the objective has no kl_weight")
         self.optimizer = optimizer(pair.parameters())
         self.scheduler = lr_scheduler(self.optimizer) if lr_scheduler else None
-        pair.train()
-        pair.carry(batch_size)  # type: ignore[operator]
-        limit = None if clip_grad_norm is None else clip_grad_norm * length  # the loss is that of a window
-        self.step = TrainStep(pair, objective, self.optimizer, limit, compile)
-        self.windows = self._windows()
+        self.windows = list(stream_batches(sequence, batch_size, length))
         self.update = 0
+        pair.train()
+        pair.carry(batch_size)
+        limit = None if clip_grad_norm is None else clip_grad_norm * length  # the loss is that of a window
+        self.step = TrainStep(pair, self.objective, self.optimizer, limit, compile)
+        rehearse(pair, self.objective, self.windows[0])
 
-    def __call__(self) -> Tensor:
-        """One update; the loss in nats a symbol."""
-        self.update += 1
-        done = self.update / self.kl_warmup if self.kl_warmup else 1.0
-        self.kl_weight.fill_(self.kl_target * min(1.0, done))
+    def run_epoch(self, tick: Callable[[int, float], None] = lambda updates, bits: None) -> Row:
+        """Train until the next validation, and validate; returns the row of metrics, which is also kept.
+
+        Args:
+            tick: called every fifty updates with the number of updates since the last call and the running bits.
+        """
+        began, start = time.perf_counter(), copy.deepcopy(self.state())
+        losses: list[Tensor] = []
         self.pair.train()
-        loss = self.step(*next(self.windows))
-        self.pair.advance()  # type: ignore[operator]
-        if self.scheduler:
-            self.scheduler.step()
-        return loss / self.length
+        bits, checked, last = math.nan, 0, self._until() - self.update
+        for window in self.arguments():
+            losses.append(self.step(*window))
+            if len(losses) % CHECK_EVERY == 0 or len(losses) == last:
+                bits = float(torch.stack(losses).mean()) / self.length / math.log(2)
+                if not math.isfinite(bits):
+                    self.find_fault(start)
+                tick(len(losses) - checked, bits)
+                checked = len(losses)
+        if nonfinite_parameters(self.pair):
+            self.find_fault(start)
+        self.seconds.append(time.perf_counter() - began)
+        measured = bits_per_symbol(self.pair, self.valid, seed=self.seed)
+        if not math.isfinite(measured.bits):
+            self.load(start)
+            raise NonFiniteError(None, [])
+        row = {
+            "update": self.update,
+            "kl_weight": float(self.kl_weight),
+            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+            "train_bits": bits,
+            "valid_bits": measured.bits,
+            "valid_bound": measured.bound,
+            "num_steps": measured.num_steps,
+            "mean_step": measured.mean_step,
+        }
+        self.finish_epoch(row, -measured.bits)
+        return row
 
-    def _windows(self) -> Iterator[tuple[Tensor, Tensor]]:
-        while True:
-            self.pair.restart()  # type: ignore[operator]
-            yield from stream_batches(self.sequence, self.batch_size, self.length)
+    @property
+    def steps(self) -> int:
+        return self.update
+
+    def arguments(self) -> Iterator[tuple[Tensor, ...]]:
+        until = self._until()
+        while self.update < until:
+            window = self.update % len(self.windows)
+            if window == 0:
+                self.pair.restart()
+            done = (self.update + 1) / self.kl_warmup if self.kl_warmup else 1.0
+            self.kl_weight.fill_(self.kl_target * min(1.0, done))
+            yield self.windows[window]
+            self.pair.advance()
+            if self.scheduler:
+                self.scheduler.step()
+            self.update += 1
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"update": self.update, "carried": self.pair.carried}
+
+    def load(self, state: dict[str, Any]) -> None:
+        super().load(state)
+        self.update = state["update"]
+        self.pair.carried.copy_(state["carried"])
+
+    def _until(self) -> int:
+        return min(self.updates, (self.update // self.validate_every + 1) * self.validate_every)
 
 
-def _run(
-    trainer: _Trainer,
-    valid: Tensor,
-    updates: int,
-    validate_every: int,
-    seed: int,
-    folder: Path | None,
-    progress: bool | None,
-) -> tuple[list[Row], dict[str, Any]]:
+def _train(training: TextTraining, folder: RunFolder | None, progress: bool | None) -> None:
+    """Run epochs until there are enough updates."""
     from tqdm.auto import tqdm
 
-    rows: list[Row] = []
-    best: dict[str, Any] = {"bits": math.inf, "update": 0, "weights": copy.deepcopy(trainer.pair.state_dict())}
-    losses: list[Tensor] = []
-    seconds, began = 0.0, time.perf_counter()
-    with (
-        tqdm(total=updates, unit="update", disable=None if progress is None else not progress) as bar,
-        own_parameters(),
-    ):
-        for update in range(1, updates + 1):
-            losses.append(trainer())
-            last = update % validate_every == 0 or update == updates
-            if update % CHECK_EVERY == 0 or last:
-                if not math.isfinite(float(losses[-1])):
-                    causes = nonfinite_parameters(trainer.pair)
-                    trainer.pair.load_state_dict(best["weights"])
-                    raise NonFiniteError(update, causes)
-                bar.update(update - bar.n)
-                bar.set_postfix(train=f"{float(losses[-1]) / math.log(2):.3f}", best=f"{best['bits']:.3f}")
-            if not last:
-                continue
-            seconds += time.perf_counter() - began
-            measured = bits_per_symbol(trainer.pair, valid, seed=seed)
-            rows.append(
-                {
-                    "update": update,
-                    "kl_weight": float(trainer.kl_weight),
-                    "learning_rate": trainer.optimizer.param_groups[0]["lr"],
-                    "train_bits": float(torch.stack(losses).mean()) / math.log(2),
-                    "valid_bits": measured.bits,
-                    "valid_bound": measured.bound,
-                    "num_steps": measured.num_steps,
-                    "mean_step": measured.mean_step,
-                    "seconds": seconds,
-                }
-            )
-            if measured.bits < best["bits"]:
-                weights = copy.deepcopy(trainer.pair.state_dict())
-                best = {"bits": measured.bits, "update": update, "weights": weights}
+    disable = None if progress is None else not progress
+    with tqdm(total=training.updates, initial=training.update, unit="update", disable=disable) as bar:
+
+        def tick(done: int, bits: float) -> None:
+            bar.update(done)
+            bar.set_postfix(train=f"{bits:.3f}", best=f"{-training.best_bound:.3f}")
+
+        while training.update < training.updates:
+            training.run_epoch(tick)
             if folder is not None:
-                write_csv(folder / "metrics.csv", rows)
-                save_weights(best["weights"], folder / "best.safetensors")
-            losses, began = [], time.perf_counter()
-    return rows, best
+                folder.write(training)

@@ -35,7 +35,7 @@ def gradient_snr(
     Raises:
         ValueError: If ``num_draws`` is less than 2.
 
-    Source: Rainforth et al. (2018), arXiv 1802.04537, eq. 7, with norms over all parameters of a part.
+    Source: Rainforth et al. (2018), arXiv 1802.04537, with norms over all parameters of a part.
 
     Example:
         >>> from pyrodgm.infer import IWELBO

@@ -2,6 +2,8 @@
 
 import json
 import platform
+from dataclasses import is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 import pyrodgm
 from pyrodgm.infer.checkpoint import DamagedFileError, load_state, save_state, save_weights, write_atomically
 from pyrodgm.infer.records import tensorboard_writer, write_csv
-from pyrodgm.infer.training import Training
+from pyrodgm.infer.resumable import Resumable
 
 
 class RunFolder:
@@ -47,23 +49,24 @@ class RunFolder:
         text = json.dumps({"versions": versions, "settings": settings, "config": config or {}}, indent=2)
         write_atomically(config_file, lambda p: p.write_text(text + "\n"))
 
-    def restore(self, training: Training) -> None:
+    def restore(self, training: Resumable) -> None:
         """Bring ``training`` to where the run in the folder was."""
         if self.state_file.exists():
             training.load(load_state(self.state_file))
-        self.tensorboard = tensorboard_writer(self.path / "tensorboard", training.epoch * training.steps_per_epoch + 1)
+        self.tensorboard = tensorboard_writer(self.path / "tensorboard", training.steps + 1)
 
-    def write(self, training: Training) -> None:
+    def write(self, training: Resumable) -> None:
         """Keep what an epoch brought."""
         if training.best_epoch == training.epoch:
             save_weights(training.best_weights, self.path / "best.safetensors")
         write_csv(self.path / "metrics.csv", training.rows)
-        times = [{"epoch": i + 1, "seconds": s} for i, s in enumerate(training.seconds)]
+        name = next(iter(training.rows[0]))
+        times = [{name: row[name], "seconds": s} for row, s in zip(training.rows, training.seconds, strict=True)]
         write_csv(self.path / "times.csv", times)
         if self.tensorboard is not None:
             row = training.rows[-1]
-            for key in row.keys() - {"epoch", "step"}:
-                self.tensorboard.add_scalar(key, row[key], int(row["step"]))
+            for key in row.keys() - {"epoch", "step", "update"}:
+                self.tensorboard.add_scalar(key, row[key], training.steps)
             self.tensorboard.flush()
         save_state(training.state(), self.state_file)
 
@@ -73,3 +76,12 @@ def _read_settings(file: Path) -> dict[str, Any]:
         return json.loads(file.read_text())["settings"]
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(f"{file} is damaged: {error}") from error
+
+
+def describe(maker: Any) -> str | None:
+    """A text that stays the same from run to run, for noticing that a run is resumed with another optimiser."""
+    if isinstance(maker, partial):
+        return f"{describe(maker.func)}{dict(maker.keywords)}"
+    if is_dataclass(maker):
+        return repr(maker)
+    return None if maker is None else getattr(maker, "__qualname__", type(maker).__name__)

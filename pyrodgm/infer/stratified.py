@@ -35,7 +35,7 @@ class StratifiedELBO(ELBO):
         ValueError: For an unknown ``kl_fallback``; from the loss, if a latent site of the guide has no reparametrised
             sampler, or a site that depends on a component lies outside a plate of that component's site.
 
-    Source: Roeder et al. (2017), arXiv 1703.09194, §5.1; Morningstar et al. (2020), arXiv 2003.01687, eq. 3.
+    Source: Roeder et al. (2017), arXiv 1703.09194, §5.1; Morningstar et al. (2020), arXiv 2003.01687.
 
     Example:
         >>> from pyrodgm.likelihoods import BernoulliLikelihood
@@ -82,7 +82,7 @@ class StratifiedIWELBO(TensorELBO):
         ValueError: From the loss, if a site of the guide has no reparametrised sampler, a mixture lies in a plate that
             not all sites share, or such a plate is subsampled.
 
-    Source: Morningstar et al. (2020), arXiv 2003.01687, eq. 5 ("SIWAE").
+    Source: Morningstar et al. (2020), arXiv 2003.01687 ("SIWAE").
     """
 
     def __init__(self, num_particles: int, kl_weight: float = 1.0, max_plate_nesting: float = math.inf) -> None:

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,30 +14,21 @@ from torch import Tensor, nn
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer.batches import Batches
 from pyrodgm.infer.contexts import evaluating, fork_rng, rehearse
-from pyrodgm.infer.nonfinite import NonFiniteError, nonfinite_parameters, nonfinite_sites
+from pyrodgm.infer.nonfinite import NonFiniteError, nonfinite_parameters
+from pyrodgm.infer.resumable import Resumable, Row
 from pyrodgm.infer.step import Compile, TrainStep
 from pyrodgm.priors.rows import training_rows
 
 OptimizerMaker = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerMaker = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
-Row = dict[str, float]
 Score = Callable[[nn.Module, Dataset], float]
 
 VALIDATION_BATCH = 500  # without gradients there is room for more than a training batch
 CHECK_EVERY = 100  # steps between two looks at the losses, each of which waits for the device
 
 
-class Training:
-    """The state of a run and the passes that change it; :func:`pyrodgm.infer.fit` drives it.
-
-    Attributes:
-        epoch: Number of whole epochs done.
-        rows: Metrics of each of them.
-        seconds: Seconds that each of them took, validation included.
-        best_epoch: The epoch with the best bound so far, 0 before the first.
-        best_bound: That bound, in nats a datum, or the score of :func:`fit` in its place.
-        best_weights: The state of the pair after that epoch.
-    """
+class Training(Resumable):
+    """The state of a run on a data set and the passes that change it; :func:`pyrodgm.infer.fit` drives it."""
 
     def __init__(
         self,
@@ -57,6 +48,7 @@ class Training:
         lr_schedule: Callable[[float], float] | None = None,
         parameter_groups: Callable[[nn.Module], Iterable[Any]] = nn.Module.parameters,
     ) -> None:
+        super().__init__()
         self.device = next(pair.parameters()).device
         self.pair, self.data, self.batch_size, self.kl_warmup, self.seed = pair, data, batch_size, kl_warmup, seed
         self.objective, self.evidence_bound = copy.copy(objective), copy.copy(objective)
@@ -75,13 +67,9 @@ class Training:
         self.total_steps = steps = epochs * self.steps_per_epoch
         rows = partial(training_rows, total=len(data.train.images))
         self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps, self.batches, rows)
-        self.epoch, self.best_epoch, self.best_bound = 0, 0, -math.inf
         with fork_rng(self.device):
             first = self.batches.first()
         rehearse(pair, self.evidence_bound, first)
-        self.rows: list[Row] = []
-        self.seconds: list[float] = []
-        self.best_weights: dict[str, Tensor] = {}
 
     def run_epoch(self, tick: Callable[[int, float], None] = lambda steps, bound: None) -> Row:
         """Train for one epoch and validate; returns the row of metrics, which is also kept.
@@ -94,19 +82,17 @@ class Training:
         sizes = torch.empty(self.steps_per_epoch)
         self.pair.train()
         checked = 0
-        for i, rows in enumerate(self.batches.permuted()):
-            self._set_kl_weight(i)
-            self._set_learning_rate(i)
+        for i, (rows,) in enumerate(self.arguments()):
             losses[i] = self.step(rows)
             sizes[i] = len(rows)
             if (i + 1) % CHECK_EVERY == 0 or i + 1 == self.steps_per_epoch:
                 total = float((losses[: i + 1] * sizes[: i + 1].to(self.device)).sum())
                 if not math.isfinite(total):
-                    self._find_fault(start)
+                    self.find_fault(start)
                 tick(i + 1 - checked, -total / float(sizes[: i + 1].sum()))
                 checked = i + 1
         if nonfinite_parameters(self.pair):
-            self._find_fault(start)
+            self.find_fault(start)
         row = {
             "epoch": self.epoch + 1,
             "step": (self.epoch + 1) * self.steps_per_epoch,
@@ -121,8 +107,23 @@ class Training:
             self.load(start)
             raise NonFiniteError(None, [])
         self.seconds.append(time.perf_counter() - began)
-        self._finish_epoch(row)
+        if self.scheduler:
+            self.scheduler.step()
+        self.finish_epoch(row, row.get("valid_score", row["valid_bound"] if self.data.valid else row["train_bound"]))
         return row
+
+    @property
+    def steps(self) -> int:
+        return self.epoch * self.steps_per_epoch
+
+    def arguments(self) -> Iterator[tuple[Tensor, ...]]:
+        for i, rows in enumerate(self.batches.permuted()):
+            self._set_kl_weight(i)
+            self._set_learning_rate(i)
+            yield (rows,)
+
+    def batch(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        return self.batches(*arguments)
 
     def validate(self) -> float:
         """The bound on the validation set in nats a datum; NaN if there is none.
@@ -137,38 +138,6 @@ class Training:
             for x in images.split(max(self.batch_size, VALIDATION_BATCH)):
                 total += self.evidence_bound.differentiable_loss(self.pair.model, self.pair.guide, x)
         return -float(total) / len(images)
-
-    def state(self) -> dict[str, Any]:
-        """Everything that going on from here needs, in plain values and tensors."""
-        return {
-            "epoch": self.epoch,
-            "mode": self.step.mode,  # compiled steps round otherwise than traced ones
-            "best_epoch": self.best_epoch,
-            "best_bound": self.best_bound,
-            "best_weights": self.best_weights,
-            "rows": self.rows,
-            "seconds": self.seconds,
-            "weights": dict(self.pair.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict() if self.scheduler else None,
-            "cpu_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go back, or forth, to what :meth:`state` returned."""
-        state = copy.deepcopy(state)
-        self.epoch, self.best_epoch, self.best_bound = state["epoch"], state["best_epoch"], state["best_bound"]
-        self.best_weights, self.rows, self.seconds = state["best_weights"], state["rows"], state["seconds"]
-        self.step.mode = state["mode"]
-        self.step.forget()
-        self.pair.load_state_dict(state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.scheduler:
-            self.scheduler.load_state_dict(state["scheduler"])
-        torch.set_rng_state(state["cpu_rng"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
 
     def _score(self) -> float:
         """The score that decides which weights are best, under the same noise each time."""
@@ -189,33 +158,3 @@ class Training:
     def _set_kl_weight(self, i: int) -> None:
         done = self.epoch + (i + 1) / self.steps_per_epoch
         self.kl_weight.fill_(self.kl_target * min(1.0, done / self.kl_warmup if self.kl_warmup else 1.0))
-
-    def _finish_epoch(self, row: Row) -> None:
-        if self.scheduler:
-            self.scheduler.step()
-        bound = row.get("valid_score", row["valid_bound"] if self.data.valid else row["train_bound"])
-        self.epoch += 1
-        self.rows.append(row)
-        if bound > self.best_bound:
-            self.best_epoch, self.best_bound = self.epoch, bound
-            self.best_weights = copy.deepcopy(dict(self.pair.state_dict()))
-
-    def _find_fault(self, start: dict[str, Any]) -> None:
-        """Run the epoch again from its start, looking at each step, and say where it went wrong."""
-        self.load(start)
-        step, causes = self.epoch * self.steps_per_epoch, list[str]()
-        self.pair.train()
-        for i, rows in enumerate(self.batches.permuted()):
-            before = copy.deepcopy(self.state())
-            self._set_kl_weight(i)
-            self._set_learning_rate(i)
-            loss = self.step(rows)
-            causes = nonfinite_parameters(self.pair)
-            if causes or not math.isfinite(float(loss)):
-                self.load(before)
-                causes = nonfinite_sites(self.pair, self.objective, self.batches(rows)) or causes
-                step += i
-                break
-        self.optimizer.zero_grad(set_to_none=True)
-        self.load(start)
-        raise NonFiniteError(step, causes)

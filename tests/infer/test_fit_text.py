@@ -1,16 +1,20 @@
 """Training on texts and measuring code lengths."""
 
+import copy
 import csv
 import math
 from functools import partial
 
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import SVI, TraceMeanField_ELBO
 
 from pyrodgm.datasets import Text, stream_batches
-from pyrodgm.infer import NonFiniteError, bits_per_symbol, fit_text
+from pyrodgm.infer import DamagedFileError, NonFiniteError, bits_per_symbol, fit_text
+from pyrodgm.infer.records import read_csv
+from pyrodgm.likelihoods import CategoricalLikelihood
 from pyrodgm.models import SequenceModel
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, BatchNormLSTM, RecurrentNetwork, StickBreakingRNN
 
@@ -93,7 +97,7 @@ def test_a_pattern_is_learned(kind, kwargs, tmp_path):
     with (tmp_path / "run" / "metrics.csv").open() as file:
         assert [float(row["valid_bits"]) for row in csv.DictReader(file)] == [r["valid_bits"] for r in result.metrics]
     with pytest.raises(FileExistsError, match="holds a run"):
-        fit_text(pair, TEXT, updates=1, run_dir=tmp_path / "run")
+        fit_text(pair, TEXT, updates=1, batch_size=4, length=10, run_dir=tmp_path / "run")
 
 
 def test_plain_svi_trains_it_window_by_window():
@@ -124,12 +128,77 @@ def test_training_repeats_itself_and_leaves_the_random_state_alone():
     assert len(found[0]) == 3
 
 
-def test_what_is_not_finite_stops_it():
-    pair = make()
-    with pytest.raises(NonFiniteError, match="at step 50"):
-        fit_text(
-            pair, TEXT, updates=60, optimizer=partial(torch.optim.SGD, lr=math.inf), clip_grad_norm=None, batch_size=4
+def test_a_run_goes_on_where_it_was_cut_off(tmp_path):
+    """Cut within the second reading of the text, with noise of the stick weights in the random state."""
+
+    def run(updates, folder, **kwargs):
+        torch.manual_seed(3)
+        pair = make(StickBreakingRNN, max_steps=3)
+        cosine = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=30)
+        fitted = fit_text(
+            pair,
+            TEXT,
+            updates=updates,
+            batch_size=4,
+            length=10,  # 17 windows
+            optimizer=ADAM,
+            lr_scheduler=cosine,
+            kl_warmup=25,
+            validate_every=10,
+            run_dir=tmp_path / folder,
+            progress=False,
+            **kwargs,
         )
+        return fitted, pair
+
+    whole, pair = run(27, "whole")
+    first, _ = run(20, "parts")
+    with pytest.raises(FileExistsError, match="holds a run"):
+        run(27, "parts")
+    with pytest.raises(ValueError, match=r"begun with other settings .*seed: was 0, is 1"):
+        run(27, "parts", resume=True, seed=1)
+    rest, again = run(27, "parts", resume=True)
+    assert [row["update"] for row in whole.metrics] == [10, 20, 27]
+    assert rest.metrics == whole.metrics
+    assert first.metrics == whole.metrics[:2]
+    assert (rest.best_update, rest.best_bits) == (whole.best_update, whole.best_bits)
+    assert all(torch.equal(a, b) for a, b in zip(pair.state_dict().values(), again.state_dict().values(), strict=True))
+    for name in ("metrics.csv", "best.safetensors"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    (tmp_path / "parts" / "state.pt").write_bytes(b"PK")
+    with pytest.raises(DamagedFileError, match=r"state\.pt is damaged"):
+        run(27, "parts", resume=True)
+
+
+class Overflow(CategoricalLikelihood):
+    """Logits that are not finite from the given call on."""
+
+    calls, bad = 0, 10**9
+
+    def forward(self, h):
+        self.calls += 1
+        return dist.Categorical(logits=self.net(h) * (math.nan if self.calls >= self.bad else 1.0), validate_args=False)
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+def test_what_is_not_finite_stops_it_with_the_name_of_the_site(tmp_path):
+    pair = make()
+    pair.likelihood = Overflow(pair.likelihood.net)
+    kwargs = {"batch_size": 4, "length": 10, "validate_every": 5, "compile": "eager", "run_dir": tmp_path}
+    fitted = fit_text(pair, TEXT, updates=5, **kwargs, progress=False)
+    weights = copy.deepcopy(pair.state_dict())
+    pair.likelihood.bad = pair.likelihood.calls + 5  # one call to rehearse, three steps
+    with pytest.raises(NonFiniteError, match="not finite at step 5: log_prob of y in the model"):
+        fit_text(pair, TEXT, updates=10, **kwargs, resume=True, progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(weights.values(), pair.state_dict().values(), strict=True))
+    assert len(read_csv(tmp_path / "metrics.csv")) == len(fitted.metrics) == 1
+
+
+def test_parameters_that_are_not_finite_stop_it():
+    pair = make()
+    sgd = partial(torch.optim.SGD, lr=math.inf)
+    with pytest.raises(NonFiniteError, match=r"at step 0: value of network\.input_weight"):
+        fit_text(pair, TEXT, updates=60, optimizer=sgd, clip_grad_norm=None, batch_size=4, progress=False)
     assert all(torch.isfinite(p).all() for p in pair.parameters())
 
 
