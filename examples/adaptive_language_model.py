@@ -96,7 +96,8 @@ def build(config: Config, text: Text) -> SequenceModel:
     elif config.model.startswith("act"):
         network = AdaptiveComputationTime(*sizes, cell, max_steps=config.max_steps)
     elif config.model.startswith("stick-breaking"):
-        network = StickBreakingRNN(*sizes, cell, max_steps=config.max_steps)
+        start = max(1.0, config.concentration)
+        network = StickBreakingRNN(*sizes, cell, max_steps=config.max_steps, start=start)
     else:
         network = RecurrentNetwork(*sizes, cell)
     pair = SequenceModel.of_symbols(

@@ -18,9 +18,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from pyrodgm import datasets, experiment, plots
+from pyrodgm import experiment, plots
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer import fit
 from pyrodgm.models import NADE, StickBreakingNADE
 
 
@@ -83,50 +82,50 @@ def measure(config: Config, pair: NADE | StickBreakingNADE, x: Tensor) -> tuple[
     }, found.divergence
 
 
-def main(config: Config) -> None:
-    """Train, print likelihoods, write figures."""
-    data = datasets.load(config.data, config.root)
-    torch.manual_seed(config.seed)
-    pair = build(config, data)
-    trained = fit(
-        pair,
-        data,
-        epochs=config.epochs,
+def train(config: Config) -> str:
+    """Train, measure, write results and figures; returns a table."""
+
+    def report(pair: NADE | StickBreakingNADE, data: Dataset, run: experiment.Run, **_: Any) -> str:
+        first = next(pair.parameters())
+        rows = experiment.spread(len(data.test), config.num_images or len(data.test))
+        likelihoods, divergence = measure(config, pair, data.test.images[rows].to(first.device, first.dtype))
+        best = max(run.metrics, key=lambda row: row["valid_bound"])
+        results = {
+            "arguments": asdict(config),
+            "parameters": sum(p.numel() for p in pair.parameters()),
+            "best_epoch": int(best["epoch"]),
+            "valid_bound": best["valid_bound"],
+            "seconds": sum(run.seconds),
+            "num_images": len(rows),
+            "test": likelihoods,
+        }
+        (run.path / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        if config.figures:
+            write_figures(config, pair, data, divergence)
+        text = (
+            f"{config.title}: {results['parameters']:,} parameters, best at epoch {results['best_epoch']} of "
+            f"{len(run.metrics)}, {results['seconds']:.0f} s; {len(rows):,} test images, nats an image\n"
+        )
+        for name, value in likelihoods.items():
+            shown = (
+                f"{value['mean']:.2f} ± {value['standard_error']:.2f}" if isinstance(value, dict) else f"{value:.3f}"
+            )
+            text += f"{name:<16}{shown}\n"
+        return f"{text}in {run.path}: weights, metrics.csv, results.json{', figures' if config.figures else ''}"
+
+    return experiment.train(
+        "stick_breaking_nade",
+        config,
+        build,
         optimizer=partial(torch.optim.Adam, lr=config.learning_rate, fused=True),
-        batch_size=config.batch_size,
-        kl_warmup=config.warmup,
-        patience=config.patience,
         clip_grad_norm=config.clip_grad_norm,
-        compile=config.compile,
-        device=config.device,
-        seed=config.seed,
-        run_dir=config.folder,
-        resume=config.resume,
-        config=experiment.describe("stick_breaking_nade", config),
+        reporter=report,
     )
-    first = next(pair.parameters())
-    rows = experiment.spread(len(data.test), config.num_images or len(data.test))
-    likelihoods, divergence = measure(config, pair, data.test.images[rows].to(first.device, first.dtype))
-    results = {
-        "arguments": asdict(config),
-        "parameters": sum(p.numel() for p in pair.parameters()),
-        "best_epoch": trained.best_epoch,
-        "valid_bound": trained.best_bound,
-        "seconds": sum(trained.seconds),
-        "num_images": len(rows),
-        "test": likelihoods,
-    }
-    (config.folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    print(
-        f"{config.title}: {results['parameters']:,} parameters, best at epoch {trained.best_epoch} of "
-        f"{len(trained.metrics)}, {results['seconds']:.0f} s; {len(rows):,} test images, nats an image"
-    )
-    for name, value in likelihoods.items():
-        shown = f"{value['mean']:.2f} ± {value['standard_error']:.2f}" if isinstance(value, dict) else f"{value:.3f}"
-        print(f"{name:<16}{shown}")
-    if config.figures:
-        write_figures(config, pair, data, divergence)
-    print(f"in {config.folder}: weights, metrics.csv, results.json{', figures' if config.figures else ''}")
+
+
+def main(config: Config) -> None:
+    """Train and print likelihoods."""
+    print(train(config))
 
 
 def write_figures(config: Config, pair: NADE | StickBreakingNADE, data: Dataset, divergence: Tensor | None) -> None:

@@ -84,7 +84,10 @@ class StickBreakingNADE(Pair):
             raise ValueError(f"max_steps: expected at least 2, got {max_steps}")
         if not concentration > 0.0:
             raise ValueError(f"concentration: expected a positive number, got {concentration}")
-        self.network = NADENetwork(features, hidden, max_steps=max_steps, init=init, mean=mean)
+        # At the prior, from which a posterior that starts elsewhere takes long to get there: it is one for each pixel.
+        # Below 1 all steps would not get gradients.
+        start = max(1.0, concentration)
+        self.network = NADENetwork(features, hidden, max_steps=max_steps, init=init, mean=mean, start=start)
         self.register_buffer("concentration", torch.tensor(float(concentration)))
 
     def prior(self) -> dist.TorchDistribution:

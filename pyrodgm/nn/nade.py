@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
 from pyrodgm.nn.recurrent import RecurrentNetwork
-from pyrodgm.nn.recurrent.stick_breaking import UNIFORM
+from pyrodgm.nn.recurrent.weights import raw_start
 
 
 class RunningSum(nn.Module):
@@ -93,6 +93,7 @@ class NADENetwork(nn.Module):
         max_steps: M; 1 for NADE itself.
         init: "sum" for NADE's running sum, "lstm" for an LSTM over the pixels in its place.
         mean: mean of the training images, ``[D]``, at which an untrained network starts.
+        start: as in :class:`pyrodgm.nn.recurrent.StickBreakingRNN`.
 
     Shape:
         ``[*, D]`` to logits ``[*, D, M]`` and ``[*, D, M - 1, 2]``.
@@ -106,12 +107,21 @@ class NADENetwork(nn.Module):
     """
 
     def __init__(
-        self, features: int, hidden: int, *, max_steps: int = 1, init: str = "sum", mean: Tensor | None = None
+        self,
+        features: int,
+        hidden: int,
+        *,
+        max_steps: int = 1,
+        init: str = "sum",
+        mean: Tensor | None = None,
+        start: float = 1.0,
     ) -> None:
         super().__init__()
         for name, value in (("features", features), ("hidden", hidden), ("max_steps", max_steps)):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
+        if not start >= 0.1:
+            raise ValueError(f"start: expected at least 0.1, got {start}")
         if init not in ("sum", "lstm"):
             raise ValueError(f'init: expected "sum" or "lstm", got {init!r}')
         if mean is not None and mean.shape != (features,):
@@ -126,7 +136,7 @@ class NADENetwork(nn.Module):
             self.head = nn.Linear(hidden, 2)
             with torch.no_grad():
                 self.head.weight.mul_(0.1)
-                self.head.bias.fill_(UNIFORM)
+                self.head.bias.copy_(torch.tensor(raw_start(start)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.dim() < 1 or x.shape[-1] != self.features:

@@ -169,6 +169,15 @@ def test_it_learns_and_traced_steps_equal_eager_ones(make):
     assert found[1][-1] == pytest.approx(math.log(2), abs=0.1)
 
 
+@pytest.mark.parametrize("concentration", [1.0, 10.0])
+def test_posterior_starts_at_the_prior(concentration):
+    pair = StickBreakingNADE(D, H, concentration=concentration)
+    with torch.no_grad():
+        pair.network.head.weight.zero_()
+    found = pair.log_likelihood(ALL, num_samples=3)
+    assert torch.allclose(found.divergence, torch.zeros(D), atol=1e-6)
+
+
 def test_start_and_wrong_arguments():
     mean = torch.rand(D)
     pair = NADE(D, H, mean=mean)
@@ -181,6 +190,7 @@ def test_start_and_wrong_arguments():
         (lambda: NADE(D, H, mean=torch.rand(3)), f"mean: expected shape [{D}], got [3]"),
         (lambda: StickBreakingNADE(D, H, max_steps=1), "max_steps: expected at least 2, got 1"),
         (lambda: StickBreakingNADE(D, H, concentration=0.0), "concentration: expected a positive number, got 0.0"),
+        (lambda: NADENetwork(D, H, max_steps=2, start=0.05), "start: expected at least 0.1, got 0.05"),
         (lambda: NADE(D, H).network(torch.zeros(2, 3)), f"x: expected shape [*, {D}], got [2, 3]"),
         (lambda: StickBreakingNADE(D, H).log_likelihood(ALL, num_samples=0), "num_samples: expected at least 1, got 0"),
     ):

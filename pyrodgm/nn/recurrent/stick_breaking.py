@@ -7,9 +7,7 @@ from pyrodgm.distributions import Kumaraswamy
 from pyrodgm.distributions._numeric import wide
 from pyrodgm.nn.recurrent.early_stop import StoppingRule
 from pyrodgm.nn.recurrent.network import RecurrentNetwork, Unrolled
-from pyrodgm.nn.recurrent.weights import concentrations, log_fractions
-
-UNIFORM = 0.5254587  # softplus(UNIFORM) + 0.01 = 1 to seven digits
+from pyrodgm.nn.recurrent.weights import concentrations, log_fractions, raw_start
 
 
 class StickBreakingRNN(RecurrentNetwork):
@@ -19,7 +17,7 @@ class StickBreakingRNN(RecurrentNetwork):
         s_t = \sum_n \pi_t^n s_t^n, \quad \pi_t^n = v_t^n \prod_{j<n} (1 - v_t^j), \quad v_t^M = 1
 
     Each inner state but the last emits the two concentrations of its fraction, which follows a Kumaraswamy
-    distribution; they begin at 1. The weights are random: `forward` draws them, `forward_given` takes them. Their prior
+    distribution. The weights are random: `forward` draws them, `forward_given` takes them. Their prior
     and divergence are the matter of `pyrodgm.posteriors.RecurrentSticks`.
 
     Args:
@@ -27,12 +25,14 @@ class StickBreakingRNN(RecurrentNetwork):
         hidden_size: H, units of the hidden state.
         cell: "lstm" or "gru".
         max_steps: M, at least 2: the truncation.
+        start: where the second concentration of a fraction begins, the first at 1: fractions are uniform for 1, and
+            begin at the prior if this is its concentration.
 
     Shape:
         inputs `[*, T, F]` and state `[*, S]` (zeros by default) to the fields of `Unrolled`.
 
     Raises:
-        ValueError: `max_steps` is below 2, or as in `RecurrentNetwork`.
+        ValueError: `max_steps` is below 2, `start` is below 0.1, or as in `RecurrentNetwork`.
 
     Source: the adaptive computation of Nalisnick, Larochelle and Côté, written down in docs/adaptive_computation.md.
 
@@ -44,15 +44,20 @@ class StickBreakingRNN(RecurrentNetwork):
 
     rule = "sticks"
 
-    def __init__(self, input_size: int, hidden_size: int, cell: str = "lstm", *, max_steps: int = 4) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, cell: str = "lstm", *, max_steps: int = 4, start: float = 1.0
+    ) -> None:
         if max_steps < 2:
             raise ValueError(f"max_steps: expected at least 2, got {max_steps}")
+        if not start >= 0.1:
+            raise ValueError(f"start: expected at least 0.1, got {start}")
+        self.start = start
         super().__init__(input_size, hidden_size, cell, max_steps=max_steps)
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
         with torch.no_grad():
-            self.head_bias.fill_(UNIFORM)
+            self.head_bias.copy_(torch.tensor(raw_start(self.start)))
 
     def draw_noise(self, x: Tensor) -> Tensor:
         """Exponential noise for one draw of the weights on inputs `[*, T, F]`: `[*, T, M - 1]` in float64."""

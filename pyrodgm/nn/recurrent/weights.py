@@ -1,5 +1,6 @@
 """How the inner steps of a time step are weighed, from what the inner states emit."""
 
+import math
 from typing import Protocol
 
 import torch
@@ -35,6 +36,11 @@ def concentrations(raw: Tensor) -> tuple[Tensor, Tensor]:
     """The two concentrations of a fraction's Kumaraswamy distribution, each `[*]`, from `raw`, `[*, 2]`."""
     concentration1, concentration0 = (softplus(raw) + FLOOR).unbind(-1)
     return concentration1, concentration0
+
+
+def raw_start(concentration0: float) -> tuple[float, float]:
+    """What is emitted for a fraction with the concentrations 1 and `concentration0`, which is above 0.01."""
+    return math.log(math.expm1(1.0 - FLOOR)), math.log(math.expm1(concentration0 - FLOOR))
 
 
 def log_fractions(raw: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

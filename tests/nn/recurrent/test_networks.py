@@ -74,6 +74,7 @@ def test_wrong_shapes_are_refused(network):
         (lambda: RecurrentNetwork(0, 3), "input_size: expected at least 1, got 0"),
         (lambda: RecurrentNetwork(3, 3, "rnn"), "cell: expected one of lstm, gru, got 'rnn'"),
         (lambda: StickBreakingRNN(3, 3, max_steps=1), "max_steps: expected at least 2, got 1"),
+        (lambda: StickBreakingRNN(3, 3, start=0.0), "start: expected at least 0.1, got 0.0"),
         (lambda: AdaptiveComputationTime(3, 3, max_steps=1), "max_steps: expected at least 2, got 1"),
         (lambda: AdaptiveComputationTime(3, 3, epsilon=1.0), "epsilon: expected a number in (0, 1), got 1.0"),
         (lambda: BatchNormLSTM(3, 3, max_positions=0), "max_positions: expected at least 1, got 0"),
@@ -84,6 +85,11 @@ def test_wrong_shapes_are_refused(network):
 def test_wrong_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         make()
+
+
+def test_fractions_start_where_they_are_to():
+    network = StickBreakingRNN(3, 3, start=7.0)
+    assert torch.allclose(torch.nn.functional.softplus(network.head_bias) + 0.01, torch.tensor([1.0, 7.0]))
 
 
 def test_fractions_start_uniform():
