@@ -60,11 +60,12 @@ class Config(experiment.TrainingConfig):
     """Sizes of the ReLU layers of encoder and, in reverse, decoder; with identity skips where two sizes agree."""
     posterior_sees_label: bool = False
     """Let q(z | x, y) see the label, as Kingma et al. have it, not q(z | x)."""
-    labelled_batch_size: int | None = None
-    """Labelled images a step, besides the unlabelled ones; by default each labelled image comes about once an epoch."""
+    labelled_batch_size: int | None = 50
+    """Labelled images a step, besides the unlabelled ones, or as many as there are; None: each comes about once an
+    epoch."""
     labelled_weight: float | None = 0.375
     """Weight of the mean over labelled images, 1 minus that of the mean over unlabelled ones; None: by their number."""
-    classifier_weight: float = 1.0
+    classifier_weight: float = 5.0
     """Weight of log q(y | x) of labelled images."""
     beta1: float = 0.95
     """Decay rate of Adam's mean gradient."""
@@ -116,9 +117,11 @@ def build(config: Config, data: Dataset) -> SemiSupervisedVAE:
     )
 
 
-def once_an_epoch(config: Config, data: Dataset) -> int:
-    """Labelled images a step, for each of them to come about once an epoch; a whole batch where all are labelled."""
+def labelled_images(config: Config, data: Dataset) -> int:
+    """Labelled images a step."""
     known = int((data.train.labels >= 0).sum())
+    if config.labelled_batch_size is not None:
+        return min(config.labelled_batch_size, known)
     steps = math.ceil((len(data.train) - known) / config.batch_size)
     return max(1, round(known / steps)) if steps else min(config.batch_size, known)
 
@@ -145,7 +148,7 @@ def train(config: Config) -> tuple[experiment.Results, float]:
         load=lambda name, root: data,
         objective=SemiSupervisedELBO(config.labelled_weight, config.classifier_weight),
         optimizer=partial(torch.optim.Adam, lr=config.learning_rate, betas=(config.beta1, 0.999), fused=True),
-        labelled_batch_size=config.labelled_batch_size or once_an_epoch(config, data),
+        labelled_batch_size=labelled_images(config, data),
         valid_score=negative_error if config.select == "error" else None,
     )
     neighbours = neighbours_error(data)
