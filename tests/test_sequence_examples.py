@@ -84,8 +84,18 @@ def test_language_model(launch, tmp_path, model, data_root):
         assert row["count"] == 299
         (printed,) = re.findall(rf"^{name} +([\d.]+)", text, re.MULTILINE)
         assert float(printed) == pytest.approx(row["bits"], abs=5e-5)
-    assert {file.name for file in (tmp_path / "run").iterdir()} == {"best.safetensors", "metrics.csv", "results.json"}
+    files = {"best.safetensors", "config.json", "metrics.csv", "results.json", "state.pt", "tensorboard", "times.csv"}
+    assert {file.name for file in (tmp_path / "run").iterdir()} == files
     assert re.search("a sample: ['\"]the ", text)
+
+
+def test_language_model_resumes_under_the_same_flags_only(launch, data_root):
+    command = f"{TEXT} --model lstm --root {data_root}"
+    _, first = launch(command)
+    _, again = launch(f"{command} --resume --sample 5")
+    assert again["test"] == first["test"]
+    with pytest.raises(ValueError, match="begun with other arguments \\(hidden: was"):
+        launch(f"{command} --resume --hidden 5")
 
 
 @pytest.mark.parametrize("options", ["--model nade", "--model nade --init lstm", "--model stick-breaking --init sum"])
