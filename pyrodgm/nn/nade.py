@@ -120,8 +120,6 @@ class NADENetwork(nn.Module):
         for name, value in (("features", features), ("hidden", hidden), ("max_steps", max_steps)):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
-        if not start >= 0.1:
-            raise ValueError(f"start: expected at least 0.1, got {start}")
         if init not in ("sum", "lstm"):
             raise ValueError(f'init: expected "sum" or "lstm", got {init!r}')
         if mean is not None and mean.shape != (features,):

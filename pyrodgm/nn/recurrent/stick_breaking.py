@@ -17,8 +17,8 @@ class StickBreakingRNN(RecurrentNetwork):
         s_t = \sum_n \pi_t^n s_t^n, \quad \pi_t^n = v_t^n \prod_{j<n} (1 - v_t^j), \quad v_t^M = 1
 
     Each inner state but the last emits the two concentrations of its fraction, which follows a Kumaraswamy
-    distribution. The weights are random: `forward` draws them, `forward_given` takes them. Their prior
-    and divergence are the matter of `pyrodgm.posteriors.RecurrentSticks`.
+    distribution. The weights are random: `forward` draws them, `forward_given` takes them. Their prior and divergence
+    are the matter of `pyrodgm.posteriors.RecurrentSticks`.
 
     Args:
         input_size: F, features of an input.
@@ -49,8 +49,6 @@ class StickBreakingRNN(RecurrentNetwork):
     ) -> None:
         if max_steps < 2:
             raise ValueError(f"max_steps: expected at least 2, got {max_steps}")
-        if not start >= 0.1:
-            raise ValueError(f"start: expected at least 0.1, got {start}")
         self.start = start
         super().__init__(input_size, hidden_size, cell, max_steps=max_steps)
 

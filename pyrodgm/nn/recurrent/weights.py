@@ -38,9 +38,16 @@ def concentrations(raw: Tensor) -> tuple[Tensor, Tensor]:
     return concentration1, concentration0
 
 
-def raw_start(concentration0: float) -> tuple[float, float]:
-    """What is emitted for a fraction with the concentrations 1 and `concentration0`, which is above 0.01."""
-    return math.log(math.expm1(1.0 - FLOOR)), math.log(math.expm1(concentration0 - FLOOR))
+def raw_start(start: float) -> tuple[float, float]:
+    """What is emitted for a fraction with the concentrations 1 and `start`.
+
+    Raises:
+        ValueError: `start` is below 0.1.
+    """
+    if not start >= 0.1:
+        raise ValueError(f"start: expected at least 0.1, got {start}")
+    raw = [value + math.log(-math.expm1(-value)) for value in (1.0 - FLOOR, start - FLOOR)]
+    return raw[0], raw[1]
 
 
 def log_fractions(raw: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

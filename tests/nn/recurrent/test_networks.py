@@ -87,9 +87,10 @@ def test_wrong_arguments_are_refused(make, message):
         make()
 
 
-def test_fractions_start_where_they_are_to():
-    network = StickBreakingRNN(3, 3, start=7.0)
-    assert torch.allclose(torch.nn.functional.softplus(network.head_bias) + 0.01, torch.tensor([1.0, 7.0]))
+@pytest.mark.parametrize("start", [0.1, 7.0, 2000.0])
+def test_fractions_start_where_they_are_to(start):
+    network = StickBreakingRNN(3, 3, start=start)
+    assert torch.allclose(torch.nn.functional.softplus(network.head_bias) + 0.01, torch.tensor([1.0, start]))
 
 
 def test_fractions_start_uniform():
