@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from pyro.infer import (
     RenyiELBO,
+    Trace_ELBO,
     TraceMeanField_ELBO,
 )
 from torch import nn
@@ -271,15 +272,19 @@ PAIRS = [
     dvaes_power,
 ]
 
-# What a pair cannot do, as its docstring says: the estimators that refuse it, and how.
+# What a pair, or a class of them, cannot do, as its docstring says: the estimators that refuse it, and how.
 REFUSALS = {
+    dvae_spike_exp: dict.fromkeys(
+        (Trace_ELBO, RenyiELBO, IWELBO, StratifiedIWELBO),
+        (RuntimeError, "point of mass at 0 has no gradient with respect to a draw"),
+    ),
     SemiSupervisedVAE: {
         TraceMeanField_ELBO: (NotImplementedError, "must be fully reparameterized"),
         **dict.fromkeys(
             (IWELBO, StratifiedELBO, StratifiedIWELBO),
             (ValueError, "site 'y' is Categorical, which has no rsample"),
         ),
-    }
+    },
 }
 # The parts that an estimator does not train: Pyro's Rényi bound has no gradient for what is drawn, not reparametrised.
 UNTRAINED = {SemiSupervisedVAE: {RenyiELBO: ("classifier",)}}

@@ -98,8 +98,9 @@ def test_every_estimator_trains_it_through_plain_svi(build, x, objective):
     pair = build()
     before = copy.deepcopy(pair.state_dict())
     svi = SVI(pair.model, pair.guide, pyro.optim.Adam({"lr": 1e-3}), loss=copy.deepcopy(objective))
-    if type(objective) in REFUSALS.get(type(pair), {}):
-        kind, message = REFUSALS[type(pair)][type(objective)]
+    refusals = REFUSALS.get(build, REFUSALS.get(type(pair), {}))
+    if type(objective) in refusals:
+        kind, message = refusals[type(objective)]
         with pytest.raises(kind, match=message):
             svi.step(x)
         return
@@ -190,8 +191,9 @@ def test_copies_share_nothing(build, x):
 def test_plain_svi_on_two_pairs_shares_nothing(build, x):
     first, second = build(), build()
     third = copy.deepcopy(second)
+    loss = ELBO() if Trace_ELBO in REFUSALS.get(build, {}) else Trace_ELBO()
     for pair in (first, second, third):
-        SVI(pair.model, pair.guide, pyro.optim.Adam({"lr": 0.1}), loss=Trace_ELBO()).step(x)
+        SVI(pair.model, pair.guide, pyro.optim.Adam({"lr": 0.1}), loss=loss).step(x)
     names = set(pyro.get_param_store().keys())
     assert len(names) == 3 * len(list(first.parameters()))
     values = [dict(pair.named_parameters()) for pair in (second, third)]

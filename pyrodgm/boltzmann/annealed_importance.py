@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrodgm.boltzmann.energy import check_parameters, left_field, right_field, softplus
+from pyrodgm.boltzmann.energy import check_one_machine, left_field, right_field, softplus
 from pyrodgm.boltzmann.gibbs import draw_bits
 
 
@@ -57,6 +57,7 @@ def annealed_importance_sampling(
 
     Raises:
         ValueError: If a number is too small or the shapes do not fit.
+        FloatingPointError: If the energies are not finite.
 
     Source: Neal (2001), Statistics and Computing 11, 125; Salakhutdinov and Murray (2008), ICML.
 
@@ -65,13 +66,13 @@ def annealed_importance_sampling(
         >>> print(estimate)  # 7 log 2
         log Z = 4.852 ± 0.000 nats (effective chains: 16)
     """
-    check_parameters(weights, left_bias, right_bias)
+    check_one_machine(weights, left_bias, right_bias)
     if num_temperatures < 1:
         raise ValueError(f"num_temperatures must be at least 1, got {num_temperatures}")
     if num_chains < 2:
         raise ValueError(f"num_chains must be at least 2, got {num_chains}")
     base_left, base_right = base or (torch.zeros_like(left_bias), torch.zeros_like(right_bias))
-    check_parameters(weights, base_left, base_right)
+    check_one_machine(weights, base_left, base_right)
     if weights.shape[-2] > weights.shape[-1]:
         weights, left_bias, right_bias = weights.mT, right_bias, left_bias
         base_left, base_right = base_right, base_left
@@ -88,6 +89,8 @@ def annealed_importance_sampling(
         if k + 1 < num_temperatures:
             right = draw_bits(after)
             left = draw_bits(left_field(weights, left_shift, right).mul_(hot).add_(base_left))
+    if not torch.isfinite(log_weights).all():
+        raise FloatingPointError("the energies of the chains are not finite")
     log_base = softplus(base_left.double()).sum() + softplus(base_right.double()).sum()
     return _summarise(log_base, log_weights)
 

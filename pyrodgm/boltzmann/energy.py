@@ -25,6 +25,32 @@ def check_parameters(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> 
             )
 
 
+def check_one_machine(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> None:
+    """Refuse what :func:`check_parameters` refuses, and batch dimensions.
+
+    Raises:
+        ValueError: Names the argument, its shape and the shape that was expected.
+    """
+    check_parameters(weights, left_bias, right_bias)
+    for name, value, shape in (
+        ("weights", weights, "[L, R]"),
+        ("left_bias", left_bias, "[L]"),
+        ("right_bias", right_bias, "[R]"),
+    ):
+        if value.dim() != shape.count(",") + 1:
+            raise ValueError(f"{name} must have shape {shape}, those of one machine, got {list(value.shape)}")
+
+
+def check_states(name: str, states: Tensor, units: int) -> None:
+    """Refuse states ``[*, units]`` of another number of units.
+
+    Raises:
+        ValueError: Names the argument, its shape and the number of units.
+    """
+    if states.dim() < 1 or states.shape[-1] != units:
+        raise ValueError(f"{name} must have shape [*, {units}], got {list(states.shape)}")
+
+
 def softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x)), to rounding: PyTorch's own is cut off where it still differs from x by 2e-9."""
     return torch_softplus(x, threshold=40.0)

@@ -125,7 +125,7 @@ def _chunks(weights: Tensor, left_bias: Tensor, right_bias: Tensor, max_bytes: i
     units, others = weights.shape[-2:]
     batch = torch.broadcast_shapes(weights.shape[:-2], left_bias.shape[:-1], right_bias.shape[:-1])
     # a softplus with its input, and room for a copy
-    size = max(1, max_bytes // (3 * weights.element_size() * batch.numel() * (units + others)))
+    size = max(1, max_bytes // (3 * weights.element_size() * max(1, batch.numel()) * (units + others)))
     for begin in range(0, 2**units, size):
         index = torch.arange(begin, min(begin + size, 2**units), device=weights.device)
         yield _bits(index, weights).reshape(len(index), *(1 for _ in batch), units)

@@ -3,13 +3,15 @@
 import torch
 from torch import Tensor
 
-from pyrodgm.boltzmann.energy import check_parameters, left_field, right_field
+from pyrodgm.boltzmann.energy import check_parameters, check_states, left_field, right_field
+
+LEAST = 2.0**-25  # half of the step of uniform float32: at 0, one draw in 2^24 would turn on bits of any log-odds
 
 
 def draw_bits(logits: Tensor) -> Tensor:
     """Independent draws in {0, 1}, in the dtype of ``logits``, which is overwritten."""
     # Compared in place: no pass over the units but the logistic function's, the random numbers' and this one.
-    return torch.rand_like(logits).lt_(logits.sigmoid_())
+    return torch.empty_like(logits).uniform_(LEAST, 1.0 - LEAST).lt_(logits.sigmoid_())
 
 
 def random_states(weights: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
@@ -54,6 +56,7 @@ def gibbs_sweeps(
         (tensor(1.), torch.Size([5, 2]))
     """
     check_parameters(weights, left_bias, right_bias)
+    check_states("left", left, weights.shape[-2])
     if num_sweeps < 1:
         raise ValueError(f"num_sweeps must be at least 1, got {num_sweeps}")
     right = left

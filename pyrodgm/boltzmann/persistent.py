@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from pyrodgm.boltzmann.energy import negative_energy
+from pyrodgm.boltzmann.energy import check_states, negative_energy
 from pyrodgm.boltzmann.gibbs import gibbs_sweeps
 from pyrodgm.boltzmann.moments import Moments, sample_moments
 
@@ -30,6 +30,9 @@ def advance_chains(
     Returns:
         The moments of the machine as the chains have them.
 
+    Raises:
+        ValueError: If the shapes do not fit, or ``num_sweeps`` is not positive.
+
     Source: Younes (1989), Probability Theory and Related Fields 82, 625; Tieleman (2008), ICML.
 
     Example:
@@ -38,6 +41,9 @@ def advance_chains(
         >>> left.mean(), moments.right
         (tensor(1.), tensor([0.5000, 0.5000]))
     """
+    check_states("right", right, weights.shape[-1])
+    if left.shape[:-1] != right.shape[:-1]:
+        raise ValueError(f"right must have as many states as left, {list(left.shape)}; got {list(right.shape)}")
     new_left, new_right = gibbs_sweeps(weights, left_bias, right_bias, left, num_sweeps)
     left.copy_(new_left)
     right.copy_(new_right)

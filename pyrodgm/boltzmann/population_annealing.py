@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrodgm.boltzmann.energy import check_parameters, left_field, right_field
+from pyrodgm.boltzmann.energy import check_one_machine, left_field, right_field
 from pyrodgm.boltzmann.gibbs import draw_bits, random_states
 from pyrodgm.boltzmann.resampling import systematic_resample
 
@@ -96,7 +96,7 @@ def population_annealing(
         >>> population.log_partition.item() / 5, population.num_families.item()  # log 2
         (0.69314..., 100)
     """
-    check_parameters(weights, left_bias, right_bias)
+    check_one_machine(weights, left_bias, right_bias)
     if population_size < 2:
         raise ValueError(f"population_size must be at least 2, got {population_size}")
     if not 0.0 < target_ess < 1.0:

@@ -4,11 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import register_kl
+from torch.distributions import Independent, register_kl
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions.hierarchical import Hierarchical
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
+from pyrodgm.distributions.relaxed_boltzmann import RelaxedBoltzmann
 from pyrodgm.distributions.spike_boltzmann import SpikeBoltzmann
 from pyrodgm.distributions.spike_exponential import SpikeExponential
 
@@ -29,29 +30,38 @@ def bits_divergence(q: Hierarchical, p: Any) -> Tensor:
     remains a bound. For :class:`SpikeExponential` the two are equal, and the registry has it.
 
     Args:
-        q: groups of :class:`OverlappingBernoulli` or :class:`SpikeExponential`.
-        p: anything with a `machine`, a Boltzmann machine over as many bits, such as :class:`RelaxedBoltzmann`; its
-            smoothing must be that of `q`.
+        q: groups of :class:`OverlappingBernoulli`, or :class:`SpikeExponential`.
+        p: a :class:`RelaxedBoltzmann`, or :class:`SpikeBoltzmann`, over as many bits, of one machine without batch
+            dimensions and with the smoothing of `q`: of its family, with equal numbers or the same tensors.
 
     Returns:
         `[*batch]`, in nats.
 
     Raises:
-        NotImplementedError: `q` or `p` is something else, as from `torch.distributions.kl_divergence`.
+        NotImplementedError: `q` or `p` is something else, or their smoothings differ, as from
+            `torch.distributions.kl_divergence`.
 
     Source: Vahdat et al. (2018), DVAE++, arXiv 1802.04920, section 3; Rolfe (2017), arXiv 1609.02200, eq. 12.
     """
-    machine = getattr(p, "machine", None)
-    if not isinstance(q, Hierarchical) or machine is None:
+    if not isinstance(q, Hierarchical) or not isinstance(p, (RelaxedBoltzmann, SpikeBoltzmann)):
         raise NotImplementedError(f"no bits in {type(q).__name__} and {type(p).__name__}")
+    if q.event_shape != p.event_shape:
+        raise ValueError(f"q and p must have as many bits, got {list(q.event_shape)} and {list(p.event_shape)}")
     value, groups = q.groups()
     bases = [getattr(group, "base_dist", group) for group in groups]
+    family = SpikeExponential if isinstance(p, SpikeBoltzmann) else OverlappingBernoulli
+    for base in bases:
+        if not isinstance(base, family) or not base.smoothing.equals(p.smoothing):
+            own = f"{type(base).__name__}, {getattr(base, 'smoothing', None)}"
+            raise NotImplementedError(f"no divergence of the bits from {own} to {type(p).__name__}, {p.smoothing}")
     values = value.split(q.sizes, -1)
     logits = torch.cat([base.logits for base in bases], -1)
     probs = logits.sigmoid()
     negative_entropy = probs * logsigmoid(logits) + (-logits).sigmoid() * logsigmoid(-logits)
     # A left unit is never in a later group than a right one: the left side comes first.
-    weights, left_bias, right_bias = machine.parameters
+    weights, left_bias, right_bias = p.machine.parameters
+    if weights.dim() > 2 or left_bias.dim() > 1 or right_bias.dim() > 1:
+        raise NotImplementedError(f"no divergence of the bits to machines of batch shape {list(p.batch_shape)}")
     left = len(left_bias)
     energy = probs[..., :left] @ left_bias + probs[..., left:] @ right_bias
     start = 0
@@ -66,18 +76,19 @@ def bits_divergence(q: Hierarchical, p: Any) -> Tensor:
         if end < q.event_shape[0]:
             given.append(_bits_given(base, own))
         start = end
-    return negative_entropy.sum(-1) - energy + machine.log_partition
+    return negative_entropy.sum(-1) - energy + p.machine.log_partition
 
 
 def _bits_given(base: Any, value: Tensor) -> Tensor:
     """Probabilities of the bits of a group given its smoothed bits."""
-    if isinstance(base, SpikeExponential):
-        return base.bits(value)
-    if isinstance(base, OverlappingBernoulli):
-        return base.posterior_logits(value).sigmoid()
-    raise NotImplementedError(f"no bits in {type(base).__name__}")
+    return base.bits(value) if isinstance(base, SpikeExponential) else base.posterior_logits(value).sigmoid()
 
 
 @register_kl(Hierarchical, SpikeBoltzmann)
 def _kl_hierarchical_spike_boltzmann(q: Hierarchical, p: SpikeBoltzmann) -> Tensor:
     return bits_divergence(q, p)
+
+
+@register_kl(Independent, SpikeBoltzmann)
+def _kl_independent_spike_boltzmann(q: Independent, p: SpikeBoltzmann) -> Tensor:
+    return bits_divergence(Hierarchical(lambda earlier: q, q.event_shape), p)

@@ -1,6 +1,6 @@
 """The bipartite Boltzmann machine as a distribution."""
 
-from functools import cached_property
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,25 +9,33 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrodgm import boltzmann
-from pyrodgm.boltzmann import Moments
+from pyrodgm.boltzmann import MAX_UNITS, Moments
 
+UNITS_BEFORE_CHAINS = 16  # of the smaller side: up to it, a draw by summing takes no longer than sweeps of chains
 SWEEPS = 10  # from a row of the chains to a draw, so that draws of one row part ways
 
 
 class _Sums:
-    """The exact sums of a machine, each done once, when it is first asked for, for all that is expanded from it."""
+    """The exact sums of a machine, done when first asked for and after its parameters have changed in place."""
 
     def __init__(self, given: tuple[Tensor, Tensor, Tensor]) -> None:
         self.given = given
+        self._kept: dict[Any, tuple[list[int], Any]] = {}
 
-    @cached_property
+    @torch.no_grad()
+    def _once(self, compute: Callable[..., Any]) -> Any:
+        versions = [0 if t.is_inference() else t._version for t in self.given]
+        if compute not in self._kept or self._kept[compute][0] != versions:
+            self._kept[compute] = versions, compute(*self.given)
+        return self._kept[compute][1]
+
+    @property
     def log_partition(self) -> Tensor:
-        with torch.no_grad():
-            return boltzmann.exact_log_partition(*self.given)
+        return self._once(boltzmann.exact_log_partition)
 
-    @cached_property
+    @property
     def moments(self) -> Moments:
-        return boltzmann.exact_moments(*self.given)
+        return self._once(boltzmann.exact_moments)
 
 
 class BoltzmannMachine(TorchDistribution):
@@ -40,8 +48,8 @@ class BoltzmannMachine(TorchDistribution):
     persistent chains or a population estimate them. The gradient then reaches W, b and c through `log_prob` as in any
     distribution; second derivatives of log Z are not known.
 
-    Draws are exact for machines of that size. Otherwise they are rows of `chains` after ten more Gibbs sweeps, or, with
-    no chains, members of a new population by annealing.
+    Draws are exact for machines of that size, or up to 16 units if there are `chains`. Otherwise they are rows of these
+    after ten more Gibbs sweeps or, with no chains, members of a new population by annealing.
 
     Args:
         weights: `[*batch, L, R]`, real; W.
@@ -125,7 +133,7 @@ class BoltzmannMachine(TorchDistribution):
     def log_partition(self) -> Tensor:
         """log Z in nats, `[*batch]` as the parameters were given, with its gradient."""
         value = self._sums.log_partition if self._log_partition is None else self._log_partition
-        value = value.to(self._given[0].dtype)
+        value = torch.as_tensor(value).to(self._given[0])
         if not torch.is_grad_enabled() or value.requires_grad or not any(t.requires_grad for t in self._given):
             return value
         if self._moments is None and not boltzmann.can_enumerate(self._given[0]):
@@ -151,11 +159,11 @@ class BoltzmannMachine(TorchDistribution):
             sample_shape = torch.Size(sample_shape)
             expanded = self.weights, self.left_bias, self.right_bias
             left, right = boltzmann.exact_samples(*expanded, sample_shape.numel())
+        elif boltzmann.can_enumerate(weights, MAX_UNITS if self._chains is None else UNITS_BEFORE_CHAINS):
+            left, right = boltzmann.exact_samples(*self._given, count)
         elif self._chains is not None:
             rows = torch.randint(len(self._chains[0]), (count,), device=weights.device)
             left, right = boltzmann.gibbs_sweeps(*self._given, self._chains[0][rows], SWEEPS)
-        elif boltzmann.can_enumerate(weights):
-            left, right = boltzmann.exact_samples(*self._given, count)
         else:
             population = boltzmann.population_annealing(*self._given, max(count, 1024))
             rows = torch.randperm(len(population.left), device=weights.device)[:count]

@@ -25,7 +25,7 @@ class Hierarchical(TorchDistribution):
     `mean` is that of each group given one draw of those before it. Supports are those of the first group.
 
     Raises:
-        ValueError: there is no group, or the first one has not the size that `sizes` says.
+        ValueError: there is no group, or one has not the size that `sizes` says: the first at once, others when drawn.
 
     >>> import pyro.distributions as dist
     >>> def conditional(earlier):
@@ -42,11 +42,7 @@ class Hierarchical(TorchDistribution):
         if not sizes:
             raise ValueError("sizes must name at least one group, got none")
         self.conditional, self.sizes = conditional, list(sizes)
-        self.first = conditional([])
-        if self.first.event_shape != (self.sizes[0],):
-            raise ValueError(
-                f"sizes[0] must be that of the first group, {list(self.first.event_shape)}; got {sizes[0]}"
-            )
+        self.first = self._checked(conditional([]), 0)
         self.has_rsample = self.first.has_rsample
         self._drawn: tuple[Tensor, list[TorchDistribution]] | None = None
         super().__init__(self.first.batch_shape, torch.Size([sum(self.sizes)]), validate_args=validate_args)
@@ -63,12 +59,20 @@ class Hierarchical(TorchDistribution):
         new._validate_args = self._validate_args
         return new
 
+    def _checked(self, group: TorchDistribution, i: int) -> TorchDistribution:
+        if group.event_shape != (self.sizes[i],):
+            raise ValueError(f"sizes[{i}] must be that of group {i}, {list(group.event_shape)}; got {self.sizes[i]}")
+        return group
+
+    def _group(self, earlier: Sequence[Tensor]) -> TorchDistribution:
+        return self._checked(self.conditional(earlier), len(earlier)) if len(earlier) else self.first
+
     def _sequence(self, draw: Callable[[TorchDistribution, int], Tensor]) -> tuple[Tensor, list[TorchDistribution]]:
         """The groups that `draw` picks from their distributions one by one, side by side, and these distributions."""
         parts: list[Tensor] = []
         groups: list[TorchDistribution] = []
         for i in range(len(self.sizes)):
-            groups.append(self.conditional(parts) if i else self.first)
+            groups.append(self._group(parts))
             parts.append(draw(groups[-1], i))
         return torch.cat(parts, -1), groups
 
@@ -94,7 +98,7 @@ class Hierarchical(TorchDistribution):
             value = self.rsample() if self.has_rsample else self.sample()
             return self._drawn or self.groups(value)
         parts = value.split(self.sizes, -1)
-        return value, [self.first, *(self.conditional(parts[:i]) for i in range(1, len(parts)))]
+        return value, [self._group(parts[:i]) for i in range(len(parts))]
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -32,7 +32,8 @@ class OverlappingBernoulli(FromMoments, Elementwise):
         smoothing: the densities of zeta given z.
 
     Raises:
-        ValueError: `logits` is not finite, or a value lies outside the support (with validation on).
+        ValueError: `logits` is not finite, `beta` of the smoothing is not positive, or a value lies outside the support
+            (with validation on).
 
     Source: Vahdat et al. (2018), arXiv 1802.04920, eq. 6 (DVAE++); Vahdat et al. (2018), arXiv 1805.07445, eq. 8
     (implicit gradient, DVAE#).
@@ -52,6 +53,8 @@ class OverlappingBernoulli(FromMoments, Elementwise):
         shape = torch.broadcast_shapes(logits.shape, *(value.shape for value in smoothing.tensors))
         self.smoothing = smoothing
         super().__init__(logits.expand(shape), validate_args=validate_args)
+        if self._validate_args and isinstance(smoothing.beta, Tensor) and not (smoothing.beta > 0.0).all():
+            raise ValueError(f"beta of the smoothing must be positive, got {smoothing.beta.min().item()}")
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.distributions import constraints
+from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions._numeric import into_open_interval, log1mexp, wide
 
@@ -39,7 +40,7 @@ class Smoothing(ABC):
         """The inverse of `cdf`; draws when it is given uniform numbers. Its gradients are not for use."""
 
     def draw(self, uniform: Tensor, z: Tensor) -> Tensor:
-        """Draws of r(zeta | z) from uniform numbers and bits of one shape."""
+        """Draws of r(zeta | z) from uniform numbers (or, where these fall short, others) and bits of one shape."""
         return torch.where(z > 0.5, self.icdf(uniform, 1), self.icdf(uniform, 0))
 
     @abstractmethod
@@ -58,6 +59,13 @@ class Smoothing(ABC):
     def tensors(self) -> tuple[Tensor, ...]:
         """The parameters that are tensors."""
         return tuple(value for value in vars(self).values() if isinstance(value, Tensor))
+
+    def equals(self, other: "Smoothing") -> bool:
+        """Whether the other is of the same family with equal numbers and the same tensors as parameters."""
+        if type(self) is not type(other):
+            return False
+        pairs = [(mine, vars(other)[name]) for name, mine in vars(self).items() if not isinstance(mine, Smoothing)]
+        return all(a is b or (not isinstance(a, Tensor) and not isinstance(b, Tensor) and a == b) for a, b in pairs)
 
     def _given(self, parameter: Tensor | float, like: Tensor) -> Tensor:
         return parameter if isinstance(parameter, Tensor) else like.new_full((), parameter)
@@ -113,13 +121,15 @@ class ExponentialSmoothing(Smoothing):
 
     def mixture_icdf(self, probability: Tensor, logits: Tensor) -> Tensor:
         beta = self._given(self.beta, probability)
-        # exp(-beta zeta) is the positive root of m^2 + b m - c; each sign of b has the form in which nothing cancels.
-        tail, odds = torch.exp(-beta), torch.exp(logits)
-        b = (probability * -torch.expm1(-beta)) * (1.0 + odds) + odds * tail - 1.0
-        c = odds * tail
-        root = (b.square() + 4.0 * c).sqrt()
-        m = torch.where(b > 0.0, 2.0 * c / torch.where(b > 0.0, b + root, 1.0), 0.5 * (root - b))
-        return (-m.log() / beta).clamp(0.0, 1.0)
+        # With e = exp(-beta), exp(-beta zeta) = m is the positive root of (1-q) m^2 + b m - q e = 0, where
+        # b = rho (1 - e) + q e - (1 - q). All in logarithms, since e and 1 - q underflow; each sign of b has the form
+        # in which nothing cancels.
+        log_q, log_p = logsigmoid(logits), logsigmoid(-logits)
+        b = probability * -torch.expm1(-beta) + (log_q - beta).exp() - log_p.exp()
+        log_root = 0.5 * torch.logaddexp(2.0 * b.abs().log(), log_q + log_p - beta + math.log(4.0))
+        log_sum = torch.logaddexp(b.abs().log(), log_root)
+        log_m = torch.where(b > 0.0, math.log(2.0) + log_q - beta - log_sum, log_sum - log_p - math.log(2.0))
+        return (-log_m / beta).clamp(0.0, 1.0)
 
 
 class UniformExponentialSmoothing(Smoothing):
@@ -258,6 +268,10 @@ class GaussianSmoothing(Smoothing):
         inside = into_open_interval(probability)
         return torch.special.ndtri(inside) / self._given(self.beta, probability).sqrt() + self.shift + z
 
+    def draw(self, uniform: Tensor, z: Tensor) -> Tensor:
+        # a normal number of its own: the uniform one cannot reach far into both tails
+        return z + self.shift + torch.randn_like(uniform) / self._given(self.beta, uniform).sqrt()
+
     def moments(self, like: Tensor, z: Bit) -> tuple[Tensor, Tensor]:
         mean = self._given(self.shift, like) + z
         return mean, mean.square() + 1.0 / self._given(self.beta, like)
@@ -271,5 +285,5 @@ def _reflected(mean: Tensor, square: Tensor, z: Bit, like: Tensor) -> tuple[Tens
 
 
 def _require_positive(name: str, value: Tensor | float) -> None:
-    if not isinstance(value, Tensor) and not value > 0.0:
-        raise ValueError(f"{name} must be positive, got {value}")
+    if not isinstance(value, Tensor) and not 0.0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")

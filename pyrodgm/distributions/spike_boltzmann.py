@@ -10,6 +10,7 @@ from torch.distributions import constraints
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.from_moments import FromMoments
 from pyrodgm.distributions.smoothing import ExponentialSmoothing
+from pyrodgm.distributions.spike_exponential import refuse_gradient
 
 
 class SpikeBoltzmann(FromMoments, TorchDistribution):
@@ -27,6 +28,7 @@ class SpikeBoltzmann(FromMoments, TorchDistribution):
 
     Raises:
         ValueError: `beta` is not positive, or a value is outside [0, 1] (with validation on).
+        RuntimeError: where `log_prob` is differentiated with respect to a value.
 
     Source: Rolfe (2017), Discrete variational autoencoders, arXiv 1609.02200, section 2.1.
 
@@ -52,6 +54,7 @@ class SpikeBoltzmann(FromMoments, TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
+        value = refuse_gradient(value)
         z = (value > 0.0).to(value.dtype)
         return self.machine.log_prob(z) + (z * self.smoothing.log_prob(value, 1)).sum(-1)
 

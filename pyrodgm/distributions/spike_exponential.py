@@ -13,6 +13,30 @@ from pyrodgm.distributions.from_moments import FromMoments
 from pyrodgm.distributions.smoothing import ExponentialSmoothing
 
 
+class _Refused(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        raise RuntimeError(
+            "a log-density with a point of mass at 0 has no gradient with respect to a draw; train it on its "
+            "divergence, by pyrodgm.infer.ELBO or TraceMeanField_ELBO"
+        )
+
+
+def refuse_gradient(value: Tensor) -> Tensor:
+    """The same value, through which no gradient comes back but an error: a jump would be missing from it."""
+    return _Refused.apply(value)
+
+
 class SpikeExponential(FromMoments, Elementwise):
     r"""A binary variable z smoothed to zeta = 0 for z = 0 and to a rising exponential on (0, 1] for z = 1.
 
@@ -24,9 +48,10 @@ class SpikeExponential(FromMoments, Elementwise):
     .. math:: \zeta = \frac 1\beta \log\left(1 + (e^\beta - 1) \frac{\rho - (1 - q)}{q}\right)
         \text{ for } \rho > 1 - q, \text{ else } 0, \qquad \rho \sim U(0, 1)
 
-    which gives unbiased gradients of expectations of functions that are continuous at 0. A log-density is not: its
-    expectation has a divergence of its own in `torch.distributions.kl_divergence`, and `bits` carry the gradient that
-    it needs.
+    which gives unbiased gradients of expectations of functions that are continuous at 0. A log-density is not: from a
+    draw with a gradient no gradient comes back through `log_prob`, but an error. Its expectation is in the divergence
+    from this to :class:`SpikeBoltzmann` in `torch.distributions.kl_divergence`, which :class:`pyrodgm.infer.ELBO` and
+    `TraceMeanField_ELBO` use; `bits` carry the gradient that it needs.
 
     Args:
         logits: `[*batch]`, real; log-odds of z = 1.
@@ -34,6 +59,7 @@ class SpikeExponential(FromMoments, Elementwise):
 
     Raises:
         ValueError: `logits` is not finite, `beta` is not positive, or a value is outside [0, 1] (with validation on).
+        RuntimeError: where `log_prob` of a draw is differentiated with respect to that draw.
 
     Source: Rolfe (2017), Discrete variational autoencoders, arXiv 1609.02200, section 2.1.
 
@@ -49,7 +75,13 @@ class SpikeExponential(FromMoments, Elementwise):
     has_rsample = True
 
     def __init__(self, logits: Tensor, beta: Tensor | float, *, validate_args: bool | None = None) -> None:
+        self.smoothing = ExponentialSmoothing(beta)
         super().__init__(logits, beta, validate_args=validate_args)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "SpikeExponential":
+        new = super().expand(batch_shape, _instance)
+        new.smoothing = self.smoothing
+        return new
 
     @property
     def probs(self) -> Tensor:
@@ -59,14 +91,15 @@ class SpikeExponential(FromMoments, Elementwise):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        above = logsigmoid(self.logits) + ExponentialSmoothing(self.beta).log_prob(value, 1)
+        value = refuse_gradient(value)
+        above = logsigmoid(self.logits) + self.smoothing.log_prob(value, 1)
         return torch.where(value > 0.0, above, logsigmoid(-self.logits).expand(above.shape))
 
     def cdf(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         below = (-self.logits).sigmoid()
-        return below + self.logits.sigmoid() * ExponentialSmoothing(self.beta).cdf(value, 1)
+        return below + self.logits.sigmoid() * self.smoothing.cdf(value, 1)
 
     def icdf(self, value: Tensor) -> Tensor:
         log_rest = torch.log1p(-value) - logsigmoid(self.logits)
@@ -103,5 +136,5 @@ class SpikeExponential(FromMoments, Elementwise):
         return z + slope * (self.logits - self.logits.detach())
 
     def _moments(self) -> tuple[Tensor, Tensor]:
-        mean, square = ExponentialSmoothing(self.beta).moments(self.logits, 1)
+        mean, square = self.smoothing.moments(self.logits, 1)
         return self.probs * mean, self.probs * square

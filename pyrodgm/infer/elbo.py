@@ -37,6 +37,8 @@ class TensorELBO(pyro.infer.ELBO):
 
     def __init__(self, kl_weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if self.num_particles < 1:
+            raise ValueError(f"num_particles must be at least 1, got {self.num_particles}")
         self.kl_weight = torch.tensor(float(kl_weight))
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:

@@ -49,8 +49,6 @@ class IWELBO(TensorELBO):
         kl_weight: float = 1.0,
         max_plate_nesting: float = math.inf,
     ) -> None:
-        if num_particles < 1:
-            raise ValueError(f"num_particles must be at least 1, got {num_particles}")
         if alpha == 1.0:
             raise ValueError("alpha must not be 1: that bound is ELBO(num_particles=..., vectorize_particles=True)")
         if gradient not in get_args(Gradient):

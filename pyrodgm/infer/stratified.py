@@ -86,8 +86,6 @@ class StratifiedIWELBO(TensorELBO):
     """
 
     def __init__(self, num_particles: int, kl_weight: float = 1.0, max_plate_nesting: float = math.inf) -> None:
-        if num_particles < 1:
-            raise ValueError(f"num_particles must be at least 1, got {num_particles}")
         super().__init__(
             kl_weight, num_particles=num_particles, vectorize_particles=True, max_plate_nesting=max_plate_nesting
         )

@@ -93,7 +93,8 @@ class DVAE(VAE):
     It is a :class:`VAE` with one site ``"z"``, all groups side by side, since a Boltzmann machine gives them a joint
     prior only; its smoothed latents are trained, and :meth:`discrete` is evaluated. The estimators of the methods:
     :class:`pyrodgm.infer.IWELBO` for DVAE# and GumBolt; ``ELBO(divergence=bits_divergence)`` for DVAE and DVAE++, whose
-    bound has the divergence of the bits.
+    bound has the divergence of the bits. ``dvae_spike_exp`` refuses estimators that sample its divergence, such as
+    ``Trace_ELBO``, :class:`pyrodgm.infer.IWELBO` and ``RenyiELBO``: its density has a point of mass.
 
     Source: Rolfe (2017), DVAE, arXiv 1609.02200; Vahdat et al. (2018), DVAE++, arXiv 1802.04920; Vahdat et al. (2018),
     DVAE#, arXiv 1805.07445; Khoshaman and Amin (2018), GumBolt, arXiv 1805.07349.

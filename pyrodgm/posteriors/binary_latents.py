@@ -1,5 +1,7 @@
 """What the outputs of a network mean as smoothed binary latents, and as the binary latents themselves."""
 
+import math
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,12 @@ from pyrodgm.distributions import (
     Smoothing,
     SpikeExponential,
 )
+
+
+def _positive(beta: float) -> float:
+    if not 0.0 < beta < math.inf:
+        raise ValueError(f"beta must be positive and finite, got {beta}")
+    return beta
 
 
 class BinaryLatents(nn.Module):
@@ -46,12 +54,12 @@ class SpikeLatents(BinaryLatents):
     """Bits seen as a spike and an exponential, :class:`pyrodgm.distributions.SpikeExponential`.
 
     Args:
-        beta: Rate of the exponential.
+        beta: Rate of the exponential, positive.
     """
 
     def __init__(self, beta: float) -> None:
         super().__init__()
-        self.beta = beta
+        self.beta = _positive(beta)
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         return SpikeExponential(outputs, self.beta).to_event(1)
@@ -61,12 +69,12 @@ class ConcreteLatents(BinaryLatents):
     """Bits relaxed by the Concrete distribution, :class:`pyrodgm.distributions.ContinuedBernoulli`.
 
     Args:
-        beta: Inverse temperature.
+        beta: Inverse temperature, positive.
     """
 
     def __init__(self, beta: float) -> None:
         super().__init__()
-        self.beta = beta
+        self.beta = _positive(beta)
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         return ContinuedBernoulli(outputs, self.beta).to_event(1)

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from pyrodgm import boltzmann
 from pyrodgm.boltzmann import LogPartition, Moments
@@ -28,10 +29,10 @@ class BoltzmannPrior(nn.Module):
     resumed and moved with the module, and advance inside a traced step. In evaluation mode they stay as they are.
 
     The value of log Z in training is the population's own estimate, or is tracked along the chains from where it was
-    last known: good for looking at, not for reporting. In evaluation mode and without gradients it is estimated by
-    annealed importance sampling (exact sums for up to 16 units on the smaller side), once for each state of the
-    parameters, with random numbers of its own. The buffer ``log_partition_error`` is the standard error of that
-    estimate; it is infinite during training.
+    last known: good for looking at, not for reporting. In evaluation mode it is estimated by annealed importance
+    sampling (exact sums for up to 16 units on the smaller side), once for each state of the parameters, with random
+    numbers of its own; only while a training step is traced does it stay as it is. The buffer ``log_partition_error``
+    is the standard error of that estimate; it is infinite during training.
 
     Args:
         left: Number of left units L.
@@ -115,7 +116,7 @@ class BoltzmannPrior(nn.Module):
         if self.training:
             moments = self._advance()
         else:
-            if not torch.is_grad_enabled() and self._is_stale():
+            if get_proxy_mode() is None and self._is_stale():
                 self.estimate_log_partition()
             moments = boltzmann.sample_moments(*given, *chains)
         # cloned: the buffer changes in place, and a distribution should not change under its user

@@ -218,3 +218,27 @@ def test_bad_arguments_are_named():
         population_annealing(*machine, num_temperatures=0)
     with pytest.raises(FloatingPointError, match="not finite"):
         population_annealing(torch.full((3, 2), torch.nan), *machine[1:])
+    weights, left, right = torch.zeros(3, 2), torch.zeros(3), torch.zeros(2)
+    for estimate in (population_annealing, annealed_importance_sampling):
+        with pytest.raises(ValueError, match=r"weights must have shape \[L, R\], those .* got \[1, 3, 2\]"):
+            estimate(weights.unsqueeze(0), left, right)
+        with pytest.raises(ValueError, match=r"left_bias must have shape \[L\], .* got \[16, 3\]"):
+            estimate(weights, left.expand(16, 3), right, 16)
+    with pytest.raises(FloatingPointError, match="energies of the chains are not finite"):
+        annealed_importance_sampling(weights.fill_(math.nan), left, right, 10, 16)
+    weights.zero_()
+    with pytest.raises(ValueError, match=r"left must have shape \[\*, 3\], got \[5, 2\]"):
+        gibbs_sweeps(weights, left, right, torch.zeros(5, 2))
+    with pytest.raises(ValueError, match=r"right must have shape \[\*, 2\], got \[5, 3\]"):
+        advance_chains(weights, left, right, torch.zeros(5, 3), torch.zeros(5, 3))
+    with pytest.raises(ValueError, match=r"right must have as many states as left, \[1, 3\]; got \[5, 2\]"):
+        advance_chains(weights, left, right, torch.zeros(1, 3), torch.zeros(5, 2))
+
+
+def test_bits_that_are_never_on_are_never_on():
+    """One uniform float32 in 2^24 is 0."""
+    machine = torch.zeros(1, 100), torch.zeros(1), torch.full((100,), -40.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        on = sum(gibbs_sweeps(*machine, torch.zeros(1_000_000, 1))[1].sum().item() for _ in range(2))
+    assert on == 0

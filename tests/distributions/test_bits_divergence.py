@@ -3,28 +3,28 @@
 import itertools
 import math
 
+import pyro
 import pytest
 import torch
 from numpy.polynomial.legendre import leggauss
+from pyro.infer import RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from torch.distributions import Bernoulli, kl_divergence
 
 from pyrodgm.distributions import (
     BoltzmannMachine,
+    ContinuedBernoulli,
     ExponentialSmoothing,
+    GaussianIntegralBoltzmann,
+    GaussianSmoothing,
     Hierarchical,
     OverlappingBernoulli,
     PowerSmoothing,
+    RelaxedBoltzmann,
     SpikeBoltzmann,
     SpikeExponential,
     bits_divergence,
 )
-
-
-class Relaxed:
-    """What `bits_divergence` asks of a relaxed machine."""
-
-    def __init__(self, machine):
-        self.machine = machine
+from pyrodgm.infer import ELBO, IWELBO
 
 
 def parameters():
@@ -44,6 +44,12 @@ def family(name):
     return lambda logits: OverlappingBernoulli(logits, smoothing).to_event(1)
 
 
+def prior(name, machine):
+    if name == "spike":
+        return SpikeBoltzmann(machine, 3.0)
+    return RelaxedBoltzmann(machine, {"exponential": ExponentialSmoothing, "power": PowerSmoothing}[name](3.0))
+
+
 FAMILIES = ["exponential", "power", "spike"]
 
 
@@ -58,7 +64,7 @@ def test_one_group_is_exact(name):
     exact = (log_q.exp() * (log_q - machine.log_prob(z).unsqueeze(1))).sum(0)
     q = Hierarchical(lambda earlier: family(name)(logits), [4])
     q.rsample((3,))
-    value = bits_divergence(q, Relaxed(machine))
+    value = bits_divergence(q, prior(name, machine))
     torch.testing.assert_close(value, exact)
     inputs = [logits, *machine_parameters]
     weight = torch.rand(5)
@@ -115,7 +121,7 @@ def test_two_groups_are_unbiased(name):
             own = second_logits(earlier[0], 2 * lift, shift) if earlier else logits.expand(batch, 2)
             return family(name)(own)
 
-        value = bits_divergence(Hierarchical(conditional, [2, 2]), Relaxed(machine)).mean()
+        value = bits_divergence(Hierarchical(conditional, [2, 2]), prior(name, machine)).mean()
         return [value.detach(), *torch.autograd.grad(value, inputs)]
 
     got = [torch.stack(values) for values in zip(*(estimate() for _ in range(groups)), strict=True)]
@@ -141,7 +147,7 @@ def test_sides_that_cut_through_a_group():
 
     q = Hierarchical(lambda earlier: OverlappingBernoulli(logits(earlier), smoothing).to_event(1), [2, 2, 2])
     with torch.no_grad():
-        values = bits_divergence(q, Relaxed(machine))
+        values = bits_divergence(q, RelaxedBoltzmann(machine, smoothing))
     z = states(6)
     log_q = sum(Bernoulli(logits=logits_of(z, lift, i)).log_prob(z[:, i : i + 2]).sum(-1) for i in (0, 2, 4))
     exact = (log_q.exp() * (log_q - machine.log_prob(z))).sum()
@@ -157,13 +163,76 @@ def test_registry_serves_the_spike_alone():
     logits = torch.randn(5, 4)
     spike = Hierarchical(lambda earlier: SpikeExponential(logits, 3.0).to_event(1), [4])
     value = kl_divergence(spike, SpikeBoltzmann(machine, 3.0))
-    torch.testing.assert_close(value, bits_divergence(spike, Relaxed(machine)))
+    torch.testing.assert_close(value, bits_divergence(spike, SpikeBoltzmann(machine, 3.0)))
+    torch.testing.assert_close(value, kl_divergence(spike.first, SpikeBoltzmann(machine, 3.0)))
     # equal to the divergence of the smoothed bits, by their densities
     draws = spike.rsample((20_000,))
     sampled = spike.log_prob(draws) - SpikeBoltzmann(machine, 3.0).log_prob(draws)
     assert ((sampled.mean(0) - value).abs() < 5 * sampled.std(0) / math.sqrt(20_000)).all()
+
+
+def test_what_has_no_divergence_of_the_bits_is_refused():
+    weights, left_bias, right_bias = parameters()
+    machine = BoltzmannMachine(weights, left_bias, right_bias)
+    logits = torch.randn(5, 4)
+
+    def groups(base, sizes=(4,)):
+        return Hierarchical(lambda earlier: base.to_event(1), list(sizes))
+
+    power = OverlappingBernoulli(logits, PowerSmoothing(2.0))
     with pytest.raises(NotImplementedError, match="no bits in Bernoulli"):
         bits_divergence(Bernoulli(logits=logits), SpikeBoltzmann(machine, 3.0))
+    for q, p in (
+        (SpikeExponential(logits, 2.0), SpikeBoltzmann(machine, 3.0)),
+        (power, SpikeBoltzmann(machine, 2.0)),
+        (power, RelaxedBoltzmann(machine, PowerSmoothing(2.5))),
+        (power, RelaxedBoltzmann(machine, ExponentialSmoothing(2.0))),
+        (
+            OverlappingBernoulli(logits, PowerSmoothing(torch.tensor(2.0))),
+            RelaxedBoltzmann(machine, PowerSmoothing(2.0)),
+        ),
+        (ContinuedBernoulli(logits, 2.0), RelaxedBoltzmann(machine, PowerSmoothing(2.0))),
+        (OverlappingBernoulli(logits, GaussianSmoothing(9.0)), GaussianIntegralBoltzmann(machine, 9.0)),
+    ):
+        with pytest.raises(NotImplementedError, match=r"no (bits in|divergence of the bits from)"):
+            bits_divergence(groups(q), p)
+    with pytest.raises(NotImplementedError, match="no divergence of the bits from SpikeExponential"):
+        kl_divergence(groups(SpikeExponential(logits, 2.0)), SpikeBoltzmann(machine, 3.0))
+    batched = BoltzmannMachine(weights.expand(5, 2, 2), left_bias, right_bias)
+    with pytest.raises(NotImplementedError, match=r"machines of batch shape \[5\]"):
+        bits_divergence(groups(power), RelaxedBoltzmann(batched, PowerSmoothing(2.0)))
+    short = groups(OverlappingBernoulli(logits[:, :3], PowerSmoothing(2.0)), [3])
+    with pytest.raises(ValueError, match=r"as many bits, got \[3\] and \[4\]"):
+        bits_divergence(short, RelaxedBoltzmann(machine, PowerSmoothing(2.0)))
+    beta = torch.tensor(2.0, requires_grad=True)
+    shared = groups(OverlappingBernoulli(logits, PowerSmoothing(beta)))
+    assert bits_divergence(shared, RelaxedBoltzmann(machine, PowerSmoothing(beta))).shape == (5,)
+
+
+@pytest.mark.parametrize("estimator", [TraceMeanField_ELBO(), ELBO()], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("hierarchical", [False, True])
+def test_gradients_of_the_spike_through_estimators_are_those_of_its_divergence(estimator, hierarchical):
+    """By enumeration; estimators that sample the log-densities, whose gradient would be 0 on average, refuse."""
+    machine = BoltzmannMachine(*(p.detach() for p in parameters()))
+    logits, count, z = torch.randn(4, requires_grad=True), 200, states(4)
+    log_q = Bernoulli(logits=logits).log_prob(z).sum(-1)
+    expected = torch.autograd.grad((log_q.exp() * (log_q - machine.log_prob(z))).sum(), logits)[0]
+
+    def model():
+        pyro.param("unused", torch.tensor(1.0))  # without a parameter by name Pyro's estimators do not differentiate
+        with pyro.plate("data", count):
+            pyro.sample("z", SpikeBoltzmann(machine, 5.0))
+
+    def guide():
+        q = SpikeExponential(logits.expand(count, 4), 5.0).to_event(1)
+        with pyro.plate("data", count):
+            pyro.sample("z", Hierarchical(lambda earlier: q, [4]) if hierarchical else q)
+
+    estimator.loss_and_grads(model, guide)
+    torch.testing.assert_close(logits.grad / count, expected)
+    for refusing in (Trace_ELBO(), RenyiELBO(num_particles=2), IWELBO(2), IWELBO(2, gradient="dreg")):
+        with pytest.raises(RuntimeError, match="point of mass at 0 has no gradient"):
+            refusing.loss_and_grads(model, guide)
 
 
 @pytest.mark.parametrize("name", ["exponential", "power"])
@@ -178,6 +247,6 @@ def test_it_is_never_less_than_the_divergence_of_what_is_seen(name):
     log_p = (log_given.sum(-1) + machine.log_prob(z)).logsumexp(-1)
     sampled = q.log_prob(zeta) - log_p
     seen, error = sampled.mean(0), sampled.std(0) / math.sqrt(40_000)
-    value = bits_divergence(q, Relaxed(machine))
+    value = bits_divergence(q, prior(name, machine))
     assert (value > seen - 5 * error).all()
     assert (value > seen + 5 * error).any()

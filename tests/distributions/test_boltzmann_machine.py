@@ -1,5 +1,7 @@
 """The machine's estimates, draws and gradients in Pyro's estimators; its density is a row of the generic test."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -170,3 +172,28 @@ def test_what_is_missing_is_named():
         )
     with pytest.raises(ValueError, match="left_bias must have"):
         BoltzmannMachine(torch.zeros(2, 3), torch.zeros(3), torch.zeros(3))
+
+
+def test_sums_follow_parameters_that_change_in_place():
+    parameters = [torch.zeros(3, 4), torch.zeros(3), torch.zeros(4)]
+    machine = BoltzmannMachine(*parameters)
+    value = torch.ones(7)
+    before = machine.log_prob(value), machine.mean
+    with torch.no_grad():
+        for t in parameters:
+            t.copy_(torch.randn_like(t))
+    assert torch.equal(machine.log_prob(value), BoltzmannMachine(*parameters).log_prob(value))
+    assert torch.equal(machine.mean, BoltzmannMachine(*parameters).mean)
+    assert not torch.equal(machine.log_prob(value), before[0])
+
+
+def test_draws_of_small_machines_are_exact_whatever_the_chains():
+    """Two modes of equal weight; the chains know of one."""
+    weights, bias = torch.full((10, 10), 2.0), torch.full((10,), -10.0)
+    machine = BoltzmannMachine(weights, bias, bias, chains=(torch.zeros(100, 10), torch.zeros(100, 10)))
+    assert machine.sample((4000,)).mean().item() == pytest.approx(0.5, abs=0.04)
+
+
+def test_log_partition_may_be_a_number():
+    machine = BoltzmannMachine(torch.zeros(30, 30), torch.zeros(30), torch.zeros(30), log_partition=60 * math.log(2.0))
+    assert machine.log_prob(torch.ones(60)).item() == pytest.approx(-60 * math.log(2.0))

@@ -107,7 +107,11 @@ def test_draws_are_reparameterised_through_the_hierarchy():
 
 
 def test_bad_sizes_are_named():
-    with pytest.raises(ValueError, match=r"sizes\[0\] must be that of the first group, \[2\]; got 3"):
+    with pytest.raises(ValueError, match=r"sizes\[0\] must be that of group 0, \[2\]; got 3"):
         Hierarchical(lambda earlier: dist.Normal(LOC, 1.0).to_event(1), [3])
+    q = Hierarchical(lambda earlier: dist.Normal(LOC, 1.0).to_event(1), [2, 3])
+    for use in (q.sample, lambda: q.log_prob(torch.zeros(5))):
+        with pytest.raises(ValueError, match=r"sizes\[1\] must be that of group 1, \[2\]; got 3"):
+            use()
     with pytest.raises(ValueError, match="sizes must name at least one group"):
         Hierarchical(lambda earlier: dist.Normal(LOC, 1.0).to_event(1), [])

@@ -1,5 +1,7 @@
 """Smoothings and their mixtures against mpmath, in float32 too, over the range that training visits."""
 
+import math
+
 import mpmath as mp
 import pytest
 import torch
@@ -173,12 +175,47 @@ def test_shift_moves_gaussian_parts():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: dgm.ExponentialSmoothing(0.0), "beta must be positive, got 0.0"),
+        (lambda: dgm.ExponentialSmoothing(0.0), "beta must be positive and finite, got 0.0"),
         (lambda: dgm.PowerSmoothing(-1.0), "beta must be positive"),
+        (lambda: dgm.PowerSmoothing(math.inf), "beta must be positive and finite, got inf"),
         (lambda: dgm.UniformExponentialSmoothing(3.0, 1.0), r"epsilon must lie in \(0, 1\), got 1.0"),
+        (
+            lambda: dgm.OverlappingBernoulli(torch.zeros(2), dgm.PowerSmoothing(torch.tensor([1.0, -1.0]))),
+            "beta of the smoothing must be positive, got -1.0",
+        ),
     ],
-    ids=["exponential", "power", "uniform"],
+    ids=["exponential", "power", "infinite", "uniform", "tensor"],
 )
 def test_bad_parameters(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("beta", [1e-3, 14.0, 200.0, 800.0])
+@pytest.mark.parametrize("logits", [-800.0, -50.0, -3.0, 0.5, 20.0, 100.0, 800.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_quantiles_of_the_exponential_mixture_at_the_extremes(beta, logits, dtype):
+    """Against bisection of the cdf in 60 digits."""
+    p = torch.tensor([1e-3, 0.3, 0.55, 0.9], dtype=dtype)
+    value = dgm.OverlappingBernoulli(torch.tensor(logits, dtype=dtype), dgm.ExponentialSmoothing(beta)).icdf(p)
+    with mp.workdps(60):
+        b, q = mp.mpf(beta), 1 / (1 + mp.exp(-mp.mpf(logits)))
+
+        def cdf(zeta):
+            return ((1 - q) * (1 - mp.exp(-b * zeta)) + q * (mp.exp(b * (zeta - 1)) - mp.exp(-b))) / (1 - mp.exp(-b))
+
+        for got, rho in zip(value.tolist(), p.tolist(), strict=True):
+            low, high = mp.mpf(0), mp.mpf(1)
+            for _ in range(80):
+                middle = (low + high) / 2
+                low, high = (middle, high) if cdf(middle) < rho else (low, middle)
+            assert got == pytest.approx(float(low), abs=2e-4 if dtype == torch.float32 else 1e-10)
+
+
+def test_gaussian_draws_have_both_tails():
+    """One uniform float32 in 2^24 is 0, whose quantile would lie 13 standard deviations below."""
+    q = dgm.OverlappingBernoulli(torch.full((10_000_000,), -50.0), dgm.GaussianSmoothing(25.0))
+    draws = torch.cat([5.0 * q.sample() for _ in range(5)])
+    assert draws.min() > -6.5  # a normal number lies there once in 25 billion
+    assert (draws < -4.5).sum().item() == pytest.approx(170, abs=65)
+    assert (draws > 4.5).sum().item() == pytest.approx(170, abs=65)

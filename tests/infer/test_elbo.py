@@ -357,6 +357,8 @@ def test_bad_arguments_are_named():
     for bad in ({"num_particles": 0}, {"num_particles": 2, "alpha": 1.0}, {"num_particles": 2, "gradient": "magic"}):
         with pytest.raises(ValueError, match=list(bad)[-1]):
             IWELBO(**bad)
+    with pytest.raises(ValueError, match="num_particles must be at least 1, got 0"):
+        ELBO(num_particles=0)
 
 
 def test_own_parameters_leaves_the_store_alone():

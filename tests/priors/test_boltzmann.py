@@ -7,6 +7,7 @@ from functools import partial
 import pyro
 import pytest
 import torch
+from pyro.infer.importance import vectorized_importance_weights
 
 from pyrodgm import boltzmann, datasets
 from pyrodgm.distributions import BoltzmannMachine, GaussianSmoothing, RelaxedBoltzmann
@@ -165,3 +166,20 @@ def test_bad_arguments_are_named():
         with pytest.raises(ValueError, match=f"{name} must be at least"):
             BoltzmannPrior(**{"left": 2, "right": 2, name: value})
     assert boltzmann.MAX_UNITS == 22
+
+
+def test_pyro_evaluates_with_the_estimate_too():
+    """With gradients on, as Pyro's utilities leave them."""
+    pair = vae()
+    with_couplings(pair.prior, 0.3)
+    pair.prior()  # the chains move on
+    pair.prior.log_partition.add_(5.0)
+    value = exact(pair.prior).log_partition.item()
+    pair.eval()
+    x = torch.rand(1, 64).round()
+    torch.manual_seed(3)
+    theirs, _, _ = vectorized_importance_weights(pair.model, pair.guide, x, num_samples=50, max_plate_nesting=1)
+    assert pair.prior.log_partition.item() == pytest.approx(value, abs=0.1)
+    assert pair.prior.log_partition_error < 0.1
+    ours = log_likelihood(pair, x, 50, seed=3, keep=True)
+    assert torch.allclose(ours.log_weights[:, 0], theirs)
