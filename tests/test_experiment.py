@@ -11,12 +11,19 @@ from torch import nn
 
 from pyrodgm import experiment
 from pyrodgm.datasets import Dataset, Split
+from pyrodgm.experiment.results import has_bits
 from pyrodgm.infer import DamagedFileError, fit, log_likelihood
 from pyrodgm.infer.checkpoint import load_state
 from pyrodgm.infer.records import read_csv
-from pyrodgm.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood, GreyBernoulliLikelihood
+from pyrodgm.likelihoods import (
+    BernoulliLikelihood,
+    DiscretizedLogisticLikelihood,
+    GaussianLikelihood,
+    GreyBernoulliLikelihood,
+    PixelCNNLikelihood,
+)
 from pyrodgm.models import VAE, dense_hvae
-from pyrodgm.nn import mlp
+from pyrodgm.nn import PixelCNN, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, StandardNormal, VampPrior
 
@@ -333,6 +340,31 @@ def test_grey_data_get_bits_per_dimension():
     assert experiment.evaluate(coins(dataset().mean), dataset(), num_samples=4)[0].bits_per_dimension is None
     pseudo = VAE(StandardNormal(2), GreyBernoulliLikelihood(nn.Linear(2, 6)), GaussianPosterior(nn.Linear(6, 4)))
     assert experiment.evaluate(pseudo, grey, num_samples=4)[0].bits_per_dimension is None
+
+
+def test_bits_are_those_of_the_data_alone():
+    """Grey levels that are all equally likely cost 8 bits a pixel; only their own 256 bins may be counted in bits."""
+    levels = torch.arange(256).repeat(6).reshape(6, 16, 16) / 255
+    grey = Dataset.from_tensors(levels, test=levels, num_bins=256)
+    binary = Dataset.from_tensors(levels.round(), test=levels.round())
+
+    def bits(likelihood, data=grey):
+        model = VAE(StandardNormal(1), likelihood, GaussianPosterior(nn.Linear(256, 2)))
+        found = experiment.evaluate(model, data, num_samples=20)[0].bits_per_dimension
+        assert (found is not None) == has_bits(model, data)
+        return found
+
+    def pixelcnn(num_bins):
+        net = PixelCNN((1, 16, 16), 1, hidden=2, layers=1, outputs=1 if num_bins is None else 2)
+        return PixelCNNLikelihood(nn.Linear(1, 256), net, num_bins)
+
+    assert bits(DiscretizedLogisticLikelihood(nn.Linear(1, 512), num_bins=256)) > 8
+    assert bits(pixelcnn(256)) > 8
+    for other in (16, 257):
+        assert bits(DiscretizedLogisticLikelihood(nn.Linear(1, 512), num_bins=other)) is None
+        assert bits(pixelcnn(other)) is None
+    assert bits(GaussianLikelihood(nn.Linear(1, 256), scale=0.01)) is None
+    assert bits(pixelcnn(None), binary) is None
 
 
 def test_spread_covers_the_rows_evenly():

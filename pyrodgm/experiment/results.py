@@ -21,7 +21,7 @@ from pyrodgm.infer import (
     posterior_samples,
 )
 from pyrodgm.infer.contexts import evaluating, fork_rng
-from pyrodgm.likelihoods import GreyBernoulliLikelihood
+from pyrodgm.likelihoods import DiscretizedLogisticLikelihood, PixelCNNLikelihood
 
 KNN = (3, 5, 10)  # numbers of neighbours
 
@@ -42,7 +42,7 @@ class Results:
         num_samples: Importance samples an image.
         seed: Seed of these.
         seconds_per_epoch: Median over the epochs of training, validation included, if they are known.
-        bits_per_dimension: Mean of -log2 p(x) / D, for grey data alone, whose p(x) is the probability of its bins.
+        bits_per_dimension: Mean of -log2 p(x) / D, where p(x) is the probability of the grey levels of the data.
         bits_standard_error: Its standard error over the images.
         classification_error: Share of all test images that a pair with a classifier of its own labels wrongly.
         shared_error: Part of ``standard_error`` that all images share, from estimated log-partitions.
@@ -129,9 +129,14 @@ def evaluate(
 
 
 def has_bits(pair: nn.Module, data: Dataset) -> bool:
-    """Whether results come in bits per dimension: for grey levels, but not under a pseudo-likelihood of them."""
-    pseudo = any(isinstance(module, GreyBernoulliLikelihood) for module in pair.modules())
-    return data.num_bins is not None and not pseudo
+    """Whether results come in bits per dimension: where the likelihood is that of the data's own grey levels.
+
+    Densities and pseudo-likelihoods of them, and probabilities of wider bins, could go below the least bits there are.
+    """
+    kinds = (DiscretizedLogisticLikelihood, PixelCNNLikelihood)
+    return data.num_bins is not None and any(
+        isinstance(module, kinds) and module.num_bins == data.num_bins for module in pair.modules()
+    )
 
 
 def table(results: Mapping[str, Results]) -> str:
