@@ -3,21 +3,22 @@
     python examples/compare.py runs/static_mnist-hvae-standard-14 runs/static_mnist-hvae-vampprior-14
     python examples/compare.py runs/components-* --by components --figure components.png
 
-Gains are over the first run, on the test images that both were evaluated on; their standard errors are those of the
-differences, and much smaller than those of the log-likelihoods. They contain what all images of a run share:
-the errors of the estimated log-partitions of both.
+Gains are over the first run, on the test images that both were evaluated on; runs on other data have none. Their
+standard errors are those of the differences, and much smaller than those of the log-likelihoods. They contain what all
+images of a run share: the errors of the estimated log-partitions of both.
 """
 
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
 
 from pyrodgm import experiment, plots
+from pyrodgm.infer import DamagedFileError
 from pyrodgm.infer.records import read_csv
 
 
@@ -35,13 +36,20 @@ class Config:
 
 def main(config: Config) -> None:
     """Print table and gains, write the chart."""
+    if not config.run:
+        raise SystemExit("expected the folder of at least one run, got none")
     names = [path.name for path in config.run]
     if len(set(names)) < len(names):
         names = [str(path) for path in config.run]
     results = {name: _results(path) for name, path in zip(names, config.run, strict=True)}
     print(experiment.table(results))
-    first, *others = [_values(path) for path in config.run]
-    for name, values in zip(names[1:], others, strict=True):
+    arguments = [_arguments(path) for path in config.run]
+    data, first = arguments[0].get("data"), _values(config.run[0])
+    for name, path, own in zip(names[1:], config.run[1:], arguments[1:], strict=True):
+        if own.get("data") != data:
+            print(f"{name} has no gain over {names[0]}: its data are {own.get('data')}, not {data}")
+            continue
+        values = _values(path)
         both = sorted(first.keys() & values.keys())
         if len(both) > 1:
             gain = torch.tensor([values[image] - first[image] for image in both], dtype=torch.float64)
@@ -49,7 +57,7 @@ def main(config: Config) -> None:
             error = math.hypot(gain.std().item() / len(gain) ** 0.5, *shared)
             print(f"{name} gains {gain.mean():.2f} ± {error:.2f} nats an image over {names[0]} ({len(both)} images)")
     if config.by is not None:
-        x = [experiment.read_run(path).arguments.get(config.by) for path in config.run]
+        x = [own.get(config.by) for own in arguments]
         if not all(isinstance(value, (int, float)) for value in x):
             raise SystemExit(f"--by {config.by}: expected a flag with numbers in every run, got {x}")
         means, errors = zip(*((r.log_likelihood, r.standard_error) for r in results.values()), strict=True)
@@ -65,6 +73,14 @@ def _results(path: Path) -> experiment.Results:
         raise SystemExit(f"{file} is missing: {path} holds no run that was evaluated") from error
     except (TypeError, ValueError) as error:
         raise SystemExit(f"{file} is damaged: {error}") from error
+
+
+def _arguments(path: Path) -> dict[str, Any]:
+    """The flags of a run."""
+    try:
+        return experiment.read_run(path).arguments
+    except (FileNotFoundError, DamagedFileError) as error:
+        raise SystemExit(f"{path} cannot be compared: {error}") from error
 
 
 def _values(path: Path) -> dict[int, float]:

@@ -258,6 +258,20 @@ def test_comparison_is_image_by_image(launch, tmp_path):
         launch(f"compare.py {one} {two} --by prior")
     with pytest.raises(SystemExit, match="holds no run that was evaluated"):
         launch(f"compare.py {tmp_path / 'three'}")
+    with pytest.raises(SystemExit, match="at least one run, got none"):
+        launch("compare.py")
+
+
+def test_runs_on_other_data_have_no_gain(launch, tmp_path, data_root):
+    tiny = f"{TINY} --epochs 1 --no-figures --train-images 100"
+    for name, data in (("one", "digits"), ("two", "caltech101_silhouettes"), ("three", "digits")):
+        launch(f"vampprior.py {tiny} --data {data} --root {data_root} --run {tmp_path / name}")
+    text = launch(f"compare.py {' '.join(str(tmp_path / name) for name in ('one', 'two', 'three'))}")
+    assert "two has no gain over one: its data are caltech101_silhouettes, not digits" in text
+    assert re.findall(r"(\w+) gains", text) == ["three"]
+    (tmp_path / "three" / "config.json").write_text("{}")
+    with pytest.raises(SystemExit, match=r"three cannot be compared: .*config\.json is damaged"):
+        launch(f"compare.py {tmp_path / 'one'} {tmp_path / 'three'}")
 
 
 def test_mixture_prior_is_compared_with_the_standard_one(launch, tmp_path):
