@@ -1,5 +1,6 @@
 """A logistic distribution cut into bins, for grey values."""
 
+import math
 from typing import Any
 
 import torch
@@ -76,15 +77,21 @@ class DiscretizedLogistic(Elementwise):
         index = self._bin(wide(value))
         below, above = self._standardised_edge(index - 0.5), self._standardised_edge(index + 0.5)
         first, last = index == 0, index == self.num_bins - 1
-        width = torch.exp(-wide(self.log_scale).clamp(min=-300.0)) / (self.num_bins - 1)
-        inner = torch.where(first | last, 0.0, log1mexp(-width))
+        log_width = -wide(self.log_scale).clamp(min=-300.0) - math.log(self.num_bins - 1)
+        # 1 - exp(-width) is the width itself to rounding, long before the width underflows.
+        narrow = log_width < -37.0
+        log_share = torch.where(narrow, log_width, log1mexp(-torch.where(narrow, 0.0, log_width).exp()))
+        inner = torch.where(first | last, 0.0, log_share)
         log_prob = torch.where(last, 0.0, logsigmoid(above)) + torch.where(first, 0.0, logsigmoid(-below)) + inner
         return log_prob.to(self.loc.dtype)
 
     def cdf(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        index = (wide(value) * (self.num_bins - 1) + 1e-4).floor()
+        # Rounding must not carry a bin's value below the bin; images are read in float32, whatever the dtype here.
+        eps = max(torch.finfo(torch.float32).eps, torch.finfo(self.loc.dtype).eps)
+        slack = min(max(1e-4, eps * self.num_bins), 0.5)
+        index = (wide(value) * (self.num_bins - 1) + slack).floor()
         inside = torch.sigmoid(self._standardised_edge(index + 0.5))
         return torch.where(index >= self.num_bins - 1, 1.0, inside).to(self.loc.dtype)
 
@@ -103,11 +110,25 @@ class DiscretizedLogistic(Elementwise):
 
     @property
     def mean(self) -> Tensor:
-        values = self.enumerate_support(expand=False)
-        # Rounding could carry the sum past the largest value.
-        return (self.log_prob(values).exp() * values).sum(0).clamp(max=1.0)
+        centre, first, _ = self._moments()
+        return ((centre + first) / (self.num_bins - 1)).to(self.loc.dtype)
 
     @property
     def variance(self) -> Tensor:
-        values = self.enumerate_support(expand=False)
-        return (self.log_prob(values).exp() * (values - self.mean).square()).sum(0)
+        _, first, second = self._moments()
+        return ((second - first.square()) / (self.num_bins - 1) ** 2).to(self.loc.dtype)
+
+    def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """c, E[K - c] and E[(K - c)^2] of the bin's number K, where c is the bin of the median.
+
+        Sums over the probabilities P(K >= k) above c and P(K < k) up to it, one bin at a time: all at once would be
+        hundreds of times the memory of a batch of images. Around c, little cancels in the variance.
+        """
+        loc, inverse_scale = wide(self.loc), torch.exp(-wide(self.log_scale).clamp(min=-300.0))
+        centre = self._bin(loc.detach())
+        first = second = torch.zeros_like(loc)
+        for k in range(1, self.num_bins):
+            weight = 2 * (k - centre) - 1
+            tail = torch.sigmoid(weight.sign() * (loc - (k - 0.5) / (self.num_bins - 1)) * inverse_scale)
+            first, second = first + weight.sign() * tail, second + weight.abs() * tail
+        return centre, first, second
