@@ -30,10 +30,10 @@ class PixelCNNLikelihood(nn.Module):
 
     Called with latents it returns a distribution with batch shape ``[*]`` and event shape ``[D]``; log-probabilities
     are in nats. Its density runs the network once. Its sampler goes through the pixels in order, computes every layer
-    once a pixel, at the pixel's turn, and shows a progress bar where the output is a terminal. It has no mean.
+    once a pixel and channel, at their turn, and shows a progress bar where the output is a terminal. It has no mean.
 
     Raises:
-        ValueError: If ``net`` has another number of outputs.
+        ValueError: If ``num_bins`` is below 2, or ``net`` has another number of outputs.
 
     Source: van den Oord et al. (2016), arXiv 1606.05328; as decoder Gulrajani et al. (2016), arXiv 1611.05013, and
     Tomczak and Welling (2017), arXiv 1705.07120.
@@ -49,6 +49,8 @@ class PixelCNNLikelihood(nn.Module):
 
     def __init__(self, context: nn.Module, net: PixelCNN, num_bins: int | None = None) -> None:
         super().__init__()
+        if num_bins is not None and num_bins < 2:
+            raise ValueError(f"num_bins must be at least 2, or None for values 0 and 1; got {num_bins}")
         expected = 1 if num_bins is None else 2
         if net.outputs != expected:
             raise ValueError(f"net must have {expected} outputs for num_bins={num_bins}, got {net.outputs}")

@@ -88,6 +88,10 @@ def pixel_hvae(
         layers: Number of masked convolutions.
         norm: ``"channel"`` or ``"batch"``, as in :class:`~pyrodgm.nn.PixelCNN`.
 
+    Raises:
+        ValueError: If :class:`~pyrodgm.nn.PixelCNN` refuses the ``2 * channels`` features, as its ``hidden``, that
+            ``channels`` gives each of its layers.
+
     Source: Tomczak and Welling (2017), arXiv 1705.07120, section 4.2 and the authors' code.
 
     Example:

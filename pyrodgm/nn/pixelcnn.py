@@ -54,6 +54,10 @@ class PixelCNN(nn.Module):
         norm: ``"channel"`` normalises the channels of each pixel; ``"batch"`` is batch normalisation, as published,
             whose training statistics tie together the images and particles of a batch.
 
+    Raises:
+        ValueError: If ``norm`` is unknown, ``layers`` is less than 1, or ``hidden`` leaves a channel of the image less
+            than two features that ``"channel"`` could normalise.
+
     Shape:
         Images ``[*, C, H, W]`` and context ``[*, context_channels, H, W]``, whose leading dimensions broadcast, to
         ``[*, outputs, C, H, W]``.
@@ -84,6 +88,8 @@ class PixelCNN(nn.Module):
             raise ValueError(f"layers must be at least 1, got {layers}")
         self.image_shape, self.outputs = image_shape, outputs
         channels = image_shape[0]
+        if norm == "channel" and hidden <= channels:  # one feature's deviation from its own mean is always 0
+            raise ValueError(f"hidden must be above {channels} for {channels} channels and channel norm, got {hidden}")
         hidden = math.ceil(hidden / channels) * channels
         self.context_conv = nn.Conv2d(context_channels, hidden, kernel_size, padding=kernel_size // 2)
         sizes = [channels] + [hidden] * layers
@@ -118,7 +124,7 @@ class PixelCNN(nn.Module):
     def ancestral(
         self, context: Tensor, draw: Callable[[Tensor], Tensor], tick: Callable[[], object] = lambda: None
     ) -> Tensor:
-        """Images drawn pixel by pixel, each layer computed once a pixel: at the pixel's turn.
+        """Images drawn pixel by pixel, each layer computed once a pixel and channel: at their turn.
 
         Args:
             context: ``[N, context_channels, H, W]``.
@@ -130,6 +136,13 @@ class PixelCNN(nn.Module):
         """
         was_training = [(module, module.training) for module in self.norms.modules()]
         self.norms.eval()  # a single pixel has no batch statistics
+        try:
+            return self._drawn(context, draw, tick)
+        finally:
+            for module, training in was_training:
+                module.training = training
+
+    def _drawn(self, context: Tensor, draw: Callable[[Tensor], Tensor], tick: Callable[[], object]) -> Tensor:
         embedded = self.embed(context)
         (channels, height, width), reach = self.image_shape, self.reach
         # Inputs of each layer, with the zeros that the convolutions pad with; nothing below a pixel is ever seen.
@@ -148,8 +161,6 @@ class PixelCNN(nn.Module):
                     y = self._by_output(self.last.at(h[:, :, None, None]))
                     inputs[0][:, channel, row + reach, column + reach] = draw(y[..., channel])
             tick()
-        for module, training in was_training:
-            module.training = training
         return inputs[0][:, :, reach:, reach : reach + width].clone()
 
 

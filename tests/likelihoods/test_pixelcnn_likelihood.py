@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from pyrodgm.distributions import DiscretizedLogistic
 from pyrodgm.likelihoods import PixelCNNLikelihood
 from pyrodgm.likelihoods.pixelcnn import AutoregressiveImages
 from pyrodgm.nn import PixelCNN, mlp
@@ -77,6 +78,20 @@ def test_mistakes_are_named():
         PixelCNNLikelihood(mlp(3, [], 4), net, 256)
     with pytest.raises(ValueError, match="net must have 1 outputs for num_bins=None, got 2"):
         PixelCNNLikelihood(mlp(3, [], 4), PixelCNN((1, 2, 2), 1, outputs=2))
+    with pytest.raises(ValueError, match="num_bins must be at least 2, or None for values 0 and 1; got 1"):
+        PixelCNNLikelihood(mlp(3, [], 4), PixelCNN((1, 2, 2), 1, outputs=2), 1)
+
+
+@pytest.mark.parametrize(("log_scale", "cut"), [(-20.0, -4.5), (-2.0, -2.0), (20.0, 0.0)])
+def test_log_scales_are_cut_off(log_scale, cut):
+    """A network that ignores what it sees gives each pixel the same distribution."""
+    likelihood = make((1, 2, 2), 256)
+    with torch.no_grad():
+        likelihood.net.last.weight.zero_()
+        likelihood.net.last.bias.copy_(torch.tensor([0.5, log_scale]))
+    x = torch.tensor([0, 100, 160, 255]) / 255.0
+    expected = DiscretizedLogistic(torch.tensor(0.5).sigmoid(), torch.tensor(cut)).log_prob(x).sum()
+    assert torch.allclose(likelihood(torch.zeros(3)).log_prob(x), expected)
 
 
 def test_sampling_shows_its_progress(capsys):

@@ -76,6 +76,13 @@ def test_sampler_gives_each_pixel_what_the_whole_network_gives(shape, norm):
     assert torch.allclose(fast, slow)
 
 
+def test_an_interrupted_draw_leaves_the_network_training():
+    net, count = make((1, 4, 5), "batch").train(), iter(range(3))
+    with pytest.raises(StopIteration):
+        net.ancestral(torch.randn(4, 2, 4, 5), lambda outputs: outputs[:, 0] + next(count))
+    assert all(module.training for module in net.modules())
+
+
 def test_channel_norm_is_layer_norm_of_each_pixels_groups():
     norm, x = ChannelNorm(6, 2), torch.randn(4, 6, 3, 5)
     with torch.no_grad():
@@ -92,3 +99,14 @@ def test_hidden_channels_are_rounded_up_to_the_groups():
         PixelCNN((1, 2, 2), 1, norm="layer")
     with pytest.raises(ValueError, match="layers must be at least 1"):
         PixelCNN((1, 2, 2), 1, layers=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 4, 4)])
+def test_features_that_normalisation_would_make_zero_are_refused(shape):
+    """With the fewest features that are taken, an untrained network still sees what is before each pixel."""
+    channels = shape[0]
+    with pytest.raises(ValueError, match=f"hidden must be above {channels} for {channels} channels"):
+        PixelCNN(shape, 1, hidden=channels)
+    net, x = PixelCNN(shape, 1, hidden=channels + 1), torch.randn(1, *shape)
+    assert (net(x, torch.zeros(1, 1, 4, 4)) - net(-x, torch.zeros(1, 1, 4, 4))).abs().max() > 0
+    assert PixelCNN(shape, 1, hidden=channels, norm="batch").convs[0].out_channels == channels
