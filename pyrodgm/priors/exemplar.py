@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrodgm.distributions import IsotropicNormalMixture
+from pyrodgm.priors.images import unit_images
 from pyrodgm.priors.rows import current_rows
 
 CHUNK = 5000  # images that are encoded together without gradient
@@ -34,7 +35,8 @@ class ExemplarPrior(nn.Module):
 
     Args:
         posterior: The module that gives q(z | x); the one of the pair. It is shared, not owned.
-        exemplars: The training images in the order of the training data, ``[N, *event]`` in [0, 1].
+        exemplars: The training images in the order of the training data, ``[N, *event]`` in [0, 1]; they take on the
+            posterior's dtype.
         num_neighbours: Nearest images a datum in training, k; None for no such cut.
         num_exemplars: Random images a step, M, if there is no cut to neighbours; None for all.
         binarize: Whether an image's values are the probabilities of binary ones, drawn anew at each use.
@@ -72,9 +74,7 @@ class ExemplarPrior(nn.Module):
         count = len(exemplars) if exemplars.dim() > 1 else 0
         if count < 2:
             raise ValueError(f"exemplars must have shape [N, *event] with N of at least 2, got {list(exemplars.shape)}")
-        if not ((exemplars >= 0) & (exemplars <= 1)).all():
-            low, high = exemplars.min(), exemplars.max()
-            raise ValueError(f"exemplars must lie in [0, 1], got values from {low:.4g} to {high:.4g}")
+        exemplars = unit_images("exemplars", exemplars, posterior)
         if num_neighbours is not None and num_exemplars is not None:
             raise ValueError(
                 f"num_neighbours and num_exemplars exclude each other, got {num_neighbours} and {num_exemplars}"
@@ -88,7 +88,7 @@ class ExemplarPrior(nn.Module):
         self.log_variance_range = log_variance_range
         self.log_variance = nn.Parameter(torch.zeros(()))
         # the data themselves: whoever builds the prior has them, so nothing saves them
-        self.register_buffer("exemplars", exemplars.to(torch.get_default_dtype()).contiguous(), persistent=False)
+        self.register_buffer("exemplars", exemplars.contiguous(), persistent=False)
         self.register_buffer("means", self._all_means())
 
     @property

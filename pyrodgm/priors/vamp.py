@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.distributions import DiagNormalMixture
+from pyrodgm.priors.images import unit_images
 
 
 class VampPrior(nn.Module):
@@ -19,14 +20,15 @@ class VampPrior(nn.Module):
 
     Args:
         posterior: The module that gives q(z | x); the one of the pair.
-        pseudo_inputs: Initial pseudo-inputs, ``[K, *event]`` in [0, 1].
+        pseudo_inputs: Initial pseudo-inputs, ``[K, *event]`` in [0, 1]; they take on the posterior's dtype.
         trainable: Whether the pseudo-inputs are learned. If not, they are the paper's "VampPrior data" when they are
             training images.
 
     Called with nothing it returns a distribution over one latent, with event shape that of q(z | x).
 
     Raises:
-        ValueError: If ``pseudo_inputs`` has no component dimension or values outside [0, 1].
+        ValueError: If ``pseudo_inputs``, or the mean or images that they are to start from, have values outside [0, 1],
+            there is no component dimension, or the number of components is less than 1 or more than that of the images.
 
     Source: Tomczak and Welling (2017), arXiv 1705.07120, eq. 9.
 
@@ -47,11 +49,8 @@ class VampPrior(nn.Module):
         super().__init__()
         if pseudo_inputs.dim() < 2 or len(pseudo_inputs) == 0:
             raise ValueError(f"pseudo_inputs must have shape [K, *event], got {list(pseudo_inputs.shape)}")
-        if not ((pseudo_inputs >= 0) & (pseudo_inputs <= 1)).all():
-            low, high = pseudo_inputs.min(), pseudo_inputs.max()
-            raise ValueError(f"pseudo_inputs must lie in [0, 1], got values from {low:.4g} to {high:.4g}")
         self._shared_posterior = (posterior,)  # a tuple, so that it is not registered as a submodule
-        value = pseudo_inputs.detach().to(torch.get_default_dtype()).clone()
+        value = unit_images("pseudo_inputs", pseudo_inputs.detach(), posterior).clone()
         if trainable:
             self.raw_inputs = nn.Parameter(value)
         else:
@@ -61,6 +60,9 @@ class VampPrior(nn.Module):
     @classmethod
     def around_mean(cls, posterior: nn.Module, num_components: int, mean: Tensor, std: float = 0.01) -> "VampPrior":
         """Trainable pseudo-inputs drawn around ``mean`` (``[*event]`` in [0, 1]) with standard deviation ``std``."""
+        if num_components < 1:
+            raise ValueError(f"num_components must be at least 1, got {num_components}")
+        mean = unit_images("mean", mean, posterior)
         noise = std * torch.randn(num_components, *mean.shape, device=mean.device)
         return cls(posterior, (mean + noise).clamp(0.0, 1.0))
 
@@ -72,9 +74,11 @@ class VampPrior(nn.Module):
 
         Trainable ones get normal noise of standard deviation ``std``, so that equal images part ways.
         """
-        if num_components > len(images):
-            raise ValueError(f"num_components must be at most the {len(images)} images given, got {num_components}")
-        rows = images[torch.randperm(len(images))[:num_components].to(images.device)]
+        if not 1 <= num_components <= len(images):
+            raise ValueError(
+                f"num_components must lie between 1 and the {len(images)} images given, got {num_components}"
+            )
+        rows = unit_images("images", images, posterior)[torch.randperm(len(images))[:num_components].to(images.device)]
         return cls(posterior, (rows + std * torch.randn_like(rows)).clamp(0.0, 1.0) if trainable else rows, trainable)
 
     @property

@@ -7,7 +7,7 @@ from torch import nn
 
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
-from pyrodgm.priors import MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.priors import ExemplarPrior, MixtureOfGaussians, StandardNormal, VampPrior
 
 
 def test_standard_normal_follows_dtype_and_saves_nothing():
@@ -93,8 +93,51 @@ def test_vamp_prior_starts_from_the_mean_or_from_images():
     assert len(chosen.unique(dim=0)) == 4
     noisy = VampPrior.from_data(posterior, 4, images, std=0.01).pseudo_inputs
     assert all(0 < (images - row).abs().amax(1).min() < 0.06 for row in noisy)
-    with pytest.raises(ValueError, match="num_components must be at most the 10 images"):
-        VampPrior.from_data(posterior, 11, images)
+    for count in (11, 0, -5):
+        with pytest.raises(ValueError, match=f"num_components must lie between 1 and the 10 images given, got {count}"):
+            VampPrior.from_data(posterior, count, images)
+    for count in (0, -5):
+        with pytest.raises(ValueError, match=f"num_components must be at least 1, got {count}"):
+            VampPrior.around_mean(posterior, count, mean)
+
+
+def test_images_that_vamp_prior_cannot_start_from_are_refused():
+    """Cut off at the ends of [0, 1], images of bytes would all become white pseudo-inputs."""
+    posterior, _ = make_vamp()
+    for bad in (255 * torch.rand(10, 6), torch.rand(10, 6) - 0.5, torch.full((10, 6), torch.nan)):
+        for trainable in (True, False):
+            with pytest.raises(ValueError, match=r"images must lie in \[0, 1\]"):
+                VampPrior.from_data(posterior, 4, bad, trainable=trainable)
+        with pytest.raises(ValueError, match=r"mean must lie in \[0, 1\]"):
+            VampPrior.around_mean(posterior, 4, bad[0])
+
+
+@pytest.mark.parametrize("images", [torch.float32, torch.float64, torch.uint8], ids=str)
+def test_components_have_the_dtype_of_the_posterior(images):
+    posterior = GaussianPosterior(mlp(6, [5], 4)).double()
+    u, z = torch.rand(7, 6).round(), torch.randn(9, 2)
+    means = posterior(u).mean
+    vamp = dist.MixtureSameFamily(dist.Categorical(torch.ones(7)), posterior(u)).log_prob(z)
+    exemplar = dist.MixtureSameFamily(dist.Categorical(torch.ones(7)), dist.Normal(means, 1.0).to_event(1)).log_prob(z)
+    torch.set_default_dtype(torch.float32)
+    u = u.to(images)
+    torch.testing.assert_close(VampPrior(posterior, u)().log_prob(z), vamp)
+    torch.testing.assert_close(ExemplarPrior(posterior, u, 2)().log_prob(z), exemplar)
+    for prior in (VampPrior.from_data(posterior, 4, u), VampPrior.around_mean(posterior, 4, u[0])):
+        assert prior().log_prob(z).dtype == torch.float64
+
+
+def test_images_without_a_posterior_of_parameters_keep_their_dtype():
+    class Rounded(nn.Module):
+        def forward(self, x):
+            return dist.Normal(x[..., :2].round(), torch.ones_like(x[..., :2])).to_event(1)
+
+    torch.set_default_dtype(torch.float32)
+    single, double = torch.float32, torch.float64
+    for dtype, expected in ((double, double), (single, single), (torch.bool, single)):
+        u = torch.ones(3, 4).to(dtype)
+        assert VampPrior(Rounded(), u)().sample().dtype == expected
+        assert ExemplarPrior(Rounded(), u, 2).means.dtype == expected
 
 
 def test_bad_pseudo_inputs_are_refused():
