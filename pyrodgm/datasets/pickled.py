@@ -3,6 +3,7 @@
 import io
 import pickle
 import re
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ def parse_pickle(content: bytes) -> Any:
     """Arrays of numbers from a pickle, in lists, tuples and dictionaries as they lie in it.
 
     A pickle is a program; this one may build an array and nothing else. The three names that NumPy writes for an array
-    stand for a record of its shape, type and bytes, every other name is refused, and no code of NumPy's or of anybody's
-    runs on what the pickle says. Python 2 and 3 have written such pickles in the protocols 0 to 4.
+    stand for a record of its shape, type and bytes, and the two that Python 3 writes for bytes in the protocols 0 to 2
+    for bytes; every other name is refused, and no code of NumPy's or of anybody's runs on what the pickle says. Python
+    2 and 3 have written such pickles in the protocols 0 to 4; in protocol 5 an array has another name.
 
     Args:
         content: the pickle.
@@ -22,13 +24,14 @@ def parse_pickle(content: bytes) -> Any:
         What was pickled, arrays read-only.
 
     Raises:
-        ValueError: it asks for anything but an array of numbers, or is damaged.
+        ValueError: it asks for anything but an array of numbers, has one list, tuple or dictionary in two places, or is
+            damaged.
 
     >>> parse_pickle(pickle.dumps([np.arange(3)], protocol=4))
     [array([0, 1, 2])]
     """
     try:
-        return _built(_Unpickler(io.BytesIO(content), encoding="latin1").load())
+        return _built(_Unpickler(io.BytesIO(content), encoding="latin1").load(), set())
     except _RefusedError as error:
         raise ValueError(f"content: the pickle asks for {error}; only arrays of numbers are read from it") from None
     except Exception as error:  # a damaged pickle can raise anything
@@ -62,7 +65,8 @@ class _Array:
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
-    def build(self) -> np.ndarray:
+    @cached_property
+    def array(self) -> np.ndarray:
         _, shape, kind, fortran, stored = self.state
         if not isinstance(kind, _Type):
             raise _RefusedError("an array without a type")
@@ -71,12 +75,26 @@ class _Array:
         return values.reshape(shape, order="F" if fortran else "C")
 
 
+def _encode(text: Any, encoding: Any) -> bytes:
+    """What stands for `_codecs.encode`, which has other encodings, some with code behind them."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise _RefusedError(f"_codecs.encode of a {type(text).__name__} as {encoding!r}")
+    return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    """What stands for `bytes`, called with nothing."""
+    return b""
+
+
 class _Unpickler(pickle.Unpickler):
     NAMES = {  # noqa: RUF012
         ("numpy", "dtype"): _Type,
         ("numpy", "ndarray"): _Array,
         ("numpy.core.multiarray", "_reconstruct"): _Array,
         ("numpy._core.multiarray", "_reconstruct"): _Array,
+        ("_codecs", "encode"): _encode,
+        ("__builtin__", "bytes"): _no_bytes,
     }
 
     def find_class(self, module: str, name: str) -> Any:
@@ -85,13 +103,18 @@ class _Unpickler(pickle.Unpickler):
         return self.NAMES[module, name]
 
 
-def _built(value: Any) -> Any:
+def _built(value: Any, seen: set[int]) -> Any:
     if isinstance(value, _Array):
-        return value.build()
+        return value.array
+    if isinstance(value, (dict, list, tuple)) and value:
+        # Lists that hold one list twice, and so on, make a few bytes stand for any number of values.
+        if id(value) in seen:
+            raise ValueError(f"the same {type(value).__name__} is in it more than once")
+        seen.add(id(value))
     if isinstance(value, dict):
-        return {_built(key): _built(item) for key, item in value.items()}
+        return {_built(key, seen): _built(item, seen) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_built(item) for item in value)
+        return type(value)(_built(item, seen) for item in value)
     if isinstance(value, (str, bytes, int, float, bool, type(None))):
         return value
     raise _RefusedError(f"a {type(value).__name__}")
