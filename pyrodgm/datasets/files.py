@@ -18,7 +18,7 @@ class DataFile:
         url: public address, if there is one; with `.gz` at its end, the file is stored with `.gz` too.
         url_md5: MD5 of what the address gives, if it is known.
         content_md5: MD5 of the content once decompressed, the same for plain files and whoever's gzip. Where it is not
-            known, the file must be as the address gives it.
+            known, the file must be as the address gives it, packed if that is.
         git_blob: where nothing else is known, the name that git gives to the file: a SHA-1 of its size and bytes.
     """
 
@@ -39,26 +39,41 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     return Path(pooch.os_cache("pyrodgm"))
 
 
+def find(file: DataFile, root: str | os.PathLike[str] | None = None) -> Path | None:
+    """Where a file lies, packed or plain; None where it is missing."""
+    plain = data_root(root) / file.name
+    return next((path for path in (plain.with_name(plain.name + ".gz"), plain) if path.exists()), None)
+
+
 def read(file: DataFile, root: str | os.PathLike[str] | None = None) -> bytes:
     """Content of a file, decompressed and verified; downloaded first where it is missing.
 
     Raises:
-        ValueError: the content is truncated or altered; the message has the expected MD5 and the one found.
+        ValueError: the content is truncated or altered; the message has the expected checksum and the one found, where
+            one is known. Or the file is plain, and only the packed one has a known checksum.
         FileNotFoundError: the file is missing and cannot be downloaded; the message has file, folder and address.
     """
     plain = data_root(root) / file.name
-    packed = plain.with_name(plain.name + ".gz")
-    path = next((path for path in (packed, plain) if path.exists()), None) or _download(file, plain.parent)
+    path = find(file, root) or _download(file, plain.parent)
+    if path == plain and _only_packed_is_known(file):
+        raise ValueError(
+            f"{path} cannot be verified: only of {path.name}.gz, as it is published, is a checksum known. "
+            f"Put that file beside it; once {path.name} is deleted, it will be downloaded from {file.url}"
+        )
     stored = path.read_bytes()
-    content, problem = _decompress(stored) if path == packed else (stored, None)
+    content, problem = (stored, None) if path == plain else _decompress(stored)
     kind, expected, found = _checksum(file, stored, content)
     if problem or found != expected:
+        checksums = f"{kind} {expected}, found {found} in the " if expected else ""
+        seen = f"{checksums}{len(content):,} bytes{' that' if expected else ''} could be read"
         again = f"Once it is deleted, it will be downloaded again from {file.url}" if file.url else "Replace it"
-        raise ValueError(
-            f"{path} is {problem or 'truncated or altered'}: {kind} {expected}, "
-            f"found {found} in the {len(content):,} bytes that could be read. {again}"
-        )
+        raise ValueError(f"{path} is {problem or 'truncated or altered'}: {seen}. {again}")
     return content
+
+
+def _only_packed_is_known(file: DataFile) -> bool:
+    known = file.content_md5 is None and (file.url_md5 or file.git_blob)
+    return bool(known and file.url and file.url.endswith(".gz"))
 
 
 def _checksum(file: DataFile, stored: bytes, content: bytes) -> tuple[str, str | None, str | None]:
@@ -70,7 +85,7 @@ def _checksum(file: DataFile, stored: bytes, content: bytes) -> tuple[str, str |
     if file.git_blob:
         blob = hashlib.sha1(b"blob %d\0" % len(stored) + stored, usedforsecurity=False).hexdigest()
         return "git should call it", file.git_blob, blob
-    return "no checksum of it is known,", None, None
+    return "", None, None
 
 
 def _md5(content: bytes) -> str:

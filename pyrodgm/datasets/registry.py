@@ -48,7 +48,6 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
       labels.
     - `mnist_rotation`: Larochelle's rotated MNIST, 28x28; 10,000 / 2,000 / 50,000; grey; labels 0-9.
     - `fashion_mnist`, `kmnist`: articles of clothing and cursive characters in the layout of MNIST, and read as it is.
-    - `grey_mnist`: MNIST with the same splits, grey as it is.
     - `static_mnist`: Larochelle's binarised MNIST, 28x28; 50,000 / 10,000 / 10,000; fixed binarisation; no labels.
     - `omniglot_burda`: Burda's file of hand-written characters, 28x28; 23,000 / 1,345 / 8,070; dynamic binarisation;
       labels 0-1622.
@@ -62,7 +61,9 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     - `svhn_pca`: its first 500 principal components; real values.
 
     Files are read from a folder of `root` for each, with `.gz` or without; a file that is missing there is downloaded
-    if it has a public address. Its content must have the known checksum, where one is known, before any of it is used.
+    if it has a public address. Its content must have the known checksum, where one is known, before any of it is used;
+    of `fashion_mnist`, `kmnist` and `cifar10` that of the packed files is known, so that these must be there as they
+    are published, with `.gz`.
     Splits and the binarisation of validation and test images come from fixed seeds; the global random state is neither
     read nor changed.
 
@@ -74,7 +75,8 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
         The data on the CPU, images as float32 `[N, D]` in [0, 1].
 
     Raises:
-        ValueError: `name` is unknown, or a file is truncated or altered (both checksums are in the message).
+        ValueError: `name` is unknown, or a file is truncated or altered (both checksums are in the message) or cannot
+            be verified.
         FileNotFoundError: a file is missing and cannot be downloaded.
 
     Sources: Alpaydin and Kaynak (1998), UCI optical recognition of handwritten digits; LeCun, Bottou, Bengio and

@@ -196,6 +196,13 @@ def test_the_layout_of_mnist(name, write, tmp_path, monkeypatch):
     ):
         datasets.load(name, tmp_path)
     monkeypatch.setitem(mnist.FILES, name, local)
+    packed = tmp_path / (local["train_images"].name + ".gz")
+    plain = packed.with_suffix("")
+    plain.write_bytes(gzip.decompress(packed.read_bytes()))
+    away = packed.rename(tmp_path / "away")
+    with pytest.raises(ValueError, match=rf"{plain} cannot be verified: only of {packed.name}, as it is published, is"):
+        datasets.load(name, tmp_path)
+    away.rename(packed)
     data = datasets.load(name, tmp_path)
     assert (data.name, len(data.train), len(data.valid), len(data.test)) == (name, 50_000, 10_000, 10_000)
     assert (data.train.images * 255).round().max() == 9
@@ -269,6 +276,33 @@ def test_histopathology_from_the_archive_and_from_the_pickle(write, tmp_path):
 def test_another_pickle_of_patches_is_named(write, tmp_path, stored, message):
     write(histopathology.PICKLE, pickle.dumps(stored, protocol=4))
     with pytest.raises(ValueError, match=message):
+        datasets.load("histopathology", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (histopathology.ARCHIVE, b"<html>Not found</html>", "file could not be opened successfully"),
+        (histopathology.ARCHIVE, archive({"readme": b"x"}), "expected one histopathology.pkl in the archive, got 0"),
+        (histopathology.ARCHIVE, archive({"histopathology.pkl": bytes(5000)})[:4000], "unexpected end of data"),
+        (histopathology.PICKLE, b"<html>Not found</html>", "no pickle of NumPy arrays"),
+        (histopathology.PICKLE, pickle.dumps({"training": [[0.5, 0.5], [0.5]]}, protocol=4), "inhomogeneous shape"),
+    ],
+    ids=["html", "no member", "truncated", "no pickle", "ragged"],
+)
+def test_damaged_patches_are_named_with_their_file(write, tmp_path, file, content, message):
+    write(file, content)
+    path = tmp_path / (file.name + (".gz" if file is histopathology.ARCHIVE else ""))
+    with pytest.raises(ValueError, match=f"{path} does not hold the patches: .*{message}"):
+        datasets.load("histopathology", tmp_path)
+
+
+def test_without_a_known_checksum_none_is_told(write, tmp_path):
+    content = gzip.compress(archive({"readme": b"x"}))[:-4]
+    path = tmp_path / (histopathology.ARCHIVE.name + ".gz")
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{path} is truncated \(.*\): 10,240 bytes could be read\. Once it is"):
         datasets.load("histopathology", tmp_path)
 
 
