@@ -44,6 +44,25 @@ def test_grid_shows_every_image_in_reading_order(image_shape):
     assert len(np.unique(picture[~covered])) == 1
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_channels_that_are_no_colours_stand_side_by_side(channels):
+    shape, count = (channels, 4, 3), 5
+    images, others = torch.rand(2, count, channels * 12)
+
+    def beside(images):
+        return torch.cat(images.unflatten(1, shape).unbind(1), -1).flatten(1)
+
+    one = (1, 4, 3 * channels)
+    for draw in (
+        lambda x, y, shape: plots.image_grid(x, shape),
+        plots.reconstructions,
+        lambda x, y, shape: plots.grown_samples(x, torch.stack([x, y], 1), shape),
+        lambda x, y, shape: plots.side_by_side({"x": x, "y": y}, shape),
+    ):
+        expected = shown(draw(beside(images), beside(others), one))
+        np.testing.assert_array_equal(shown(draw(images, others, shape)), expected)
+
+
 def test_grid_takes_images_with_dimensions_of_their_own():
     images = torch.rand(4, *COLOUR)
     flat = shown(plots.image_grid(images.flatten(1), COLOUR))
@@ -102,7 +121,8 @@ def test_grown_samples_stand_in_the_row_of_their_pseudo_input():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: plots.image_grid(torch.zeros(2, 12), (2, 2, 3)), r"image_shape: .* got \(2, 2, 3\)"),
+        (lambda: plots.image_grid(torch.zeros(2, 12), (0, 2, 3)), r"image_shape: .* got \(0, 2, 3\)"),
+        (lambda: plots.image_grid(torch.zeros(2, 12), (4, 3)), r"image_shape: .* got \(4, 3\)"),
         (lambda: plots.image_grid(torch.zeros(2, 13), (1, 3, 4)), r"images: .*\(1, 3, 4\), got \[2, 13\]"),
         (lambda: plots.image_grid(torch.zeros(0, 12), (1, 3, 4)), r"images: .* got \[0, 12\]"),
         (lambda: plots.image_grid(torch.full((2, 12), 1.5), (1, 3, 4)), r"images: expected values in \[0, 1\]"),

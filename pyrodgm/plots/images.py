@@ -24,7 +24,8 @@ def image_grid(
 
     Args:
         images: ``[N, *]`` in [0, 1], each image with as many values as ``image_shape`` says.
-        image_shape: Channels (1 for grey, 3 for colour), height, width.
+        image_shape: Channels, height, width. One channel is grey, three are colours; those of any other number stand
+            side by side in each image's place, each grey.
         columns: Images a row; by default the grid is about as high as wide.
         title: Text above.
 
@@ -52,7 +53,7 @@ def reconstructions(
     Args:
         originals: ``[N, *]`` in [0, 1].
         reconstructed: ``[N, *]`` in [0, 1].
-        image_shape: Channels (1 or 3), height, width.
+        image_shape: Channels, height, width, as in :func:`image_grid`.
         columns: Pairs a row; by default the grid is about as high as wide.
         title: Text above.
 
@@ -74,7 +75,7 @@ def grown_samples(
     Args:
         pseudo_inputs: ``[K, *]`` in [0, 1].
         samples: ``[K, N, *]`` in [0, 1].
-        image_shape: Channels (1 or 3), height, width.
+        image_shape: Channels, height, width, as in :func:`image_grid`.
         title: Text above.
 
     Raises:
@@ -95,7 +96,7 @@ def side_by_side(
 
     Args:
         groups: Images ``[N, *]`` in [0, 1] of each group, by its name.
-        image_shape: Channels (1 or 3), height, width.
+        image_shape: Channels, height, width, as in :func:`image_grid`.
         columns: Images a row of each group; by default each is about as high as wide.
 
     Raises:
@@ -127,15 +128,18 @@ def side_by_side(
 
 
 def _tiles(name: str, images: Tensor, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """The images as ``[N, height, width, channels]``."""
-    if len(image_shape) != 3 or image_shape[0] not in (1, 3):
-        raise ValueError(f"image_shape: expected (channels, height, width) with 1 or 3 channels, got {image_shape}")
+    """The images as ``[N, height, width, 1 or 3]``, channels of another number side by side as ``[N, H, C * W, 1]``."""
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(f"image_shape: expected (channels, height, width), each at least 1, got {image_shape}")
     if images.dim() < 2 or not len(images) or math.prod(images.shape[1:]) != math.prod(image_shape):
         raise ValueError(f"{name}: expected at least one image of shape {image_shape}, got {list(images.shape)}")
     images = images.detach().to("cpu", torch.float64)
     if not ((images >= 0) & (images <= 1)).all():
         raise ValueError(f"{name}: expected values in [0, 1], got some from {images.min():.4g} to {images.max():.4g}")
-    return images.reshape(-1, *image_shape).movedim(1, -1).numpy()
+    images = images.reshape(-1, *image_shape)
+    if image_shape[0] not in (1, 3):
+        images = images.transpose(1, 2).flatten(2).unsqueeze(1)
+    return images.movedim(1, -1).numpy()
 
 
 def _columns(columns: int | None, tiles: np.ndarray) -> int:
