@@ -11,6 +11,7 @@ from torch import nn
 
 from pyrodgm import experiment
 from pyrodgm.datasets import Dataset, Split
+from pyrodgm.experiment.report import _seeds
 from pyrodgm.experiment.results import has_bits
 from pyrodgm.infer import DamagedFileError, fit, log_likelihood
 from pyrodgm.infer.checkpoint import load_state
@@ -22,7 +23,7 @@ from pyrodgm.likelihoods import (
     GreyBernoulliLikelihood,
     PixelCNNLikelihood,
 )
-from pyrodgm.models import VAE, dense_hvae
+from pyrodgm.models import VAE, dense_hvae, pixel_hvae
 from pyrodgm.nn import PixelCNN, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, StandardNormal, VampPrior
@@ -292,6 +293,27 @@ def test_samples_grow_from_the_upper_level_and_from_exemplars(run, monkeypatch):
     chosen = data.train.images[experiment.spread(20, 8)].repeat_interleave(12, 0)
     white = (z - model.posterior(chosen).mean) / math.exp(-3.0)
     assert abs(white.std().item() - 1.0) < 0.2
+
+
+def test_images_of_two_channels_get_all_figures(run):
+    images = torch.rand(30, 2, 3, 4).round()
+    data = Dataset.from_tensors(*images.split(10), name="two channels")
+    posterior = GaussianPosterior(mlp(24, [8], 2 * LATENT))
+    prior = VampPrior.around_mean(posterior, 5, data.mean)
+    model = VAE(prior, BernoulliLikelihood(mlp(LATENT, [8], 24)), posterior)
+    experiment.report(model, data, run, num_samples=5)
+    names = {file.stem for file in (run.path / "figures").iterdir()}
+    assert names == FIGURES | {"pseudo_inputs", "grown_samples"}
+
+
+def test_samples_that_grow_pixel_by_pixel_are_drawn_once():
+    """Each of the 12 pixels of 8 x 12 images passes the first norm once."""
+    data, batches = dataset(), []
+    model = pixel_hvae(lambda q: VampPrior.from_data(q, 9, data.train.images), (1, 3, 4), (2, 3), 4, 2, layers=1)
+    model.likelihood.net.norms[0].register_forward_hook(lambda module, inputs, output: batches.append(len(output)))
+    figures = _seeds(model, model.prior, model.prior.pseudo_inputs.detach(), data, "pseudo-inputs")
+    assert batches == 12 * [96]
+    assert figures.keys() == {"pseudo_inputs", "grown_samples"}
 
 
 def test_first_training_images_alone():

@@ -134,8 +134,8 @@ def _seeds(
     shown, chosen = (images[spread(len(images), min(count, len(images)))] for count in (100, 8))
     like = chosen.repeat_interleave(12, 0)
     with evaluating(pair):
-        model = poutine.trace(poutine.uncondition(pair.model)).get_trace(like[:1])
-        top = samples(model)[0]["name"]
+        # The program with its data given has the same latents, and draws no image.
+        top = samples(poutine.trace(pair.model).get_trace(like[:1]))[0]["name"]
         z = prior.component(like).sample()
     grown = sample(pair, like, {top: z}).unflatten(0, (len(chosen), 12))
     title = f"{data.name}: {what} (left) and samples grown from each{_kind(pair)}"

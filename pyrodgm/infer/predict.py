@@ -42,8 +42,11 @@ def sample(
     like, program = _like_parameters(like, pair), poutine.uncondition(pair.model)
     with evaluating(pair):
         if given:
-            drawn = poutine.trace(program).get_trace(like)
-            fixed = {n: v if isinstance(v, Tensor) else v(drawn.nodes[n]["value"]) for n, v in given.items()}
+            fixed = {name: value for name, value in given.items() if isinstance(value, Tensor)}
+            changes = {name: value for name, value in given.items() if not isinstance(value, Tensor)}
+            if changes:  # only then: drawing an image pixel by pixel takes long
+                drawn = poutine.trace(program).get_trace(like)
+                fixed |= {name: change(drawn.nodes[name]["value"]) for name, change in changes.items()}
             program = poutine.condition(program, fixed)
         return mean_of_x(program, like)
 
