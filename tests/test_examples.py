@@ -188,6 +188,19 @@ def test_grey_images_get_bits_per_dimension(model, launch, tmp_path, data_root):
     assert f" {bits:.3f} ± " in text
 
 
+def test_sizes_that_make_no_network_are_named(launch, tmp_path):
+    for flags, message in (
+        ("--latent 0", "--latent must be at least 1, got 0"),
+        ("--latent -2", "--latent must be at least 1, got -2"),
+        ("--model hvae --hidden", "--hidden needs a size for --model hvae, got none"),
+        ("--model pixelhvae --hidden", "--hidden needs a size for --model pixelhvae, got none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            launch(f"vampprior.py {TINY} --run {tmp_path / 'none'} {flags}")
+    launch(f"vampprior.py {TINY} --run {tmp_path / 'linear'} --epochs 1 --no-figures --model vae --hidden")
+    results(tmp_path / "linear")
+
+
 def test_evaluation_repeats_what_training_printed(launch, tmp_path):
     trained = launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
     first = results(tmp_path)
