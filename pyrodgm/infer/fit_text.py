@@ -208,7 +208,7 @@ class TextTraining(Resumable):
         self.pair.train()
         bits, checked, last = math.nan, 0, self._until() - self.update
         for window in self.arguments():
-            losses.append(self.step(*window))
+            losses.append(self.take_step(start, *window))
             if len(losses) % CHECK_EVERY == 0 or len(losses) == last:
                 bits = float(torch.stack(losses).mean()) / self.length / math.log(2)
                 if not math.isfinite(bits):

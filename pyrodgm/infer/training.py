@@ -83,7 +83,7 @@ class Training(Resumable):
         self.pair.train()
         checked = 0
         for i, (rows,) in enumerate(self.arguments()):
-            losses[i] = self.step(rows)
+            losses[i] = self.take_step(start, rows)
             sizes[i] = len(rows)
             if (i + 1) % CHECK_EVERY == 0 or i + 1 == self.steps_per_epoch:
                 total = float((losses[: i + 1] * sizes[: i + 1].to(self.device)).sum())

@@ -23,7 +23,7 @@ from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
-from pyrodgm.priors import VampPrior
+from pyrodgm.priors import StandardNormal, VampPrior
 
 
 def build(seed=0):
@@ -256,6 +256,44 @@ def test_nan_stops_with_step_and_site_and_keeps_the_last_good_state(tmp_path, wh
         calm = Explosive(math.inf, where)
         kept = fit(calm, x, epochs=5, batch_size=8, run_dir=tmp_path, resume=True, progress=False)
         assert len(kept.metrics) == 5
+
+
+def test_nan_before_a_smaller_batch_is_told_from_a_mistake_in_the_program():
+    """The first step on a batch of another shape runs with the checks of Pyro on, here on parameters that are NaN."""
+    pair = VAE(StandardNormal(4), BernoulliLikelihood(mlp(4, [20], 64)), GaussianPosterior(mlp(64, [20], 8)))
+    with pytest.raises(NonFiniteError, match="not finite at step [0-9]: ") as caught:
+        fit(pair, small_data(), epochs=3, batch_size=40, optimizer=partial(torch.optim.SGD, lr=1e4), progress=False)
+    assert caught.value.causes
+    assert all(torch.isfinite(p).all() for p in pair.parameters())
+
+
+class Shaky(Pair):
+    """Its likelihood is NaN in one pass, which no state that could be brought back decides."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(()))
+        self.passes, self.at = 0, at
+
+    @pyro_method
+    def model(self, x):
+        self.passes += 1
+        with pyro.plate("data", len(x)):
+            scale = math.nan if self.passes == self.at else 1.0
+            pyro.sample("x", dist.Normal(self.loc * scale, 1.0, validate_args=False).expand([len(x)]), obs=x[:, 0])
+
+    @pyro_method
+    def guide(self, x):
+        pass
+
+
+def test_fault_that_does_not_recur_is_blamed_on_no_step():
+    x = torch.rand(40, 4)
+    pair = Shaky(at=10)
+    with pytest.raises(NonFiniteError, match="in the epoch that begins with step 5: the fault did not recur") as caught:
+        fit(pair, x, epochs=5, batch_size=8, compile="eager", progress=False)
+    assert caught.value.step is None
+    assert torch.isfinite(pair.loc)
 
 
 def test_early_stopping_waits_for_the_warm_up_and_brings_the_best_back():
