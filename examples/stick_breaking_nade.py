@@ -89,7 +89,7 @@ def train(config: Config) -> str:
         first = next(pair.parameters())
         rows = experiment.spread(len(data.test), config.num_images or len(data.test))
         likelihoods, divergence = measure(config, pair, data.test.images[rows].to(first.device, first.dtype))
-        best = max(run.metrics, key=lambda row: row["valid_bound"])
+        best = max(run.metrics, key=lambda row: -math.inf if math.isnan(row["valid_bound"]) else row["valid_bound"])
         results = {
             "arguments": asdict(config),
             "parameters": sum(p.numel() for p in pair.parameters()),

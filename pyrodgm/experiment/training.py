@@ -18,7 +18,7 @@ from pyrodgm.infer.contexts import MatmulPrecision, flushing_denormals, matmul_p
 from pyrodgm.infer.step import Compile
 
 # What may change when a run goes on: how long, where, and what is done with it afterwards.
-FREE = ("epochs", "root", "device", "compile", "run", "resume", "num_samples", "num_images", "figures")
+FREE = ("epochs", "valid_every", "root", "device", "compile", "run", "resume", "num_samples", "num_images", "figures")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class TrainingConfig:
     """Epochs over which the weight of the KL term rises from 0 to 1."""
     patience: int | None = None
     """Epochs after the warm-up without a better validation bound before training stops; None: no early stopping."""
+    valid_every: int = 1
+    """Epochs from one validation to the next."""
     learning_rate: float = 1e-3
     """Learning rate."""
     num_samples: int = 5000
@@ -108,6 +110,7 @@ def train(
             "batch_size": config.batch_size,
             "kl_warmup": config.warmup,
             "patience": config.patience,
+            "valid_every": config.valid_every,
             "compile": config.compile,
             "device": config.device,
             "seed": config.seed,

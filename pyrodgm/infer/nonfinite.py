@@ -20,7 +20,7 @@ class NonFiniteError(FloatingPointError):
         causes: What was not finite, such as ``"log_prob of x"`` or ``"gradient of prior.loc"``.
     """
 
-    def __init__(self, step: int | None, causes: list[str], where: str = "in the validation bound") -> None:
+    def __init__(self, step: int | None, causes: list[str], where: str = "in the validation") -> None:
         where = where if step is None else f"at step {step}"
         super().__init__(f"not finite {where}: {', '.join(causes) or 'the loss'}; the last good state is kept")
         self.step, self.causes = step, causes

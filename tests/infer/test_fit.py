@@ -149,6 +149,53 @@ def test_stopping_and_going_on_is_the_same_as_going_through(uninterrupted, tmp_p
     assert same(again, pair)
 
 
+def test_validation_now_and_then_leaves_training_as_it_is(tmp_path):
+    """Of epochs 1 to 5 the second, the fourth and the last are validated, also where the run goes on after the third."""
+    _, plain = train(None, epochs=5)
+    _, result = train(tmp_path / "whole", epochs=5, valid_every=2)
+    bounds = [row["valid_bound"] for row in result.metrics]
+    assert [math.isnan(bound) for bound in bounds] == [True, False, True, False, False]
+    for row, every in zip(result.metrics, plain.metrics, strict=True):
+        rest = row.items() - {("valid_bound", row["valid_bound"])}
+        assert rest == every.items() - {("valid_bound", every["valid_bound"])}
+        assert row["valid_bound"] == every["valid_bound"] or math.isnan(row["valid_bound"])
+    assert result.best_bound == max(bounds[1], bounds[3], bounds[4]) == bounds[result.best_epoch - 1]
+
+    end = None
+
+    def scheduler(optimizer):
+        def factor(epoch):
+            if epoch == end:
+                raise KeyboardInterrupt
+            return 0.9**epoch
+
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+    options = {"epochs": 5, "valid_every": 2, "lr_scheduler": scheduler}
+    whole, _ = train(tmp_path / "uncut", **options)
+    end = 4
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", **options)
+    assert len(read_csv(tmp_path / "parts" / "metrics.csv")) == 3
+    end = None
+    resumed, _ = train(tmp_path / "parts", resume=True, **options)
+    assert same(resumed, whole)
+    for name in ("metrics.csv", "best.safetensors"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "uncut" / name).read_bytes()
+    rows = read_csv(tmp_path / "whole" / "metrics.csv")
+    assert [row["valid_bound"] for row in rows] == pytest.approx(bounds, nan_ok=True)
+
+
+def test_patience_ends_at_a_validation():
+    still = {"optimizer": partial(torch.optim.SGD, lr=0.0), "batch_size": 50, "progress": False}
+    result = fit(VAE(*parts()), small_data(), epochs=50, patience=4, valid_every=3, **still)
+    assert (result.best_epoch, len(result.metrics)) == (3, 9)
+
+
+def parts():
+    return StandardNormal(4), BernoulliLikelihood(mlp(4, [20], 64)), GaussianPosterior(mlp(64, [20], 8))
+
+
 def test_run_folder_holds_what_it_should(uninterrupted):
     folder, pair = uninterrupted
     rows = read_csv(folder / "metrics.csv")
@@ -260,7 +307,7 @@ def test_nan_stops_with_step_and_site_and_keeps_the_last_good_state(tmp_path, wh
 
 def test_nan_before_a_smaller_batch_is_told_from_a_mistake_in_the_program():
     """The first step on a batch of another shape runs with the checks of Pyro on, here on parameters that are NaN."""
-    pair = VAE(StandardNormal(4), BernoulliLikelihood(mlp(4, [20], 64)), GaussianPosterior(mlp(64, [20], 8)))
+    pair = VAE(*parts())
     with pytest.raises(NonFiniteError, match="not finite at step [0-9]: ") as caught:
         fit(pair, small_data(), epochs=3, batch_size=40, optimizer=partial(torch.optim.SGD, lr=1e4), progress=False)
     assert caught.value.causes
@@ -348,7 +395,16 @@ def test_fit_leaves_the_random_state_and_the_objective_alone():
 
 
 def test_bad_arguments_are_named():
-    for bad in ({"epochs": 0}, {"batch_size": 0}, {"kl_warmup": -1}, {"patience": 0}):
+    for bad in (
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"kl_warmup": -1},
+        {"patience": 0},
+        {"valid_every": 0},
+        {"clip_grad_norm": 0.0},
+        {"clip_grad_norm": -1.0},
+        {"clip_grad_norm": math.nan},
+    ):
         with pytest.raises(ValueError, match=f"{next(iter(bad))} must be"):
             fit(build(), small_data(), **{"epochs": 1, **bad})
     with pytest.raises(ValueError, match="patience must be None"):
