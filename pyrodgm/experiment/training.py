@@ -98,11 +98,12 @@ def train(
         The results, and the log-likelihood of each test image.
 
     Raises:
-        ValueError: If the run folder holds a run with other flags.
+        ValueError: If the run folder holds a run with other flags, or the numbers for the evaluation are out of range.
     """
     with flushing_denormals():  # before PyTorch starts its threads
         check_resumable(config.folder, example, config, FREE)
         data = load_data(config, load)
+        check_evaluation(data, config.num_samples, config.num_images)
         torch.manual_seed(config.seed)
         pair = build(config, data)
         options = {
@@ -151,6 +152,24 @@ def load_data(
         raise ValueError(f"train_images must lie between 1 and the {len(data.train)} of {config.data}, got {count}")
     labels = None if data.train.labels is None else data.train.labels[:count]
     return replace(data, train=Split(data.train.images[:count], labels))
+
+
+def check_evaluation(data: Dataset, num_samples: int, num_images: int | None) -> None:
+    """Make sure that a pair can be evaluated with these numbers, before it is trained.
+
+    Args:
+        data: The data; their test images are meant.
+        num_samples: Importance samples an image.
+        num_images: Number of test images; None: all.
+
+    Raises:
+        ValueError: If a number is out of range; names its flag.
+    """
+    if num_samples < 1:
+        raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
+    most = len(data.test)
+    if num_images is not None and not 2 <= num_images <= most:
+        raise ValueError(f"--num-images must lie between 2 and the {most} test images of {data.name}, got {num_images}")
 
 
 def summary(config: TrainingConfig, results: Results) -> str:
