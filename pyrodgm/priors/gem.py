@@ -101,6 +101,8 @@ class GEMPrior(nn.Module):
 
 def _take_loaded(prior: GEMPrior, _: Any) -> None:
     """A fixed concentration becomes that of the weights that were loaded, unless these mean the same."""
+    if prior.fixed is None:
+        return
     loaded = float(prior.log_concentration)
-    if prior.fixed is not None and not math.isclose(loaded, math.log(prior.fixed), rel_tol=1e-6, abs_tol=1e-6):
+    if not math.isclose(loaded, math.log(prior.fixed), rel_tol=1e-6, abs_tol=1e-6):
         prior.fixed = math.exp(loaded)
