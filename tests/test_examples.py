@@ -308,7 +308,7 @@ def test_help_explains_every_flag(file, launch, capsys, monkeypatch):
     text = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
     base = inspect.getsource(experiment.TrainingConfig)
     common, own = explanations(base, "TrainingConfig"), explanations(file.read_text(), "Config")
-    if "experiment.TrainingConfig" in file.read_text():
+    if "class Config(experiment.TrainingConfig)" in file.read_text():
         own = common | {name: text or common[name] for name, text in own.items()}
     for name, explanation in own.items():
         if name != "run" or "--run" in text:  # a positional argument
