@@ -117,12 +117,26 @@ def measure(config: Config, pair: SequenceModel, text: Text) -> dict[str, Bits]:
     return found
 
 
+def check(config: Config, text: Text) -> None:
+    """End before the training if what follows it could not be done."""
+    for flag, value, least in (("sample", config.sample, 0), ("ensemble", config.ensemble, 1)):
+        if value < least:
+            raise SystemExit(f"--{flag} must be at least {least}, got {value}")
+    count = len(text.test[: config.test_symbols])
+    if count < 2:
+        raise SystemExit(
+            f"--test-symbols must leave at least 2 of the {len(text.test)} symbols of the test part of {text.name}; "
+            f"{config.test_symbols} leaves {count}"
+        )
+
+
 def train(config: Config) -> tuple[dict[str, Any], str]:
     """Train, measure, write results; returns these and a sample."""
     folder = Path(config.run or f"runs/{config.data}-{config.model}-{config.seed}")
     if config.resume:
         experiment.check_resumable(folder, "adaptive_language_model", config, FREE)
     text = datasets.load_text(config.data, config.root)
+    check(config, text)
     torch.manual_seed(config.seed)
     pair = build(config, text)
     cosine = partial(

@@ -84,6 +84,14 @@ def build(config: Config, data: Dataset) -> DLGMM | TwoLayerDLGMM | VAE:
     return make(pixels, config.components, size, hidden, config.concentration, **components, mean=data.mean)
 
 
+def check(config: Config) -> None:
+    """Refuse flags that would change the name of the run and nothing else."""
+    if config.model == "two-layer" and config.component_prior != "standard":
+        raise SystemExit(f"--component-prior {config.component_prior} is not for --model two-layer")
+    if config.model == "vae" and config.objective in ("published", "stratified"):
+        raise SystemExit(f"--objective {config.objective} is for mixtures, not for --model vae")
+
+
 def objective(config: Config) -> ELBO | IWELBO:
     """The estimator that the flags name; a Gaussian VAE has no mixture to treat in any special way."""
     if config.objective == "iwelbo":
@@ -109,6 +117,7 @@ def usage(pair: nn.Module, data: Dataset) -> str:
 
 def train(config: Config) -> tuple[experiment.Results, LogLikelihood, str]:
     """Train, evaluate, write results and figures; also says how much each component is used."""
+    check(config)
     used = []
 
     def report(pair: nn.Module, data: Dataset, run: experiment.Run, **options: object) -> object:

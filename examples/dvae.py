@@ -104,7 +104,7 @@ def objective(config: Config) -> TensorELBO:
 def score(pair: DVAE, data: Dataset, num_images: int | None = None) -> float:
     """Mean log p(x) of validation images by 100 importance samples of the bits each."""
     images = data.valid.images
-    rows = experiment.spread(len(images), min(num_images or len(images), len(images)))
+    rows = experiment.spread(len(images), len(images) if num_images is None else min(num_images, len(images)))
     return log_likelihood(pair.discrete(), images[rows], 100, compile="traced", progress=False).mean
 
 

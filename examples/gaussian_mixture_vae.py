@@ -89,6 +89,18 @@ def build(config: Config, data: Dataset) -> VAE:
     return VAE(prior, BernoulliLikelihood(decoder, mean=data.mean), posterior)
 
 
+def check(config: Config) -> None:
+    """Refuse flags that would change the name of the run and nothing else."""
+    if config.kl == "sample":
+        return
+    if config.prior == "standard":
+        raise SystemExit("--kl bound is for --prior mixture: the divergence from the standard prior is exact")
+    if config.objective in ("iwelbo", "stratified-iwelbo"):
+        raise SystemExit(f"--kl bound is not for --objective {config.objective}, which takes no divergence")
+    if config.posterior == "mixture":
+        raise SystemExit("--kl bound is for --posterior gaussian: of a mixture there is none")
+
+
 def objective(config: Config) -> ELBO | IWELBO | StratifiedELBO | StratifiedIWELBO:
     """The estimator that the flags name."""
     if config.objective == "elbo":
@@ -100,6 +112,7 @@ def objective(config: Config) -> ELBO | IWELBO | StratifiedELBO | StratifiedIWEL
 
 def train(config: Config) -> tuple[experiment.Results, LogLikelihood, Tensor, tuple[int, int, int]]:
     """Train, evaluate, write results and figures; also gives samples from the model and their shape."""
+    check(config)
     drawn = []
 
     def report(pair: VAE, data: Dataset, run: experiment.Run, **options: object) -> object:

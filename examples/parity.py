@@ -162,6 +162,9 @@ def measure(config: Config, pair: SequenceModel) -> list[dict[str, float]]:
 
 def main(config: Config) -> None:
     """Train, measure, print a table."""
+    for flag, value in (("num-examples", config.num_examples), ("repeats", config.repeats)):
+        if value < 1:
+            raise SystemExit(f"--{flag} must be at least 1, got {value}")
     runs: list[dict[str, Any]] = []
     for seed in range(config.seed, config.seed + config.repeats):
         torch.manual_seed(seed)

@@ -82,18 +82,26 @@ class Config(experiment.TrainingConfig):
 
 def load_data(config: Config, root: str | None = None) -> Dataset:
     """The data of one seed: its split, and its choice of labels."""
-    data = datasets.load(config.data, root or config.root)
-    num_train, num_valid = config.num_train, config.num_valid
-    if config.data in ("mnist", "grey_mnist"):
-        num_train, num_valid = num_train or 45_000, num_valid or 5000
-    if num_train or num_valid:
-        data = datasets.resplit(data, num_train or len(data.train) - num_valid, num_valid, config.seed)
+
+    def split(name: str, folder: str | None) -> Dataset:
+        data = datasets.load(name, folder)
+        num_train, num_valid = config.num_train, config.num_valid
+        if name in ("mnist", "grey_mnist"):
+            num_train, num_valid = num_train or 45_000, num_valid or 5000
+        if num_train or num_valid:
+            data = datasets.resplit(data, num_train or len(data.train) - num_valid, num_valid, config.seed)
+        return data
+
+    # Cut first: the labels that are left are a share of those of the images that are left.
+    data = experiment.load_data(config, split, root)
     return datasets.hide_labels(data, config.label_fraction, config.seed, config.stratified)
 
 
 def build(config: Config, data: Dataset) -> SemiSupervisedVAE:
     """The untrained pair."""
-    pixels, classes = data.train.images.shape[1], int(data.train.labels.max()) + 1
+    pixels = data.train.images.shape[1]
+    # Of a class there may be no label left among the training images.
+    classes = 1 + max(int(part.labels.max()) for part in (data.train, data.valid, data.test) if part.labels is not None)
     width = config.hidden[-1]
     # The encoder ends with its last hidden layer; classifier and posterior are linear in that.
     encoder = mlp(pixels, config.hidden[:-1], width, layer=ResidualDense)

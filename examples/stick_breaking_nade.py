@@ -10,8 +10,9 @@ NADE is exact; that of the other is importance-sampled pixel by pixel.
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -62,7 +63,9 @@ def build(config: Config, data: Dataset) -> NADE | StickBreakingNADE:
     )
 
 
-def measure(config: Config, pair: NADE | StickBreakingNADE, x: Tensor) -> tuple[dict[str, Any], Tensor | None]:
+def measure(
+    pair: NADE | StickBreakingNADE, x: Tensor, num_samples: int, seed: int
+) -> tuple[dict[str, Any], Tensor | None]:
     """Likelihoods of images with their standard errors, and the divergence of each pixel."""
 
     def mean(values: Tensor) -> dict[str, float]:
@@ -70,49 +73,60 @@ def measure(config: Config, pair: NADE | StickBreakingNADE, x: Tensor) -> tuple[
 
     if isinstance(pair, NADE):
         return {"log_likelihood": mean(pair.log_likelihood(x))}, None
-    found = pair.log_likelihood(x, num_samples=config.num_samples, seed=config.seed)
-    one = pair.log_likelihood(x, num_samples=1, seed=config.seed)
+    found = pair.log_likelihood(x, num_samples=num_samples, seed=seed)
+    one = pair.log_likelihood(x, num_samples=1, seed=seed)
     return {
         "log_likelihood": mean(found.log_likelihood),
         "ens. 1": mean(one.ensemble),
-        f"ens. {config.num_samples}": mean(found.ensemble),
+        f"ens. {num_samples}": mean(found.ensemble),
         "bound": mean(found.bound),
         "mean_step": float(found.mean_step.mean()),
         "divergence": float(found.divergence.sum()),
     }, found.divergence
 
 
+def report(
+    pair: NADE | StickBreakingNADE,
+    data: Dataset,
+    run: experiment.Run,
+    *,
+    num_samples: int,
+    num_images: int | None,
+    seed: int,
+    figures: bool,
+) -> str:
+    """Measure, write results and figures; returns a table."""
+    config, first = experiment.restore_config(Config, run), next(pair.parameters())
+    rows = experiment.spread(len(data.test), len(data.test) if num_images is None else num_images)
+    x = data.test.images[rows].to(first.device, first.dtype)
+    likelihoods, divergence = measure(pair, x, num_samples, seed)
+    best = max(run.metrics, key=lambda row: -math.inf if math.isnan(row["valid_bound"]) else row["valid_bound"])
+    results = {
+        "arguments": run.arguments,
+        "parameters": sum(p.numel() for p in pair.parameters()),
+        "best_epoch": int(best["epoch"]),
+        "valid_bound": best["valid_bound"],
+        "seconds": sum(run.seconds),
+        "num_images": len(rows),
+        "num_samples": num_samples,
+        "seed": seed,
+        "test": likelihoods,
+    }
+    (run.path / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    if figures:
+        write_figures(config.title, pair, data, divergence, run.path / "figures", seed)
+    text = (
+        f"{config.title}: {results['parameters']:,} parameters, best at epoch {results['best_epoch']} of "
+        f"{len(run.metrics)}, {results['seconds']:.0f} s; {len(rows):,} test images, nats an image\n"
+    )
+    for name, value in likelihoods.items():
+        shown = f"{value['mean']:.2f} ± {value['standard_error']:.2f}" if isinstance(value, dict) else f"{value:.3f}"
+        text += f"{name:<16}{shown}\n"
+    return f"{text}in {run.path}: weights, metrics.csv, results.json{', figures' if figures else ''}"
+
+
 def train(config: Config) -> str:
     """Train, measure, write results and figures; returns a table."""
-
-    def report(pair: NADE | StickBreakingNADE, data: Dataset, run: experiment.Run, **_: Any) -> str:
-        first = next(pair.parameters())
-        rows = experiment.spread(len(data.test), config.num_images or len(data.test))
-        likelihoods, divergence = measure(config, pair, data.test.images[rows].to(first.device, first.dtype))
-        best = max(run.metrics, key=lambda row: row["valid_bound"])
-        results = {
-            "arguments": asdict(config),
-            "parameters": sum(p.numel() for p in pair.parameters()),
-            "best_epoch": int(best["epoch"]),
-            "valid_bound": best["valid_bound"],
-            "seconds": sum(run.seconds),
-            "num_images": len(rows),
-            "test": likelihoods,
-        }
-        (run.path / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-        if config.figures:
-            write_figures(config, pair, data, divergence)
-        text = (
-            f"{config.title}: {results['parameters']:,} parameters, best at epoch {results['best_epoch']} of "
-            f"{len(run.metrics)}, {results['seconds']:.0f} s; {len(rows):,} test images, nats an image\n"
-        )
-        for name, value in likelihoods.items():
-            shown = (
-                f"{value['mean']:.2f} ± {value['standard_error']:.2f}" if isinstance(value, dict) else f"{value:.3f}"
-            )
-            text += f"{name:<16}{shown}\n"
-        return f"{text}in {run.path}: weights, metrics.csv, results.json{', figures' if config.figures else ''}"
-
     return experiment.train(
         "stick_breaking_nade",
         config,
@@ -128,16 +142,17 @@ def main(config: Config) -> None:
     print(train(config))
 
 
-def write_figures(config: Config, pair: NADE | StickBreakingNADE, data: Dataset, divergence: Tensor | None) -> None:
+def write_figures(
+    title: str, pair: NADE | StickBreakingNADE, data: Dataset, divergence: Tensor | None, folder: Path, seed: int
+) -> None:
     """Samples, and the divergence of each pixel."""
-    folder = config.folder / "figures"
     folder.mkdir(exist_ok=True)
-    torch.manual_seed(config.seed)
-    title = f"{config.title}: samples"
-    plots.image_grid(pair.sample(100), data.image_shape, title=title).savefig(folder / "samples.png")
+    torch.manual_seed(seed)
+    shape = data.image_shape
+    plots.image_grid(pair.sample(100), shape, title=f"{title}: samples").savefig(folder / "samples.png")
     if divergence is not None:
-        title = f"{config.title}: divergence of the step weights"
-        plots.divergence_map(divergence, data.image_shape, title=title).savefig(folder / "divergence.png")
+        figure = plots.divergence_map(divergence, shape, title=f"{title}: divergence of the step weights")
+        figure.savefig(folder / "divergence.png")
 
 
 if __name__ == "__main__":

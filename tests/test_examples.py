@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pyrodgm import experiment
+from pyrodgm import datasets, experiment
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -335,7 +335,7 @@ def test_help_explains_every_flag(file, launch, capsys, monkeypatch):
     text = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
     base = inspect.getsource(experiment.TrainingConfig)
     common, own = explanations(base, "TrainingConfig"), explanations(file.read_text(), "Config")
-    if "experiment.TrainingConfig" in file.read_text():
+    if "class Config(experiment.TrainingConfig)" in file.read_text():
         own = common | {name: text or common[name] for name, text in own.items()}
     for name, explanation in own.items():
         if name != "run" or "--run" in text:  # a positional argument
@@ -411,6 +411,90 @@ def test_export_holds_the_importance_samples(launch, tmp_path, suffix, libraries
     assert tree["posterior"]["z"].shape == (1, 30, 6, 2)
     mean = float(tree["importance"]["log_likelihood"].mean())
     assert mean == pytest.approx(results(tmp_path)["log_likelihood"])
+
+
+def test_discrete_vae_is_exported_with_the_bits_that_it_is_evaluated_with(launch, tmp_path):
+    if not any(importlib.util.find_spec(name) for name in ("netCDF4", "h5netcdf")):
+        pytest.skip("neither netCDF4 nor h5netcdf is installed")
+    import xarray
+
+    launch(f"dvae.py {TINY_DVAE} --run {tmp_path} --no-figures")
+    launch(f"evaluate.py {tmp_path} --no-figures --export {tmp_path / 'draws.nc'} --export-images 6")
+    tree = xarray.open_datatree(tmp_path / "draws.nc")
+    assert all(set(draws.values.flat) <= {0.0, 1.0} for draws in tree["posterior"].values())
+    mean = float(tree["importance"]["log_likelihood"].mean())
+    assert mean == pytest.approx(results(tmp_path)["log_likelihood"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--num-images 1", "--num-images must lie between 2 and the 300 test images of digits, got 1"),
+        ("--num-images 301", "--num-images must lie between 2 and the 300 test images of digits, got 301"),
+        ("--num-samples 0", "--num-samples must be at least 1, got 0"),
+    ],
+)
+def test_numbers_of_the_evaluation_are_refused_before_the_training(launch, tmp_path, flags, message):
+    with pytest.raises(ValueError, match=message):
+        launch(f"vampprior.py {TINY} --run {tmp_path / 'run'} {flags}")
+    assert not (tmp_path / "run").exists()
+    run = tmp_path / "trained"
+    launch(f"vampprior.py {TINY} --run {run} --no-figures")
+    before = (run / "results.json").read_bytes()
+    with pytest.raises(SystemExit, match=message):
+        launch(f"evaluate.py {run} --no-figures {flags}")
+    assert (run / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("dirichlet_process_vae.py --model two-layer --component-prior learned", "--component-prior .* two-layer"),
+        ("dirichlet_process_vae.py --model vae --objective published", "--objective published .* --model vae"),
+        ("gaussian_mixture_vae.py --kl bound --objective iwelbo", "--kl bound .* --objective iwelbo"),
+        ("gaussian_mixture_vae.py --kl bound --prior standard", "--kl bound .* --prior mixture"),
+        ("gaussian_mixture_vae.py --kl bound --posterior mixture", "--kl bound .* --posterior gaussian"),
+    ],
+)
+def test_flags_without_effect_are_refused(launch, tmp_path, command, message):
+    tiny = LATENT_MIXTURE if "dirichlet" in command else MIXTURE
+    with pytest.raises(SystemExit, match=message):
+        launch(f"{command} {tiny} --run {tmp_path / 'run'}")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("posterior", ["gaussian", "mixture"])
+@pytest.mark.parametrize("prior", ["standard", "mixture"])
+@pytest.mark.parametrize("objective", ["elbo", "stratified"])
+def test_the_bound_is_refused_where_it_is_not_used(prior, posterior, objective):
+    example = runpy.run_path(str(EXAMPLES / "gaussian_mixture_vae.py"))
+    sizes = {"components": 3, "posterior_components": 2, "latent": 2, "hidden": (4,)}
+    config = example["Config"](prior=prior, posterior=posterior, objective=objective, kl="bound", **sizes)
+    data = datasets.load("digits")
+    pair = example["build"](config, data)
+    used = example["objective"](config).describe(pair.model, pair.guide, data.test.images[:5])
+    if used == {"z": "bound"}:
+        example["check"](config)
+    else:
+        with pytest.raises(SystemExit, match="--kl bound"):
+            example["check"](config)
+
+
+def test_rare_labels_and_fewer_training_images(launch, tmp_path):
+    """Of a digit no label may be left; and the share of labels is that of the images that are left."""
+    example = runpy.run_path(str(EXAMPLES / "semi_supervised.py"))
+    few = example["Config"](data="digits", label_fraction=0.01, seed=9)
+    data = example["load_data"](few)
+    assert len(data.train.labels[data.train.labels >= 0].unique()) < 10
+    assert int(data.train.labels.max()) == 8
+    assert example["build"](few, data).num_classes == 10
+    tiny = PARTLY.replace("0.05", "0.1") + " --no-figures --train-images 100"
+    launch(f"semi_supervised.py {tiny} --run {tmp_path}")
+    results(tmp_path)
+    cut = example["load_data"](example["Config"](data="digits", train_images=100, label_fraction=0.1))
+    assert (len(cut.train), int((cut.train.labels >= 0).sum())) == (100, 10)
+    whole = datasets.load("digits")
+    assert torch.equal(cut.train.images, whole.train.images[:100])
 
 
 def test_as_a_program(tmp_path):

@@ -222,6 +222,14 @@ def test_latents_that_copy_the_label_count_as_active_and_label_rightly():
     assert experiment.evaluate(coins(data.mean), dataset(labels=False), num_samples=4)[0].knn_error == {}
 
 
+@pytest.mark.parametrize(("count", "ks"), [(2, []), (7, [3, 5])])
+def test_no_more_neighbours_than_labels(count, ks):
+    data = dataset()
+    data.train.labels[count:] = -1
+    results = experiment.evaluate(coins(data.mean), data, num_samples=4)[0]
+    assert results.knn_error.keys() == {f"z {kind} k={k}" for kind in ("mean", "sample") for k in ks}
+
+
 def test_evaluation_is_reproducible_and_leaves_the_random_state():
     model, data = pair(), dataset()
     state = torch.get_rng_state()

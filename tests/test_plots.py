@@ -195,6 +195,14 @@ def test_training_curves_hold_the_metrics():
     assert bounds.get_xlim() == weights.get_xlim()
 
 
+def test_training_curves_join_epochs_with_validation():
+    metrics = [row if row["epoch"] % 5 == 0 else row | {"valid_bound": math.nan} for row in rows(40)]
+    _, valid, best = plots.training_curves(metrics).axes[0].lines
+    np.testing.assert_array_equal(valid.get_xdata(), range(5, 41, 5))
+    np.testing.assert_array_equal(valid.get_ydata(), [row["valid_bound"] for row in metrics[4::5]])
+    assert best.get_xdata() == [30.0]
+
+
 def test_training_curves_without_validation_data_and_of_one_epoch():
     bounds, _ = plots.training_curves(rows(1, valid=False)).axes
     (train,) = bounds.lines

@@ -98,6 +98,34 @@ def test_language_model_resumes_under_the_same_flags_only(launch, data_root):
         launch(f"{command} --resume --hidden 5")
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--sample -1", "--sample must be at least 0, got -1"),
+        ("--ensemble 0", "--ensemble must be at least 1, got 0"),
+        ("--test-symbols 1", "--test-symbols must leave at least 2 of the [0-9]+ symbols"),
+    ],
+)
+def test_what_follows_the_training_of_a_text_is_checked_before_it(launch, tmp_path, data_root, flags, message):
+    with pytest.raises(SystemExit, match=message):
+        launch(f"{TEXT} --model lstm --root {data_root} {flags}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_language_model_without_a_sample_is_not_evaluated_as_images_are(launch, tmp_path, data_root):
+    text, _ = launch(f"{TEXT} --model lstm --root {data_root} --sample 0")
+    assert "a sample: 'the '" in text
+    before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()}
+    with pytest.raises(SystemExit, match=r"is a run of adaptive_language_model.py, which .* measures its runs itself"):
+        launch("evaluate.py RUN")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()} == before
+
+
+def test_parity_refuses_to_measure_nothing(launch):
+    with pytest.raises(SystemExit, match="--num-examples must be at least 1, got 0"):
+        launch(f"{PARITY} --num-examples 0")
+
+
 @pytest.mark.parametrize("options", ["--model nade", "--model nade --init lstm", "--model stick-breaking --init sum"])
 def test_nade(launch, tmp_path, options):
     command = "stick_breaking_nade.py --data digits --epochs 2 --hidden 6 --max-steps 2 --num-samples 3 --num-images 20"
@@ -111,3 +139,10 @@ def test_nade(launch, tmp_path, options):
     if "stick" in options:
         assert results["test"]["bound"]["mean"] < row["mean"]
         assert {file.name for file in (tmp_path / "run" / "figures").iterdir()} == {"samples.png", "divergence.png"}
+    again, evaluated = launch("evaluate.py RUN --no-figures")
+    assert evaluated == results
+    assert again == text.replace(", figures", "")
+    _, other = launch("evaluate.py RUN --no-figures --num-images 9 --num-samples 2 --seed 5")
+    assert (other["num_images"], other["num_samples"], other["seed"]) == (9, 2, 5)
+    assert other["test"]["log_likelihood"] != row
+    assert other.keys() == results.keys()

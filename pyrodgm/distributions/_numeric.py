@@ -7,6 +7,11 @@ import torch
 from torch import Tensor
 
 
+def floating(tensor: Tensor) -> Tensor:
+    """The tensor, or integers in the default dtype."""
+    return tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
+
+
 def wide(tensor: Tensor) -> Tensor:
     """The tensor in float64, or as it is on a device that has none.
 
@@ -53,14 +58,25 @@ def into_open_interval(value: Tensor) -> Tensor:
 def keep_logs(value: Tensor, *logs: Tensor) -> Tensor:
     """Writes on a draw the logarithms that it was computed from, for `kept_logs`."""
     if not value.is_inference():
-        value._pyrodgm_logs = (value._version, *(log.detach() for log in logs))  # type: ignore[attr-defined]
+        value._pyrodgm_logs = (_stamp(value), *(log.detach() for log in logs))  # type: ignore[attr-defined]
     return value
 
 
 def kept_logs(value: Tensor) -> tuple[Tensor, ...] | None:
-    """Logarithms kept on an untouched draw (without gradient), else None."""
+    """Logarithms kept on an untouched draw (without gradient), else None.
+
+    Operations in place and `value.data = other` are seen. What is written into the memory behind PyTorch's back is not:
+    by `value.data.copy_(other)`, or through a NumPy array that shares it.
+    """
     kept = getattr(value, "_pyrodgm_logs", None)
-    return kept[1:] if kept is not None and not value.is_inference() and kept[0] == value._version else None
+    return kept[1:] if kept is not None and not value.is_inference() and kept[0] == _stamp(value) else None
+
+
+def _stamp(value: Tensor) -> tuple[int, int]:
+    try:
+        return value._version, value.data_ptr()
+    except RuntimeError:  # torch.func and fake tensors have no memory of their own
+        return value._version, 0
 
 
 def attach_gradient(log: Tensor, value: Tensor, sign: float = 1.0) -> Tensor:

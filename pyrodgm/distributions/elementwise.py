@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
-from pyrodgm.distributions._numeric import into_open_interval, keep_logs, unit_logs
+from pyrodgm.distributions._numeric import floating, into_open_interval, keep_logs, unit_logs
 
 E = TypeVar("E", bound="Elementwise")
 
@@ -17,7 +17,7 @@ class Elementwise(TorchDistribution):
     """A distribution of a number whose parameters, named in `arg_constraints`, all have the batch's shape."""
 
     def __init__(self, *parameters: Tensor | float, validate_args: bool | None = None) -> None:
-        values = broadcast_all(*parameters)
+        values = broadcast_all(*(floating(p) if isinstance(p, Tensor) else p for p in parameters))
         for name, value in zip(self.arg_constraints, values, strict=True):
             setattr(self, name, value)
         super().__init__(values[0].shape, validate_args=validate_args)
@@ -36,7 +36,7 @@ class Elementwise(TorchDistribution):
 class UnitInterval(Elementwise):
     """A distribution of a number v in (0, 1) that is drawn and weighed by log v and log(1 - v), in float64.
 
-    A subclass gives `_rsample_wide_logs`, `log_prob_from_logs` and `_negative_entropy`.
+    A subclass gives `_rsample_wide_logs`, `log_prob_from_logs`, `_cdf_from_logs` and `_negative_entropy`.
     """
 
     support = constraints.unit_interval
@@ -46,6 +46,9 @@ class UnitInterval(Elementwise):
         return result.to(getattr(self, next(iter(self.arg_constraints))).dtype)
 
     def _rsample_wide_logs(self, sample_shape: Any) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def _cdf_from_logs(self, log_value: Tensor, log1m_value: Tensor) -> Tensor:
         raise NotImplementedError
 
     def _negative_entropy(self) -> Tensor:
@@ -68,6 +71,13 @@ class UnitInterval(Elementwise):
         if self._validate_args:
             self._validate_sample(value)
         return self.log_prob_from_logs(*unit_logs(value))
+
+    def cdf(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        inside = self._narrow(self._cdf_from_logs(*unit_logs(value)))
+        # The logarithms are those of values inside the interval; the ends themselves may be far from these.
+        return torch.where(value <= 0.0, 0.0, torch.where(value >= 1.0, 1.0, inside))
 
     def entropy(self) -> Tensor:
         return self._narrow(-self._negative_entropy())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrodgm.distributions._numeric import into_open_interval, keep_logs, log1m_power, log1mexp, unit_logs, wide
+from pyrodgm.distributions._numeric import into_open_interval, keep_logs, log1m_power, log1mexp, wide
 from pyrodgm.distributions.elementwise import UnitInterval
 from pyrodgm.distributions.quadrature import exponential_nodes
 
@@ -75,11 +75,9 @@ class Kumaraswamy(UnitInterval):
         log_v, log1m_v = wide(log_value), wide(log1m_value)
         return self._narrow(a.log() + b.log() + (a - 1.0) * log_v + (b - 1.0) * log1m_power(a, log_v, log1m_v))
 
-    def cdf(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
+    def _cdf_from_logs(self, log_value: Tensor, log1m_value: Tensor) -> Tensor:
         a, b = self._wide()
-        return self._narrow(-torch.expm1(b * log1m_power(a, *unit_logs(value))))
+        return -torch.expm1(b * log1m_power(a, log_value, log1m_value))
 
     def icdf(self, value: Tensor) -> Tensor:
         probability = wide(into_open_interval(value))

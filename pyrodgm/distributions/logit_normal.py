@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from pyrodgm.distributions._numeric import into_open_interval, keep_logs, unit_logs, wide
+from pyrodgm.distributions._numeric import into_open_interval, keep_logs, wide
 from pyrodgm.distributions.elementwise import UnitInterval
 from pyrodgm.distributions.expected_softplus import expected_softplus_normal
 from pyrodgm.distributions.quadrature import normal_nodes
@@ -63,12 +63,9 @@ class LogitNormal(UnitInterval):
         normal = -0.5 * white.square() - scale.log() - 0.5 * math.log(2.0 * math.pi)
         return self._narrow(normal - log_v - log1m_v)
 
-    def cdf(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
+    def _cdf_from_logs(self, log_value: Tensor, log1m_value: Tensor) -> Tensor:
         loc, scale = self._wide()
-        log_v, log1m_v = unit_logs(value)
-        return self._narrow(0.5 * torch.erfc((loc - log_v + log1m_v) / (scale * math.sqrt(2.0))))
+        return 0.5 * torch.erfc((loc - log_value + log1m_value) / (scale * math.sqrt(2.0)))
 
     def icdf(self, value: Tensor) -> Tensor:
         loc, scale = self._wide()

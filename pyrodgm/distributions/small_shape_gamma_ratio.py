@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from pyrodgm.distributions._numeric import unit_logs, wide
+from pyrodgm.distributions._numeric import wide
 from pyrodgm.distributions.elementwise import UnitInterval
 from pyrodgm.distributions.expected_softplus import expected_softplus_exponential
 from pyrodgm.distributions.quadrature import exponential_nodes
@@ -73,14 +73,11 @@ class SmallShapeGammaRatio(UnitInterval):
         slope = torch.where(above < 0, a, -b)
         return self._narrow(a.log() + b.log() - (a + b).log() + slope * above - log_v - log1m_v)
 
-    def cdf(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
+    def _cdf_from_logs(self, log_value: Tensor, log1m_value: Tensor) -> Tensor:
         a, b, mode = self._wide()
-        log_v, log1m_v = unit_logs(value)
-        above = log_v - log1m_v - mode
+        above = log_value - log1m_value - mode
         lower = b / (a + b) * (a * above.clamp(max=0.0)).exp()
-        return self._narrow(torch.where(above < 0, lower, 1.0 - a / (a + b) * (-b * above.clamp(min=0.0)).exp()))
+        return torch.where(above < 0, lower, 1.0 - a / (a + b) * (-b * above.clamp(min=0.0)).exp())
 
     def _logit_nodes(self) -> tuple[Tensor, Tensor]:
         """Logits `[*batch, nodes]` and the weights of an expectation over them."""

@@ -8,7 +8,15 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid, pad
 
-from pyrodgm.distributions._numeric import attach_gradient, into_open_interval, keep_logs, kept_logs, log1mexp, wide
+from pyrodgm.distributions._numeric import (
+    attach_gradient,
+    floating,
+    into_open_interval,
+    keep_logs,
+    kept_logs,
+    log1mexp,
+    wide,
+)
 
 
 def _logs_to_log_weights(log_v: Tensor, log1m_v: Tensor) -> Tensor:
@@ -119,6 +127,15 @@ def first_sticks(weights: Tensor, count: int, renormalize: bool = False) -> Tens
     return kept / kept.sum(-1, keepdim=True) if renormalize else kept
 
 
+def _dtype_of(distribution: Any) -> torch.dtype:
+    """That of the parameters, of a distribution or of that which it is made from; else the default dtype."""
+    while not distribution.arg_constraints and hasattr(distribution, "base_dist"):
+        distribution = distribution.base_dist
+    for name in distribution.arg_constraints:
+        return getattr(distribution, name).dtype
+    return torch.get_default_dtype()
+
+
 class StickBreaking(TorchDistribution):
     r"""Distribution of `K` stick weights whose `K - 1` breaking fractions are independent.
 
@@ -161,7 +178,7 @@ class StickBreaking(TorchDistribution):
     def _set(self, fractions: Independent) -> None:
         self.fractions = fractions
         self.has_rsample = fractions.has_rsample
-        self._dtype = getattr(fractions.base_dist, next(iter(fractions.base_dist.arg_constraints))).dtype
+        self._dtype = _dtype_of(fractions)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "StickBreaking":
         new = self._get_checked_instance(StickBreaking, _instance)
@@ -236,9 +253,13 @@ class StickBreaking(TorchDistribution):
     @property
     def variance(self) -> Tensor:
         mean, variance = wide(self.fractions.mean), wide(self.fractions.variance)
-        square, rest = variance + mean.square(), variance + (1.0 - mean).square()
-        squares = pad(square, (0, 1), value=1.0) * pad(rest.cumprod(-1), (1, 0), value=1.0)
-        return self._narrow(squares - wide(self.mean).square())
+        square, rest = mean.square() + variance, (1.0 - mean).square()
+        # With r what is left, Var(v r) = E[v^2] Var(r) + Var(v) E[r]^2, where nothing cancels. E[r^2] is a product over
+        # the fractions before, and the share of E[r]^2 in it one of 1 / (1 + Var(v) / E[1 - v]^2).
+        noise = torch.log1p(variance / rest.clamp(min=torch.finfo(rest.dtype).tiny)).cumsum(-1)
+        left, noise = pad((rest + variance).cumprod(-1), (1, 0), value=1.0), pad(noise, (1, 0))
+        of_fraction, of_left = pad(variance, (0, 1)), left * -torch.expm1(-noise)
+        return self._narrow(pad(square, (0, 1), value=1.0) * of_left + of_fraction * left * torch.exp(-noise))
 
     def num_sticks(self, mass: float = 0.99) -> Tensor:
         """How many of the first sticks hold the share `mass` in expectation, `[*batch]`; at most K."""
@@ -268,7 +289,7 @@ class GEM(StickBreaking):
     def __init__(self, concentration: Tensor | float, truncation: int, *, validate_args: bool | None = None) -> None:
         if truncation < 2:
             raise ValueError(f"expected truncation of at least 2 sticks, got {truncation}")
-        self.concentration = torch.as_tensor(concentration)
+        self.concentration = floating(torch.as_tensor(concentration))
         self.truncation = truncation
         each = self.concentration.unsqueeze(-1).expand(*self.concentration.shape, truncation - 1)
         fractions = Beta(torch.ones_like(each), each, validate_args=False).to_event(1)

@@ -46,7 +46,7 @@ def report(
     :func:`evaluate`.
     """
     results, likelihood = evaluate(
-        _evaluated(pair),
+        evaluated_pair(pair),
         data,
         num_samples=num_samples,
         num_images=num_images,
@@ -82,7 +82,7 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
         VampPrior ``pseudo_inputs``, for an exemplar prior ``exemplars``, with ``grown_samples`` for both; for a DVAE
         ``gibbs_samples`` and ``annealed_samples``; and those of :func:`latent_figures` and :func:`mixture_figures`.
     """
-    whole, pair = pair, _evaluated(pair)
+    whole, pair = pair, evaluated_pair(pair)
     first = next(pair.parameters())
     shape, name = data.image_shape, data.name
     real = data.test.images[spread(len(data.test), min(100, len(data.test)))].to(first.device, first.dtype)
@@ -122,8 +122,8 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
     return [folder / f"{stem}.png" for stem in figures]
 
 
-def _evaluated(pair: nn.Module) -> Any:
-    """The pair that the results are of."""
+def evaluated_pair(pair: nn.Module) -> Any:
+    """The pair that the results of a trained pair are of: itself, or a :class:`pyrodgm.models.DVAE` with its bits."""
     return pair.discrete() if isinstance(pair, DVAE) else pair
 
 

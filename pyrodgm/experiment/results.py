@@ -37,7 +37,8 @@ class Results:
         active_units: Number of active latent dimensions, for each latent site.
         untrusted_share: Share of the images whose Pareto k-hat exceeds 0.7.
         knn_error: Share of the images that their k nearest training images label wrongly, for each latent site, for
-            means and for one sample of the posterior, and for k = 3, 5, 10 ("z mean k=5"); empty without labels.
+            means and for one sample of the posterior, and for k = 3, 5, 10 ("z mean k=5"), as far as there are so many
+            labels.
         num_images: Number of test images for all this.
         num_samples: Importance samples an image.
         seed: Seed of these.
@@ -213,11 +214,14 @@ def _knn_errors(pair: nn.Module, data: Dataset, x: Tensor, rows: Tensor) -> dict
     if data.train.labels is None or data.test.labels is None:
         return {}
     known = data.train.labels >= 0
+    ks = [k for k in KNN if k <= int(known.sum())]
+    if not ks:
+        return {}
     labels = data.train.labels[known], data.test.labels[rows]
     errors: dict[str, float] = {}
     for kind, latents in (("mean", posterior_means), ("sample", posterior_samples)):
         near, far = latents(pair, x), latents(pair, data.binarize(data.train.images[known]))
         for site in near:
-            found = knn_errors(far[site], labels[0], near[site], labels[1], KNN)
+            found = knn_errors(far[site], labels[0], near[site], labels[1], ks)
             errors |= {f"{site} {kind} k={k}": error for k, error in found.items()}
     return errors

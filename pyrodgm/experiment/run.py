@@ -55,12 +55,18 @@ def read_run(path: Path | str) -> Run:
         DamagedFileError: If a file is not what was written there; names it.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise FileNotFoundError(f"{path} is no folder, so there is no run in it")
-    config = _read(path / "config.json", _parse_config)
+    config = read_config(path)
     metrics = _read(path / "metrics.csv", lambda file: _parse_table(file, METRICS))
     times = _read(path / "times.csv", lambda file: _parse_table(file, ("epoch", "seconds")))
     return Run(path, config["example"], config["arguments"], metrics, [row["seconds"] for row in times])
+
+
+def read_config(path: Path | str) -> dict[str, Any]:
+    """What :func:`describe` said of a run, the entries ``example`` and ``arguments``; errors as in :func:`read_run`."""
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} is no folder, so there is no run in it")
+    return _read(path / "config.json", _parse_config)
 
 
 def restore_config(kind: type[C], run: Run) -> C:

@@ -18,7 +18,7 @@ from pyrodgm.infer.contexts import MatmulPrecision, flushing_denormals, matmul_p
 from pyrodgm.infer.step import Compile
 
 # What may change when a run goes on: how long, where, and what is done with it afterwards.
-FREE = ("epochs", "root", "device", "compile", "run", "resume", "num_samples", "num_images", "figures")
+FREE = ("epochs", "valid_every", "root", "device", "compile", "run", "resume", "num_samples", "num_images", "figures")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class TrainingConfig:
     """Epochs over which the weight of the KL term rises from 0 to 1."""
     patience: int | None = None
     """Epochs after the warm-up without a better validation bound before training stops; None: no early stopping."""
+    valid_every: int = 1
+    """Epochs from one validation to the next."""
     learning_rate: float = 1e-3
     """Learning rate."""
     num_samples: int = 5000
@@ -96,11 +98,12 @@ def train(
         The results, and the log-likelihood of each test image.
 
     Raises:
-        ValueError: If the run folder holds a run with other flags.
+        ValueError: If the run folder holds a run with other flags, or the numbers for the evaluation are out of range.
     """
     with flushing_denormals():  # before PyTorch starts its threads
         check_resumable(config.folder, example, config, FREE)
         data = load_data(config, load)
+        check_evaluation(data, config.num_samples, config.num_images)
         torch.manual_seed(config.seed)
         pair = build(config, data)
         options = {
@@ -108,6 +111,7 @@ def train(
             "batch_size": config.batch_size,
             "kl_warmup": config.warmup,
             "patience": config.patience,
+            "valid_every": config.valid_every,
             "compile": config.compile,
             "device": config.device,
             "seed": config.seed,
@@ -148,6 +152,24 @@ def load_data(
         raise ValueError(f"train_images must lie between 1 and the {len(data.train)} of {config.data}, got {count}")
     labels = None if data.train.labels is None else data.train.labels[:count]
     return replace(data, train=Split(data.train.images[:count], labels))
+
+
+def check_evaluation(data: Dataset, num_samples: int, num_images: int | None) -> None:
+    """Make sure that a pair can be evaluated with these numbers, before it is trained.
+
+    Args:
+        data: The data; their test images are meant.
+        num_samples: Importance samples an image.
+        num_images: Number of test images; None: all.
+
+    Raises:
+        ValueError: If a number is out of range; names its flag.
+    """
+    if num_samples < 1:
+        raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
+    most = len(data.test)
+    if num_images is not None and not 2 <= num_images <= most:
+        raise ValueError(f"--num-images must lie between 2 and the {most} test images of {data.name}, got {num_images}")
 
 
 def summary(config: TrainingConfig, results: Results) -> str:

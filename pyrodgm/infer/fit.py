@@ -25,7 +25,7 @@ class FitResult:
 
     Attributes:
         metrics: One row an epoch: epoch, step, kl_weight, learning_rate, train_bound, valid_bound (nats a datum) and,
-            where there is one, valid_score.
+            where there is one, valid_score; the last two are NaN after epochs without validation.
         seconds: Seconds that each epoch took in this process, validation included.
         best_epoch: The epoch, from 1, whose weights the pair now has.
         best_bound: Its validation bound in nats a datum, or its training bound where there are no validation data; its
@@ -53,6 +53,7 @@ def fit(
     batch_size: int = 100,
     labelled_batch_size: int | None = None,
     valid_score: Score | None = None,
+    valid_every: int = 1,
     kl_warmup: float = 0.0,
     patience: int | None = None,
     clip_grad_norm: float | None = None,
@@ -82,10 +83,12 @@ def fit(
             called with images ``[labelled_batch_size + batch_size, D]`` and the labels of the first ones, as
             :class:`SemiSupervisedELBO` expects, and an epoch is a pass over the unlabelled images. By default labels
             are not used.
-        valid_score: Called with the pair and the data after each epoch, under the same noise each time, decides which
+        valid_score: Called with the pair and the data at each validation, under the same noise each time, decides which
             weights are best (the highest) and how long to wait, in place of the validation bound.
+        valid_every: Epochs from one validation to the next; there is one after the last epoch too.
         kl_warmup: Epochs over which the objective's ``kl_weight`` rises linearly from 0 to its value.
-        patience: Epochs without a better validation bound or score, counted after the warm-up, before training stops.
+        patience: Epochs without a better validation bound or score, counted after the warm-up, before training stops,
+            which it does at a validation.
         clip_grad_norm: Largest Euclidean norm of the gradient of all parameters together.
         compile: How steps run, as in :class:`TrainStep`: ``"auto"``, ``"eager"``, ``"traced"`` or ``"compiled"``.
         device: Where to train; by default where the pair is.
@@ -97,8 +100,8 @@ def fit(
         progress: Whether to show a progress bar; by default where the output is a terminal.
 
     Raises:
-        NonFiniteError: If a loss, gradient or parameter stops being finite; it names step and sites. The pair and the
-            run folder keep the last good state.
+        NonFiniteError: If a loss, gradient or parameter stops being finite; it names step and sites. Likewise if the
+            validation bound or score is not finite. The pair and the run folder keep the last good state.
         FileExistsError: If the run folder holds a run and ``resume`` is false.
         ValueError: If an argument is out of range, or a run is resumed with other settings.
         DamagedFileError: If ``state.pt`` or ``best.safetensors`` is truncated or altered.
@@ -120,6 +123,7 @@ def fit(
     optimizer = partial(torch.optim.Adam, lr=1e-3, fused=True) if optimizer is None else optimizer
     _require(epochs >= 1, "epochs", epochs, "at least 1")
     _require(batch_size >= 1, "batch_size", batch_size, "at least 1")
+    _require(valid_every >= 1, "valid_every", valid_every, "at least 1")
     fine = labelled_batch_size is None or labelled_batch_size >= 1
     _require(fine, "labelled_batch_size", labelled_batch_size, "at least 1, or None")
     _require(kl_warmup >= 0, "kl_warmup", kl_warmup, "at least 0")
@@ -170,6 +174,7 @@ def fit(
             valid_score,
             lr_schedule,
             parameter_groups,
+            valid_every,
         )
         folder = None if run_dir is None else RunFolder(Path(run_dir), resume, settings, config)
         if folder is not None:
@@ -198,7 +203,7 @@ def _train(
 
         while training.epoch < epochs:
             waited = training.epoch - max(training.best_epoch, math.ceil(training.kl_warmup))
-            if patience is not None and waited >= patience:
+            if patience is not None and waited >= patience and training.validates(training.epoch):
                 break
             training.run_epoch(tick)
             if folder is not None:

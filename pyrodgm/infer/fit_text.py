@@ -20,7 +20,7 @@ from pyrodgm.infer.elbo import ELBO
 from pyrodgm.infer.nonfinite import NonFiniteError, nonfinite_parameters
 from pyrodgm.infer.resumable import Resumable, Row
 from pyrodgm.infer.run_folder import RunFolder, describe
-from pyrodgm.infer.step import Compile, TrainStep
+from pyrodgm.infer.step import Compile, TrainStep, check_clip_grad_norm
 from pyrodgm.infer.training import OptimizerMaker, SchedulerMaker
 
 CHECK_EVERY = 50  # updates between two looks at the losses
@@ -99,8 +99,8 @@ def fit_text(
         NonFiniteError: if a loss or parameter stops being finite; it names step and sites. The pair and the run folder
             keep the state of the last validation.
         FileExistsError: if the run folder holds a run and ``resume`` is false.
-        ValueError: if an argument is out of range, the text is too short for one window, or a run is resumed with other
-            settings.
+        ValueError: if an argument is out of range, the text is too short for one window or its validation part for one
+            prediction, or a run is resumed with other settings.
         DamagedFileError: if ``state.pt`` is truncated or altered.
     """
     for name, value in (("updates", updates), ("validate_every", validate_every)):
@@ -108,6 +108,13 @@ def fit_text(
             raise ValueError(f"{name} must be at least 1; got {value!r}")
     if kl_warmup < 0:
         raise ValueError(f"kl_warmup must be at least 0; got {kl_warmup!r}")
+    check_clip_grad_norm(clip_grad_norm)
+    valid = text.valid[:valid_symbols]
+    if len(valid) < 2:
+        raise ValueError(
+            f"text: expected a validation part of at least 2 symbols, got {len(text.valid)}, "
+            f"of which valid_symbols={valid_symbols} leaves {len(valid)}"
+        )
     objective = ELBO() if objective is None else objective
     optimizer = partial(torch.optim.Adam, lr=2e-3, fused=True) if optimizer is None else optimizer
     settings = {
@@ -129,7 +136,7 @@ def fit_text(
         training = TextTraining(
             pair,
             text.train.to(device),
-            text.valid[:valid_symbols].to(device),
+            valid.to(device),
             objective,
             optimizer,
             lr_scheduler,
@@ -208,7 +215,7 @@ class TextTraining(Resumable):
         self.pair.train()
         bits, checked, last = math.nan, 0, self._until() - self.update
         for window in self.arguments():
-            losses.append(self.step(*window))
+            losses.append(self.take_step(start, *window))
             if len(losses) % CHECK_EVERY == 0 or len(losses) == last:
                 bits = float(torch.stack(losses).mean()) / self.length / math.log(2)
                 if not math.isfinite(bits):
@@ -221,7 +228,7 @@ class TextTraining(Resumable):
         measured = bits_per_symbol(self.pair, self.valid, seed=self.seed)
         if not math.isfinite(measured.bits):
             self.load(start)
-            raise NonFiniteError(None, [])
+            raise NonFiniteError(None, [f"valid_bits is {measured.bits}"])
         row = {
             "update": self.update,
             "kl_weight": float(self.kl_weight),

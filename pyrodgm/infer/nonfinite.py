@@ -16,12 +16,12 @@ class NonFiniteError(FloatingPointError):
     """Training met a value that is not finite.
 
     Attributes:
-        step: The optimiser step, from 0, or None for a pass over the validation data.
+        step: The optimiser step, from 0, or None where it was in no single step.
         causes: What was not finite, such as ``"log_prob of x"`` or ``"gradient of prior.loc"``.
     """
 
-    def __init__(self, step: int | None, causes: list[str]) -> None:
-        where = "in the validation bound" if step is None else f"at step {step}"
+    def __init__(self, step: int | None, causes: list[str], where: str = "in the validation") -> None:
+        where = where if step is None else f"at step {step}"
         super().__init__(f"not finite {where}: {', '.join(causes) or 'the loss'}; the last good state is kept")
         self.step, self.causes = step, causes
 

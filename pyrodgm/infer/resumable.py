@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -94,10 +94,22 @@ class Resumable:
             self.best_epoch, self.best_bound = self.epoch, bound
             self.best_weights = copy.deepcopy(dict(self.pair.state_dict()))
 
-    def find_fault(self, start: dict[str, Any]) -> None:
+    def take_step(self, start: dict[str, Any], *arguments: Tensor) -> Tensor:
+        """A step of the epoch that began at ``start``, and its loss."""
+        try:
+            return self.step(*arguments)
+        except (RuntimeError, ValueError):
+            # A step may check its values, as the first on a batch of another shape does, before anybody else looks.
+            if nonfinite_parameters(self.pair):
+                self.find_fault(start)
+            raise
+
+    def find_fault(self, start: dict[str, Any]) -> NoReturn:
         """Run the epoch again from its start, looking at each step, and say where it went wrong."""
         self.load(start)
-        step, causes = self.steps, list[str]()
+        first = self.steps
+        unclear = ["the fault did not recur when the epoch was run again"]
+        error = NonFiniteError(None, unclear, f"in the epoch that begins with step {first}")
         self.pair.train()
         for i, arguments in enumerate(self.arguments()):
             before = copy.deepcopy(self.state())
@@ -106,8 +118,8 @@ class Resumable:
             if causes or not math.isfinite(float(loss)):
                 self.load(before)
                 causes = nonfinite_sites(self.pair, self.objective, self.batch(*arguments)) or causes
-                step += i
+                error = NonFiniteError(first + i, causes)
                 break
         self.optimizer.zero_grad(set_to_none=True)
         self.load(start)
-        raise NonFiniteError(step, causes)
+        raise error

@@ -1,6 +1,7 @@
 """The folder of a training run."""
 
 import json
+import math
 import platform
 from dataclasses import is_dataclass
 from functools import partial
@@ -66,7 +67,8 @@ class RunFolder:
         if self.tensorboard is not None:
             row = training.rows[-1]
             for key in row.keys() - {"epoch", "step", "update"}:
-                self.tensorboard.add_scalar(key, row[key], training.steps)
+                if not math.isnan(row[key]):
+                    self.tensorboard.add_scalar(key, row[key], training.steps)
             self.tensorboard.flush()
         save_state(training.state(), self.state_file)
 

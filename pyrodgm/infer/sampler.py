@@ -100,7 +100,8 @@ class ImportanceSampler:
             trace = poutine.trace(replayed).get_trace(x)
             trace.compute_log_prob()
             given = self._rows([s for s in samples(trace) if s["is_observed"]])
-            return given + self._rows([s for s in samples(trace) if not s["is_observed"]]), given
+            latents = [s for s in samples(trace) if not s["is_observed"]]
+            return given + self._rows(latents) if latents else given, given
 
         usual = (len(x), count) == (self.block, self.chunk)
         compiled = usual and self.mode == "compiled"

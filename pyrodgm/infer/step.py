@@ -28,6 +28,12 @@ def check_compile(compile: str) -> None:  # noqa: A002
         raise ValueError(f"compile must be one of {', '.join(get_args(Compile))}; got {compile!r}")
 
 
+def check_clip_grad_norm(clip_grad_norm: float | None) -> None:
+    """Refuse a norm that would stop training, or climb the loss."""
+    if clip_grad_norm is not None and not clip_grad_norm > 0:
+        raise ValueError(f"clip_grad_norm must be positive, or None; got {clip_grad_norm!r}")
+
+
 def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
     return batch
 
@@ -93,6 +99,7 @@ class TrainStep:
         context: Context = _in_none,
     ) -> None:
         check_compile(compile)
+        check_clip_grad_norm(clip_grad_norm)
         self.pair, self.objective, self.optimizer, self.clip_grad_norm = pair, objective, optimizer, clip_grad_norm
         automatic = "compiled" if expected_steps >= COMPILE_AFTER else "traced"
         self.mode = automatic if compile == "auto" else compile

@@ -47,6 +47,7 @@ class Training(Resumable):
         valid_score: Score | None = None,
         lr_schedule: Callable[[float], float] | None = None,
         parameter_groups: Callable[[nn.Module], Iterable[Any]] = nn.Module.parameters,
+        valid_every: int = 1,
     ) -> None:
         super().__init__()
         self.device = next(pair.parameters()).device
@@ -66,13 +67,14 @@ class Training(Resumable):
         self.steps_per_epoch = len(self.batches)
         self.total_steps = steps = epochs * self.steps_per_epoch
         rows = partial(training_rows, total=len(data.train.images))
+        self.epochs, self.valid_every = epochs, valid_every
         self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps, self.batches, rows)
         with fork_rng(self.device):
             first = self.batches.first()
         rehearse(pair, self.evidence_bound, first)
 
     def run_epoch(self, tick: Callable[[int, float], None] = lambda steps, bound: None) -> Row:
-        """Train for one epoch and validate; returns the row of metrics, which is also kept.
+        """Train for one epoch and validate if it is time; returns the row of metrics, which is also kept.
 
         Args:
             tick: Called every hundred steps with the number of steps since the last call and the running bound.
@@ -83,7 +85,7 @@ class Training(Resumable):
         self.pair.train()
         checked = 0
         for i, (rows,) in enumerate(self.arguments()):
-            losses[i] = self.step(rows)
+            losses[i] = self.take_step(start, rows)
             sizes[i] = len(rows)
             if (i + 1) % CHECK_EVERY == 0 or i + 1 == self.steps_per_epoch:
                 total = float((losses[: i + 1] * sizes[: i + 1].to(self.device)).sum())
@@ -93,24 +95,31 @@ class Training(Resumable):
                 checked = i + 1
         if nonfinite_parameters(self.pair):
             self.find_fault(start)
+        epoch = self.epoch + 1
+        validates = self.validates(epoch)
         row = {
-            "epoch": self.epoch + 1,
-            "step": (self.epoch + 1) * self.steps_per_epoch,
+            "epoch": epoch,
+            "step": epoch * self.steps_per_epoch,
             "kl_weight": float(self.kl_weight),
             "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
             "train_bound": -total / float(sizes.sum()),
-            "valid_bound": self.validate(),
+            "valid_bound": self.validate() if validates else math.nan,
         }
         if self.valid_score is not None:
-            row["valid_score"] = self._score()
-        if self.data.valid and not math.isfinite(row["valid_bound"]):
-            self.load(start)
-            raise NonFiniteError(None, [])
+            row["valid_score"] = self._score() if validates else math.nan
+        for name, known in (("valid_bound", bool(self.data.valid)), ("valid_score", self.valid_score is not None)):
+            if validates and known and not math.isfinite(row[name]):
+                self.load(start)
+                raise NonFiniteError(None, [f"{name} is {row[name]}"])
         self.seconds.append(time.perf_counter() - began)
         if self.scheduler:
             self.scheduler.step()
         self.finish_epoch(row, row.get("valid_score", row["valid_bound"] if self.data.valid else row["train_bound"]))
         return row
+
+    def validates(self, epoch: int) -> bool:
+        """Whether there is a validation after this epoch, the first being 1."""
+        return epoch % self.valid_every == 0 or epoch == self.epochs
 
     @property
     def steps(self) -> int:

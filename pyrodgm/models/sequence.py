@@ -62,7 +62,7 @@ class SequenceModel(Pair):
     `advance` was called for had ended.
 
     Raises:
-        ValueError: `concentration` is not positive or `time_penalty` is negative.
+        ValueError: `concentration` is not positive and finite or `time_penalty` is negative.
 
     Source: docs/adaptive_computation.md; Graves (2016), arXiv 1603.08983.
 
@@ -89,7 +89,7 @@ class SequenceModel(Pair):
         time_penalty: float = 0.01,
     ) -> None:
         super().__init__()
-        if not concentration > 0.0:
+        if not 0.0 < concentration < math.inf:
             raise ValueError(f"concentration: expected a positive number, got {concentration}")
         if not time_penalty >= 0.0:
             raise ValueError(f"time_penalty: expected at least 0, got {time_penalty}")
@@ -159,7 +159,7 @@ class SequenceModel(Pair):
         """Probability of each target given the inputs up to it.
 
         Args:
-            x: inputs `[batch, T, *]`.
+            x: inputs `[batch, T, *]`, T at least 1.
             y: targets `[batch, T, *]`.
             state: of the samples, `[num_samples, batch, S]`, to go on from; zeros by default.
             num_samples: draws of the weights whose predictions are averaged, each with a recurrence of its own.
@@ -168,6 +168,7 @@ class SequenceModel(Pair):
         """
         if num_samples < 1:
             raise ValueError(f"num_samples: expected at least 1, got {num_samples}")
+        _check_length(x)
         network = self.network
         exact = isinstance(network, StickBreakingRNN) and tolerance == 0.0 and not mean
         with self._evaluating():
@@ -191,14 +192,17 @@ class SequenceModel(Pair):
             )
 
     def generate(self, x: Tensor, length: int, *, tolerance: float = 0.0) -> Tensor:
-        """Continue symbols `[batch, T]` by `length` drawn ones, `[batch, length]`."""
+        """Continue symbols `[batch, T]`, T at least 1, by `length` drawn ones, `[batch, length]`."""
+        if length < 0:
+            raise ValueError(f"length: expected at least 0, got {length}")
+        _check_length(x)
         with self._evaluating():
             out = self.network.evaluate(self.encoder(x), tolerance=tolerance)
             drawn = []
             for _ in range(length):
                 drawn.append(self.likelihood(out.hidden[:, -1]).sample())
                 out = self.network.evaluate(self.encoder(drawn[-1].unsqueeze(1)), out.state, tolerance=tolerance)
-            return torch.stack(drawn, 1)
+            return torch.stack(drawn, 1) if drawn else x[:, :0]
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -229,3 +233,8 @@ class SequenceModel(Pair):
 
     def _sources(self, x: Tensor) -> tuple[Tensor, ...]:
         return (x, self.carried, *self.encoder.parameters())
+
+
+def _check_length(x: Tensor) -> None:
+    if x.shape[1] < 1:
+        raise ValueError(f"x: expected at least one time step, got shape {list(x.shape)}")

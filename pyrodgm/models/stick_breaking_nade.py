@@ -82,7 +82,7 @@ class StickBreakingNADE(Pair):
         super().__init__()
         if max_steps < 2:
             raise ValueError(f"max_steps: expected at least 2, got {max_steps}")
-        if not concentration > 0.0:
+        if not 0.0 < concentration < math.inf:
             raise ValueError(f"concentration: expected a positive number, got {concentration}")
         # At the prior, from which a posterior that starts elsewhere takes long to get there: it is one for each pixel.
         # Below 1 all steps would not get gradients.

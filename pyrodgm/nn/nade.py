@@ -137,8 +137,8 @@ class NADENetwork(nn.Module):
                 self.head.bias.copy_(torch.tensor(raw_start(start)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if x.dim() < 1 or x.shape[-1] != self.features:
-            raise ValueError(f"x: expected shape [*, {self.features}], got {list(x.shape)}")
+        if x.dim() < 1 or x.shape[-1] != self.features or not x.numel():
+            raise ValueError(f"x: expected at least one image, shape [*, {self.features}], got {list(x.shape)}")
         flat = x.reshape(-1, self.features)
         logits, raw = self._steps(self.running(flat), self.weight.unsqueeze(-1), self.bias.unsqueeze(-1))
         # [D, N, ...] as they come

@@ -47,8 +47,8 @@ def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None
     """Bounds on training and validation data by epoch, the best epoch, and the KL weight below.
 
     Args:
-        metrics: A row an epoch with ``epoch``, ``train_bound``, ``valid_bound`` (nats a datum, NaN where there are no
-            validation data) and ``kl_weight``, as in :attr:`pyrodgm.infer.FitResult.metrics`.
+        metrics: A row an epoch with ``epoch``, ``train_bound``, ``valid_bound`` (nats a datum, NaN where there was no
+            validation) and ``kl_weight``, as in :attr:`pyrodgm.infer.FitResult.metrics`.
         title: Text above.
 
     Raises:
@@ -63,7 +63,8 @@ def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None
     marker = "." if len(epoch) < 30 else ""
     bounds.plot(epoch, train, color=BLUE, marker=marker, label="training, KL as weighted below")
     if np.isfinite(valid).any():
-        bounds.plot(epoch, valid, color=VERMILION, linestyle="--", marker=marker, label="validation")
+        known = np.isfinite(valid)  # a line has gaps at NaN
+        bounds.plot(epoch[known], valid[known], color=VERMILION, linestyle="--", marker=marker, label="validation")
         best = int(np.nanargmax(valid))
         label = f"best: {number(valid[best])} at epoch {epoch[best]:g}"
         bounds.plot(epoch[best], valid[best], "o", color=VERMILION, markersize=7, markeredgecolor="white", label=label)

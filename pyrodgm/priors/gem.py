@@ -1,6 +1,7 @@
 """The truncated stick-breaking prior of a Dirichlet process."""
 
 import math
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -73,11 +74,16 @@ class GEMPrior(nn.Module):
             self.log_concentration = nn.Parameter(value)
         else:
             self.register_buffer("log_concentration", value)
+        # The logarithm of a fixed one, which weights on disk have, is rounded: in another dtype it would be another.
+        self.fixed = None if learn else float(concentration)
+        self.register_load_state_dict_post_hook(_take_loaded)
 
     @property
     def concentration(self) -> Tensor:
         """alpha, ``[]``."""
-        return self.log_concentration.exp()
+        if self.fixed is None:
+            return self.log_concentration.exp()
+        return torch.full_like(self.log_concentration, self.fixed)
 
     def forward(self) -> dist.TorchDistribution:
         if self.hyperprior is not None and self.training and am_i_wrapped():
@@ -91,3 +97,12 @@ class GEMPrior(nn.Module):
         shape, rate = self.hyperprior
         log_norm = shape * math.log(rate) - math.lgamma(shape)
         return shape * self.log_concentration - rate * self.concentration + log_norm
+
+
+def _take_loaded(prior: GEMPrior, _: Any) -> None:
+    """A fixed concentration becomes that of the weights that were loaded, unless these mean the same."""
+    if prior.fixed is None:
+        return
+    loaded = float(prior.log_concentration)
+    if not math.isclose(loaded, math.log(prior.fixed), rel_tol=1e-6, abs_tol=1e-6):
+        prior.fixed = math.exp(loaded)

@@ -4,7 +4,7 @@ import mpmath as mp
 import pytest
 import torch
 
-from pyrodgm.distributions import LogitNormal
+from pyrodgm.distributions import Kumaraswamy, LogitNormal, SmallShapeGammaRatio
 
 PARAMETERS = [(0.0, 1.0), (-9.0, 0.02), (4.0, 30.0), (25.0, 3.0), (0.5, 0.5)]
 
@@ -51,6 +51,33 @@ def test_cdf_icdf_median():
     probability = torch.tensor([[1e-12], [0.01], [0.5], [0.9]])
     torch.testing.assert_close(d.cdf(d.icdf(probability)), probability.expand(4, 5), rtol=1e-8, atol=0)
     torch.testing.assert_close(d.cdf(d.median), torch.full((5,), 0.5), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "d",
+    [
+        lambda one: Kumaraswamy(one, 0.01 * one),
+        lambda one: Kumaraswamy(0.01 * one, one),
+        lambda one: LogitNormal(60.0 * one, 9.0 * one),
+        lambda one: LogitNormal(-300.0 * one, 99.0 * one),
+        lambda one: SmallShapeGammaRatio(0.01 * one, 0.01 * one),
+    ],
+)
+def test_distribution_functions_at_and_next_to_the_ends(d, dtype):
+    d = d(torch.ones((), dtype=dtype))
+    ends = torch.tensor([0.0, 1.0], dtype=dtype)
+    assert torch.equal(d.cdf(ends), ends)
+    inside = torch.nextafter(ends, torch.tensor(0.5, dtype=dtype))
+    assert ((d.cdf(inside) > 0) & (d.cdf(inside) < 1)).any()
+    draws = d.sample((1000,))  # many of which round to the ends, but know their logarithms
+    assert abs(d.cdf(draws).mean() - 0.5) < 0.06
+    ends.requires_grad_()
+    (slope,) = torch.autograd.grad(d.cdf(ends).sum(), ends)
+    assert slope.isfinite().all()
+    unchecked = type(d)(*(getattr(d, name) for name in d.arg_constraints), validate_args=False)
+    outside = torch.tensor([-1.0, 2.0], dtype=dtype)
+    assert torch.equal(unchecked.cdf(outside), torch.tensor([0.0, 1.0], dtype=dtype))
 
 
 def test_float32_draws_know_their_own_density():

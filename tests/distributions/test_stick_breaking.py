@@ -1,5 +1,7 @@
 """What the generic test does not ask of stick-breaking distributions."""
 
+from fractions import Fraction
+
 import pyro.distributions as dist
 import pytest
 import torch
@@ -14,6 +16,7 @@ from pyrodgm.distributions import (
     sticks_to_mass,
     weights_to_fractions,
 )
+from pyrodgm.distributions._numeric import kept_logs
 
 
 def test_equals_dirichlet():
@@ -25,6 +28,18 @@ def test_equals_dirichlet():
     torch.testing.assert_close(sticks.log_prob(draws), dirichlet.log_prob(draws))
     torch.testing.assert_close(sticks.mean, dirichlet.mean)
     torch.testing.assert_close(sticks.variance, dirichlet.variance)
+
+
+def test_float32_variance_keeps_its_digits():
+    """Against the moments of Beta in rational numbers; the last stick is a product of independent fractions."""
+    for alpha in (10**5, 30, Fraction(1, 1000)):
+        found = GEM(torch.tensor(float(alpha), dtype=torch.float32), 4).variance.double()
+        mean, square = Fraction(1) / (alpha + 1), Fraction(2) / ((alpha + 1) * (alpha + 2))
+        rest, rest_square = 1 - mean, 1 - 2 * mean + square
+        exact = [square * rest_square**k - (mean * rest**k) ** 2 for k in range(3)] + [rest_square**3 - rest**6]
+        torch.testing.assert_close(found, torch.tensor([float(v) for v in exact]), rtol=1e-5, atol=0.0)
+    many = GEM(torch.logspace(-6, 6, 50, dtype=torch.float32), 200).variance
+    assert (many >= 0).all()
 
 
 def test_maps_are_inverse():
@@ -95,6 +110,49 @@ def test_fractions_of_any_distribution():
     draws = sticks.sample((10,))
     flat = StickBreaking(dist.Beta(torch.ones(3), torch.ones(3)).to_event(1))
     torch.testing.assert_close(sticks.log_prob(draws), flat.log_prob(draws))
+
+
+def test_fractions_that_are_transformed():
+    loc, scale = torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([0.5, 1.0, 2.0])
+    for dtype in (torch.float32, torch.float64):
+        normal = dist.Normal(loc.to(dtype), scale.to(dtype))
+        sigmoid = dist.TransformedDistribution(normal, [dist.transforms.SigmoidTransform()])
+        sticks = StickBreaking(sigmoid.to_event(1))
+        draws = sticks.sample((10,))
+        assert draws.dtype == sticks.log_prob(draws).dtype == dtype
+        known = StickBreaking(LogitNormal(normal.loc, normal.scale).to_event(1))
+        torch.testing.assert_close(sticks.log_prob(draws), known.log_prob(draws), rtol=1e-4, atol=1e-4)
+    mixture = dist.MixtureSameFamily(dist.Categorical(torch.ones(3, 2)), dist.Beta(torch.ones(3, 2), torch.ones(3, 2)))
+    flat = StickBreaking(dist.Beta(torch.ones(3), torch.ones(3)).to_event(1))
+    draws = flat.sample((10,))
+    torch.testing.assert_close(StickBreaking(mixture.to_event(1)).log_prob(draws), flat.log_prob(draws))
+
+
+def test_whole_numbers_are_parameters_too():
+    for make in (
+        lambda c: GEM(c, 4),
+        lambda c: Kumaraswamy(c, c),
+        lambda c: Kumaraswamy(c, 5),
+        lambda c: LogitNormal(c, c),
+    ):
+        one, other = make(torch.tensor([5, 5])), make(torch.tensor([5.0, 5.0]))
+        x = other.sample()
+        torch.testing.assert_close(one.log_prob(x), other.log_prob(x))
+        assert one.sample().dtype == torch.get_default_dtype()
+    torch.testing.assert_close(GEM(5, 10).mean, GEM(5.0, 10).mean)
+    assert Kumaraswamy(2, 3).sample().dtype == torch.get_default_dtype()
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda: GEM(torch.tensor(5.0), 4).sample(), lambda: Kumaraswamy(*torch.ones(2, 3)).sample()]
+)
+def test_logarithms_are_not_kept_for_other_values(draw):
+    sticks = GEM(torch.tensor(2.0), 4)
+    first, second = draw(), draw()
+    assert kept_logs(first) is not None
+    kind = sticks if len(first) == 4 else Kumaraswamy(torch.tensor(2.0), torch.tensor(3.0))
+    first.data = second.clone()
+    torch.testing.assert_close(kind.log_prob(first), kind.log_prob(second.clone()), rtol=0.0, atol=0.0)
 
 
 def test_bad_arguments():

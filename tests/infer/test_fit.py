@@ -23,7 +23,7 @@ from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
-from pyrodgm.priors import VampPrior
+from pyrodgm.priors import StandardNormal, VampPrior
 
 
 def build(seed=0):
@@ -149,6 +149,53 @@ def test_stopping_and_going_on_is_the_same_as_going_through(uninterrupted, tmp_p
     assert same(again, pair)
 
 
+def test_validation_now_and_then_leaves_training_as_it_is(tmp_path):
+    """Of five epochs the second, the fourth and the last are validated, also where the run goes on after the third."""
+    _, plain = train(None, epochs=5)
+    _, result = train(tmp_path / "whole", epochs=5, valid_every=2)
+    bounds = [row["valid_bound"] for row in result.metrics]
+    assert [math.isnan(bound) for bound in bounds] == [True, False, True, False, False]
+    for row, every in zip(result.metrics, plain.metrics, strict=True):
+        rest = row.items() - {("valid_bound", row["valid_bound"])}
+        assert rest == every.items() - {("valid_bound", every["valid_bound"])}
+        assert row["valid_bound"] == every["valid_bound"] or math.isnan(row["valid_bound"])
+    assert result.best_bound == max(bounds[1], bounds[3], bounds[4]) == bounds[result.best_epoch - 1]
+
+    end = None
+
+    def scheduler(optimizer):
+        def factor(epoch):
+            if epoch == end:
+                raise KeyboardInterrupt
+            return 0.9**epoch
+
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+    options = {"epochs": 5, "valid_every": 2, "lr_scheduler": scheduler}
+    whole, _ = train(tmp_path / "uncut", **options)
+    end = 4
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", **options)
+    assert len(read_csv(tmp_path / "parts" / "metrics.csv")) == 3
+    end = None
+    resumed, _ = train(tmp_path / "parts", resume=True, **options)
+    assert same(resumed, whole)
+    for name in ("metrics.csv", "best.safetensors"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "uncut" / name).read_bytes()
+    rows = read_csv(tmp_path / "whole" / "metrics.csv")
+    assert [row["valid_bound"] for row in rows] == pytest.approx(bounds, nan_ok=True)
+
+
+def test_patience_ends_at_a_validation():
+    still = {"optimizer": partial(torch.optim.SGD, lr=0.0), "batch_size": 50, "progress": False}
+    result = fit(VAE(*parts()), small_data(), epochs=50, patience=4, valid_every=3, **still)
+    assert (result.best_epoch, len(result.metrics)) == (3, 9)
+
+
+def parts():
+    return StandardNormal(4), BernoulliLikelihood(mlp(4, [20], 64)), GaussianPosterior(mlp(64, [20], 8))
+
+
 def test_run_folder_holds_what_it_should(uninterrupted):
     folder, pair = uninterrupted
     rows = read_csv(folder / "metrics.csv")
@@ -258,6 +305,44 @@ def test_nan_stops_with_step_and_site_and_keeps_the_last_good_state(tmp_path, wh
         assert len(kept.metrics) == 5
 
 
+def test_nan_before_a_smaller_batch_is_told_from_a_mistake_in_the_program():
+    """The first step on a batch of another shape runs with the checks of Pyro on, here on parameters that are NaN."""
+    pair = VAE(*parts())
+    with pytest.raises(NonFiniteError, match=r"not finite at step \d: ") as caught:
+        fit(pair, small_data(), epochs=3, batch_size=40, optimizer=partial(torch.optim.SGD, lr=1e4), progress=False)
+    assert caught.value.causes
+    assert all(torch.isfinite(p).all() for p in pair.parameters())
+
+
+class Shaky(Pair):
+    """Its likelihood is NaN in one pass, which no state that could be brought back decides."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(()))
+        self.passes, self.at = 0, at
+
+    @pyro_method
+    def model(self, x):
+        self.passes += 1
+        with pyro.plate("data", len(x)):
+            scale = math.nan if self.passes == self.at else 1.0
+            pyro.sample("x", dist.Normal(self.loc * scale, 1.0, validate_args=False).expand([len(x)]), obs=x[:, 0])
+
+    @pyro_method
+    def guide(self, x):
+        pass
+
+
+def test_fault_that_does_not_recur_is_blamed_on_no_step():
+    x = torch.rand(40, 4)
+    pair = Shaky(at=10)
+    with pytest.raises(NonFiniteError, match="in the epoch that begins with step 5: the fault did not recur") as caught:
+        fit(pair, x, epochs=5, batch_size=8, compile="eager", progress=False)
+    assert caught.value.step is None
+    assert torch.isfinite(pair.loc)
+
+
 def test_early_stopping_waits_for_the_warm_up_and_brings_the_best_back():
     x = small_data()
     pair = build()
@@ -310,7 +395,16 @@ def test_fit_leaves_the_random_state_and_the_objective_alone():
 
 
 def test_bad_arguments_are_named():
-    for bad in ({"epochs": 0}, {"batch_size": 0}, {"kl_warmup": -1}, {"patience": 0}):
+    for bad in (
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"kl_warmup": -1},
+        {"patience": 0},
+        {"valid_every": 0},
+        {"clip_grad_norm": 0.0},
+        {"clip_grad_norm": -1.0},
+        {"clip_grad_norm": math.nan},
+    ):
         with pytest.raises(ValueError, match=f"{next(iter(bad))} must be"):
             fit(build(), small_data(), **{"epochs": 1, **bad})
     with pytest.raises(ValueError, match="patience must be None"):

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer import ELBO, PiecewiseConstant, decay_groups, fit, log_likelihood
+from pyrodgm.infer import ELBO, NonFiniteError, PiecewiseConstant, decay_groups, fit, log_likelihood
+from pyrodgm.infer.records import read_csv
 from pyrodgm.infer.training import Training
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
@@ -106,6 +107,18 @@ def test_a_score_chooses_the_weights():
     plain = build()
     fit(plain, data().train.images, epochs=3, batch_size=10, progress=False)
     assert all(torch.equal(v, seen[2][n]) for n, v in plain.state_dict().items() if "num_batches" not in n)
+
+
+@pytest.mark.parametrize("bad", [math.nan, -math.inf])
+def test_a_score_that_is_not_finite_ends_training(bad, tmp_path):
+    scores = iter([1.0, bad])
+    options = {"batch_size": 10, "progress": False, "run_dir": tmp_path}
+    first, pair = build(), build()
+    fit(first, data(), epochs=1, batch_size=10, progress=False)
+    with pytest.raises(NonFiniteError, match=f"in the validation: valid_score is {bad}; the last good state is kept"):
+        fit(pair, data(), epochs=3, valid_score=lambda pair, data: next(scores), **options)
+    assert len(read_csv(tmp_path / "metrics.csv")) == 1
+    assert all(torch.equal(a, b) for a, b in zip(pair.parameters(), first.parameters(), strict=True))
 
 
 def test_bad_arguments_are_named():

@@ -42,6 +42,17 @@ def test_probabilities_of_all_images_sum_to_one(init):
     assert torch.allclose(drawn.t() @ drawn / 20_000, pairs, atol=5 * 0.5 / 20_000**0.5)
 
 
+@pytest.mark.parametrize("compile_", ["eager", "traced"])
+def test_sampled_likelihood_of_a_pair_without_latents_is_exact(compile_):
+    nade = randomized(NADE(D, H))
+    result = log_likelihood(nade, ALL, 30, compile=compile_, keep=True, max_bytes=100_000)
+    torch.testing.assert_close(result.values, nade.log_likelihood(ALL))
+    assert torch.equal(result.log_weights, result.pointwise)
+    assert result.draws == {}
+    torch.testing.assert_close(result.ess, torch.full((len(ALL),), 30.0))
+    assert result.untrusted_share == 0.0
+
+
 @pytest.mark.parametrize("features", [1, 2, 5, 9, 12])
 def test_one_pass_is_the_loop_over_pixels(features):
     network = randomized(NADENetwork(features, H, max_steps=M))
@@ -190,8 +201,11 @@ def test_start_and_wrong_arguments():
         (lambda: NADE(D, H, mean=torch.rand(3)), f"mean: expected shape [{D}], got [3]"),
         (lambda: StickBreakingNADE(D, H, max_steps=1), "max_steps: expected at least 2, got 1"),
         (lambda: StickBreakingNADE(D, H, concentration=0.0), "concentration: expected a positive number, got 0.0"),
+        (lambda: StickBreakingNADE(D, H, concentration=math.inf), "concentration: expected a positive number, got inf"),
         (lambda: NADENetwork(D, H, max_steps=2, start=0.05), "start: expected at least 0.1, got 0.05"),
-        (lambda: NADE(D, H).network(torch.zeros(2, 3)), f"x: expected shape [*, {D}], got [2, 3]"),
+        (lambda: NADE(D, H).network(torch.zeros(2, 3)), f"x: expected at least one image, shape [*, {D}], got [2, 3]"),
+        (lambda: NADE(D, H).log_likelihood(ALL[:0]), f"x: expected at least one image, shape [*, {D}], got [0, {D}]"),
+        (lambda: StickBreakingNADE(D, H).log_likelihood(ALL[:0]), "x: expected at least one image"),
         (lambda: StickBreakingNADE(D, H).log_likelihood(ALL, num_samples=0), "num_samples: expected at least 1, got 0"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):

@@ -322,9 +322,21 @@ def test_ten_inner_steps_on_sequences_of_150_stay_finite():
 def test_wrong_arguments_are_refused(x, y):
     for arguments, message in (
         ({"concentration": 0.0}, "concentration: expected a positive number, got 0.0"),
+        ({"concentration": math.inf}, "concentration: expected a positive number, got inf"),
         ({"time_penalty": -1.0}, "time_penalty: expected at least 0, got -1.0"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             make("act", **arguments)
     with pytest.raises(ValueError, match="num_samples: expected at least 1, got 0"):
         make("act").predict(x, y, num_samples=0)
+
+
+@pytest.mark.parametrize("name", ["gru", "act", "sticks"])
+def test_empty_sequences(name, x, y):
+    pair = make(name)
+    assert pair.generate(x, 0).shape == (B, 0)
+    for call in (lambda: pair.predict(x[:, :0], y[:, :0]), lambda: pair.generate(x[:, :0], 3)):
+        with pytest.raises(ValueError, match=r"x: expected at least one time step, got shape \[3, 0\]"):
+            call()
+    with pytest.raises(ValueError, match="length: expected at least 0, got -1"):
+        pair.generate(x, -1)

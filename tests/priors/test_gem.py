@@ -1,5 +1,7 @@
 """The GEM prior against conjugacy: minus log(1 - v) is exponential with rate alpha, and the Gamma is its conjugate."""
 
+import copy
+
 import pyro
 import pytest
 import torch
@@ -37,6 +39,19 @@ def test_fixed_concentration_is_no_parameter():
     other.load_state_dict(prior.state_dict())
     assert other.concentration.item() == pytest.approx(3.0)
     assert prior.to(torch.float32)().sample().dtype == torch.float32
+
+
+def test_fixed_concentration_is_the_same_in_every_dtype():
+    torch.set_default_dtype(torch.float32)
+    prior = GEMPrior(K, 20.0)
+    assert prior.double().concentration == prior().concentration == 20.0
+    assert prior.concentration.dtype == torch.float64
+    twin = GEMPrior(K, 20.0).double()
+    twin.load_state_dict(GEMPrior(K, 20.0).state_dict())
+    assert twin.concentration == 20.0
+    assert copy.deepcopy(twin).concentration == 20.0
+    other = GEMPrior(K, 20.0, learn=True)
+    assert other.concentration.item() == pytest.approx(20.0, rel=1e-6)
 
 
 @pytest.mark.parametrize("hyperprior", [None, (3.0, 20.0)])
