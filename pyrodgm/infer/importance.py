@@ -178,7 +178,7 @@ def log_likelihood(
                     for name, draw in result["draws"].items():
                         _put(kept["draws"], name, draw, begin, len(x), 1)
                 bar.update(len(block))
-    versions = {"torch": torch.__version__, "pyro": pyro.__version__}
+    versions = {"torch": str(torch.__version__), "pyro": pyro.__version__}
     attributes = {"model": type(pair).__name__, "num_samples": num_samples, "seed": -1 if seed is None else seed}
     attributes |= {**versions, "config": str(config or {})}
     shared = math.hypot(*(float(b) for n, b in pair.named_buffers() if n.split(".")[-1] == "log_partition_error"))

@@ -219,6 +219,7 @@ def test_result_exports_to_a_datatree():
     assert np.allclose(tree["importance"]["k_hat"].values, result.k_hat)
     assert tree.attrs["model"] == "ProbabilisticPCA"
     assert tree.attrs["seed"] == 5
+    assert {type(value) for value in tree.attrs.values()} <= {str, int}  # subclasses have no place in files
     small = log_likelihood(pair, x, 30).to_datatree()
     assert "posterior" not in small.children
     assert "30 samples" in str(result)
