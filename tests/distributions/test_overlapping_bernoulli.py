@@ -214,7 +214,7 @@ def test_quantiles_of_the_exponential_mixture_at_the_extremes(beta, logits, dtyp
 
 def test_gaussian_draws_have_both_tails():
     """One uniform float32 in 2^24 is 0, whose quantile would lie 13 standard deviations below."""
-    q = dgm.OverlappingBernoulli(torch.full((10_000_000,), -50.0), dgm.GaussianSmoothing(25.0))
+    q = dgm.OverlappingBernoulli(torch.full((10_000_000,), -50.0, dtype=torch.float32), dgm.GaussianSmoothing(25.0))
     draws = torch.cat([5.0 * q.sample() for _ in range(5)])
     assert draws.min() > -6.5  # a normal number lies there once in 25 billion
     assert (draws < -4.5).sum().item() == pytest.approx(170, abs=65)
