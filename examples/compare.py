@@ -78,7 +78,7 @@ def _results(path: Path) -> experiment.Results:
 def _arguments(path: Path) -> dict[str, Any]:
     """The flags of a run."""
     try:
-        return experiment.read_run(path).arguments
+        return experiment.read_config(path)["arguments"]
     except (FileNotFoundError, DamagedFileError) as error:
         raise SystemExit(f"{path} cannot be compared: {error}") from error
 

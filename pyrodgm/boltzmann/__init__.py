@@ -5,7 +5,14 @@ r"""Bipartite Boltzmann machines as functions of weights ``[L, R]``, left bias `
 
 from pyrodgm.boltzmann.annealed_importance import LogPartition, annealed_importance_sampling
 from pyrodgm.boltzmann.energy import check_parameters, left_field, log_marginal, negative_energy, right_field
-from pyrodgm.boltzmann.exact import MAX_UNITS, can_enumerate, exact_log_partition, exact_moments, exact_samples
+from pyrodgm.boltzmann.exact import (
+    FAST_UNITS,
+    MAX_UNITS,
+    can_enumerate,
+    exact_log_partition,
+    exact_moments,
+    exact_samples,
+)
 from pyrodgm.boltzmann.gibbs import gibbs_sweeps, random_states
 from pyrodgm.boltzmann.mean_field import bernoulli_entropy, mean_field_log_partition
 from pyrodgm.boltzmann.moments import Moments, attach_moments, sample_moments
@@ -14,6 +21,7 @@ from pyrodgm.boltzmann.population_annealing import Population, population_anneal
 from pyrodgm.boltzmann.resampling import systematic_resample
 
 __all__ = [
+    "FAST_UNITS",
     "MAX_UNITS",
     "LogPartition",
     "Moments",

@@ -10,6 +10,7 @@ from pyrodgm.boltzmann.gibbs import draw_bits
 from pyrodgm.boltzmann.moments import Moments
 
 MAX_UNITS = 22  # of the smaller side: 4 million states
+FAST_UNITS = 16  # up to which summing takes no longer than annealing, or sweeps of chains
 
 
 def can_enumerate(weights: Tensor, max_units: int = MAX_UNITS) -> bool:

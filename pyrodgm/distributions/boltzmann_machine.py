@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrodgm import boltzmann
-from pyrodgm.boltzmann import MAX_UNITS, Moments
+from pyrodgm.boltzmann import FAST_UNITS, MAX_UNITS, Moments
 
-UNITS_BEFORE_CHAINS = 16  # of the smaller side: up to it, a draw by summing takes no longer than sweeps of chains
 SWEEPS = 10  # from a row of the chains to a draw, so that draws of one row part ways
 
 
@@ -159,7 +158,7 @@ class BoltzmannMachine(TorchDistribution):
             sample_shape = torch.Size(sample_shape)
             expanded = self.weights, self.left_bias, self.right_bias
             left, right = boltzmann.exact_samples(*expanded, sample_shape.numel())
-        elif boltzmann.can_enumerate(weights, MAX_UNITS if self._chains is None else UNITS_BEFORE_CHAINS):
+        elif boltzmann.can_enumerate(weights, MAX_UNITS if self._chains is None else FAST_UNITS):
             left, right = boltzmann.exact_samples(*self._given, count)
         elif self._chains is not None:
             rows = torch.randint(len(self._chains[0]), (count,), device=weights.device)

@@ -24,7 +24,7 @@ class Smoothing(ABC):
     support: Any = constraints.unit_interval
 
     def __init__(self, beta: Tensor | float) -> None:
-        _require_positive("beta", beta)
+        require_positive("beta", beta)
         self.beta = beta
 
     @abstractmethod
@@ -284,6 +284,7 @@ def _reflected(mean: Tensor, square: Tensor, z: Bit, like: Tensor) -> tuple[Tens
     return mean.to(like.dtype), square.to(like.dtype)
 
 
-def _require_positive(name: str, value: Tensor | float) -> None:
+def require_positive(name: str, value: Tensor | float) -> None:
+    """Refuse a number that is not positive and finite; tensors are looked at where arguments are validated."""
     if not isinstance(value, Tensor) and not 0.0 < value < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {value}")

@@ -1,7 +1,5 @@
 """What the outputs of a network mean as smoothed binary latents, and as the binary latents themselves."""
 
-import math
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
@@ -13,12 +11,7 @@ from pyrodgm.distributions import (
     Smoothing,
     SpikeExponential,
 )
-
-
-def _positive(beta: float) -> float:
-    if not 0.0 < beta < math.inf:
-        raise ValueError(f"beta must be positive and finite, got {beta}")
-    return beta
+from pyrodgm.distributions.smoothing import require_positive
 
 
 class BinaryLatents(nn.Module):
@@ -59,7 +52,8 @@ class SpikeLatents(BinaryLatents):
 
     def __init__(self, beta: float) -> None:
         super().__init__()
-        self.beta = _positive(beta)
+        require_positive("beta", beta)
+        self.beta = beta
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         return SpikeExponential(outputs, self.beta).to_event(1)
@@ -74,7 +68,8 @@ class ConcreteLatents(BinaryLatents):
 
     def __init__(self, beta: float) -> None:
         super().__init__()
-        self.beta = _positive(beta)
+        require_positive("beta", beta)
+        self.beta = beta
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         return ContinuedBernoulli(outputs, self.beta).to_event(1)

@@ -15,8 +15,6 @@ from pyrodgm.distributions import BoltzmannMachine
 
 Sampler = Literal["pcd", "pa", "exact"]
 
-ENUMERATED = 16  # units of the smaller side up to which summing is faster than annealing
-
 
 class BoltzmannPrior(nn.Module):
     r"""A bipartite Boltzmann machine with learned couplings and biases, or what is made of it for continuous latents.
@@ -134,7 +132,9 @@ class BoltzmannPrior(nn.Module):
             seed: Seed of the chains; the caller's random state is left as it was.
         """
         given = self.weights, self.left_bias, self.right_bias
-        if boltzmann.can_enumerate(self.weights, ENUMERATED if self.sampler != "exact" else boltzmann.MAX_UNITS):
+        if boltzmann.can_enumerate(
+            self.weights, boltzmann.FAST_UNITS if self.sampler != "exact" else boltzmann.MAX_UNITS
+        ):
             value = boltzmann.exact_log_partition(*given)
             estimate = LogPartition(value, torch.zeros_like(value), torch.full_like(value, math.inf))
         else:
