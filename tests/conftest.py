@@ -1,11 +1,14 @@
 """Every test starts from the same state and leaves none behind."""
 
 import os
+import runpy
+import sys
 from pathlib import Path
 
 import pyro
 import pytest
 import torch
+from example_runs import EXAMPLES
 
 torch.set_num_threads(1)  # the tensors are small, and threads that wait for each other are slow on a busy machine
 
@@ -30,3 +33,29 @@ def data_root() -> Path:
     if not root.is_dir():
         pytest.skip("no data sets here: set PYRODGM_DATA to a folder that has them")
     return root
+
+
+@pytest.fixture
+def as_a_script(monkeypatch):
+    """What a fresh interpreter would have."""
+    threads = torch.get_num_threads()
+    torch.set_default_dtype(torch.float32)
+    torch.set_num_threads(1)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    yield
+    torch.set_num_threads(threads)
+    for file in EXAMPLES.glob("*.py"):
+        sys.modules.pop(file.stem, None)
+
+
+@pytest.fixture
+def launch(as_a_script, monkeypatch, capsys):
+    """Runs an example by its command line and gives what it prints."""
+
+    def launch(command):
+        name, *arguments = command.split()
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return launch

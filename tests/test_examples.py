@@ -2,7 +2,6 @@
 
 import ast
 import csv
-import importlib.util
 import inspect
 import json
 import math
@@ -11,20 +10,15 @@ import re
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from example_runs import EXAMPLES, ROOT, TINY, TINY_DVAE, printed, results
 
 from pyrodgm import datasets, experiment
 
-ROOT = Path(__file__).parents[1]
-EXAMPLES = ROOT / "examples"
-TINY = "--data digits --components 3 --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
-TINY_DVAE = (
-    "--dataset digits --units 4 --hidden 5 --sampler pcd --chains 10 --sweeps 2 --epochs 2 "
-    "--num-samples 30 --num-images 6"
-)
+pytestmark = pytest.mark.usefixtures("as_a_script")
+
 STICKS = "--data digits --truncation 4 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 SHORT = "--data digits --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 MIXTURE = f"{SHORT} --components 5 --posterior-components 2 --latent 3 --hidden 4"
@@ -106,30 +100,6 @@ COMMANDS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def as_a_script(monkeypatch):
-    """What a fresh interpreter would have."""
-    threads = torch.get_num_threads()
-    torch.set_default_dtype(torch.float32)
-    torch.set_num_threads(1)
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    yield
-    torch.set_num_threads(threads)
-    for file in EXAMPLES.glob("*.py"):
-        sys.modules.pop(file.stem, None)
-
-
-@pytest.fixture
-def launch(monkeypatch, capsys):
-    def launch(command):
-        name, *arguments = command.split()
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
-        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
-        return capsys.readouterr().out
-
-    return launch
-
-
 def chains():
     """Command lines that belong together."""
     found = []
@@ -139,21 +109,6 @@ def chains():
         else:
             found.append([command])
     return found
-
-
-def results(path):
-    values = json.loads((path / "results.json").read_text())
-    numbers = [values["log_likelihood"], values["standard_error"], values["elbo"], *values["knn_error"].values()]
-    assert all(math.isfinite(number) for number in numbers)
-    assert -64 < values["elbo"] < values["log_likelihood"] + 1 < 0  # nats of 64 pixels that are hardly learned yet
-    assert values["seconds_per_epoch"] > 0
-    return values
-
-
-def printed(text):
-    """Log-likelihood and standard error in each row of a table."""
-    found = re.findall(r"(-\d+\.\d\d) ± (\d+\.\d\d) ", text)
-    return [(float(mean), float(error)) for mean, error in found]
 
 
 def test_every_example_is_run():
@@ -201,18 +156,6 @@ def test_sizes_that_make_no_network_are_named(launch, tmp_path):
     results(tmp_path / "linear")
 
 
-def test_evaluation_repeats_what_training_printed(launch, tmp_path):
-    trained = launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
-    first = results(tmp_path)
-    (tmp_path / "results.json").unlink()
-    assert printed(launch(f"evaluate.py {tmp_path} --no-figures")) == printed(trained)
-    assert results(tmp_path) == first
-    launch(f"evaluate.py {tmp_path} --no-figures --seed 5 --num-samples 31 --num-images 5")
-    other = results(tmp_path)
-    assert (other["seed"], other["num_samples"], other["num_images"]) == (5, 31, 5)
-    assert other["log_likelihood"] != first["log_likelihood"]
-
-
 def test_resumed_run_goes_on_and_keeps_its_arguments(launch, tmp_path):
     launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
     with pytest.raises(FileExistsError, match="holds a run"):
@@ -247,44 +190,6 @@ def test_demo_compares_both_priors_and_leaves_an_older_run_alone(launch, tmp_pat
     launch(f"demo.py --run {tmp_path / 'demo'} --epochs 1 --num-samples 30 --seed 1")
     assert results(tmp_path / "demo" / "standard") == rows[0]
     assert results(tmp_path / "demo-2" / "standard") != rows[0]
-
-
-def test_comparison_is_image_by_image(launch, tmp_path):
-    one, two = tmp_path / "one", tmp_path / "two"
-    launch(f"vampprior.py {TINY} --run {one} --no-figures --train-images 100")
-    launch(f"vampprior.py {TINY} --run {two} --no-figures --train-images 100 --components 40 --num-images 9")
-    rows = []
-    for run in (one, two):
-        with (run / "log_likelihood.csv").open() as file:
-            rows.append({row["image"]: float(row["log_likelihood"]) for row in csv.DictReader(file)})
-    both = rows[0].keys() & rows[1].keys()
-    gain = torch.tensor([rows[1][image] - rows[0][image] for image in both])
-    text = launch(f"compare.py {one} {two} --by components --figure {tmp_path / 'c.png'}")
-    assert 1 < len(both) < 6
-    assert f"two gains {gain.mean():.2f} ± {gain.std() / len(both) ** 0.5:.2f} nats an image over one" in text
-    for run, shared in ((one, 0.3), (two, 0.4)):  # errors of log-partitions, which no number of images averages away
-        (run / "results.json").write_text(json.dumps(results(run) | {"shared_error": shared}))
-    error = math.hypot(gain.std() / len(both) ** 0.5, 0.3, 0.4)
-    assert f"two gains {gain.mean():.2f} ± {error:.2f} nats an image over one" in launch(f"compare.py {one} {two}")
-    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(SystemExit, match="--by prior: expected a flag with numbers in every run"):
-        launch(f"compare.py {one} {two} --by prior")
-    with pytest.raises(SystemExit, match="holds no run that was evaluated"):
-        launch(f"compare.py {tmp_path / 'three'}")
-    with pytest.raises(SystemExit, match="at least one run, got none"):
-        launch("compare.py")
-
-
-def test_runs_on_other_data_have_no_gain(launch, tmp_path, data_root):
-    tiny = f"{TINY} --epochs 1 --no-figures --train-images 100"
-    for name, data in (("one", "digits"), ("two", "caltech101_silhouettes"), ("three", "digits")):
-        launch(f"vampprior.py {tiny} --data {data} --root {data_root} --run {tmp_path / name}")
-    text = launch(f"compare.py {' '.join(str(tmp_path / name) for name in ('one', 'two', 'three'))}")
-    assert "two has no gain over one: its data are caltech101_silhouettes, not digits" in text
-    assert re.findall(r"(\w+) gains", text) == ["three"]
-    (tmp_path / "three" / "config.json").write_text("{}")
-    with pytest.raises(SystemExit, match=r"three cannot be compared: .*config\.json is damaged"):
-        launch(f"compare.py {tmp_path / 'one'} {tmp_path / 'three'}")
 
 
 def test_mixture_prior_is_compared_with_the_standard_one(launch, tmp_path):
@@ -342,88 +247,6 @@ def test_help_explains_every_flag(file, launch, capsys, monkeypatch):
             assert f"--{name.replace('_', '-')} " in text.replace(",", " ")
         assert explanation, f"--{name} has no explanation"
         assert explanation in text
-
-
-DAMAGES = {
-    "config.json": [
-        lambda text: text[:100],
-        lambda text: text.replace(b'"vampprior",\n    "arguments"', b'"../tests/conftest",\n    "arguments"'),
-        lambda text: text.replace(b'"vampprior",\n    "arguments"', b'"demo",\n    "arguments"'),
-        lambda text: text.replace(b'"latent": 2', b'"latent": -2'),
-        lambda text: text.replace(b'"latent": 2', b'"latent": "2"'),
-        lambda text: text.replace(b'"latent": 2', b'"width": 2'),
-        lambda text: text.replace(b'"digits"', b'"letters"'),
-    ],
-    "best.safetensors": [lambda text: text[:-3]],
-    "metrics.csv": [lambda text: b""],
-}
-
-
-def test_damaged_run_is_refused_by_name(launch, tmp_path):
-    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
-    for name, changes in DAMAGES.items():
-        content = (tmp_path / name).read_bytes()
-        for change in changes:
-            assert change(content) != content
-            (tmp_path / name).write_bytes(change(content))
-            with pytest.raises(SystemExit, match=f"cannot be evaluated: .*{re.escape(name)}"):
-                launch(f"evaluate.py {tmp_path} --no-figures")
-        (tmp_path / name).unlink()
-        with pytest.raises(SystemExit, match=f"{re.escape(name)} is missing"):
-            launch(f"evaluate.py {tmp_path} --no-figures")
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(SystemExit, match="nowhere is no folder"):
-        launch(f"evaluate.py {tmp_path / 'nowhere'}")
-
-
-def test_nothing_in_a_run_folder_is_executed(launch, tmp_path, monkeypatch):
-    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
-    (tmp_path / "vampprior.py").write_text("raise SystemExit('executed')\ndef build(config, data): ...\n")
-    (tmp_path / "intruder.py").write_text("raise SystemExit('executed')\ndef build(config, data): ...\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    launch(f"evaluate.py {tmp_path} --no-figures")
-    config = tmp_path / "config.json"
-    text = config.read_text()
-    for name in ("intruder", "./intruder", str(tmp_path / "intruder"), "intruder.py"):
-        config.write_text(text.replace('"example": "vampprior"', f'"example": {json.dumps(name)}'))
-        with pytest.raises(SystemExit, match="names the example"):
-            launch(f"evaluate.py {tmp_path} --no-figures")
-
-
-def test_export_is_refused_before_the_work_begins(launch, tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match=r"expected a name that ends in \.nc or \.zarr, got draws\.txt"):
-        launch(f"evaluate.py {tmp_path} --export draws.txt")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="install zarr"):
-        launch(f"evaluate.py {tmp_path} --export draws.zarr")
-
-
-@pytest.mark.parametrize(("suffix", "libraries"), [(".nc", ("netCDF4", "h5netcdf")), (".zarr", ("zarr",))])
-def test_export_holds_the_importance_samples(launch, tmp_path, suffix, libraries):
-    if not any(importlib.util.find_spec(name) for name in libraries):
-        pytest.skip(f"none of {', '.join(libraries)} is installed")
-    import xarray
-
-    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
-    launch(f"evaluate.py {tmp_path} --no-figures --export {tmp_path / 'draws'}{suffix} --export-images 6")
-    tree = xarray.open_datatree(tmp_path / f"draws{suffix}")
-    assert tree["posterior"]["z"].shape == (1, 30, 6, 2)
-    mean = float(tree["importance"]["log_likelihood"].mean())
-    assert mean == pytest.approx(results(tmp_path)["log_likelihood"])
-
-
-def test_discrete_vae_is_exported_with_the_bits_that_it_is_evaluated_with(launch, tmp_path):
-    if not any(importlib.util.find_spec(name) for name in ("netCDF4", "h5netcdf")):
-        pytest.skip("neither netCDF4 nor h5netcdf is installed")
-    import xarray
-
-    launch(f"dvae.py {TINY_DVAE} --run {tmp_path} --no-figures")
-    launch(f"evaluate.py {tmp_path} --no-figures --export {tmp_path / 'draws.nc'} --export-images 6")
-    tree = xarray.open_datatree(tmp_path / "draws.nc")
-    assert all(set(draws.values.flat) <= {0.0, 1.0} for draws in tree["posterior"].values())
-    mean = float(tree["importance"]["log_likelihood"].mean())
-    assert mean == pytest.approx(results(tmp_path)["log_likelihood"])
 
 
 @pytest.mark.parametrize(

@@ -132,9 +132,7 @@ class BoltzmannPrior(nn.Module):
             seed: Seed of the chains; the caller's random state is left as it was.
         """
         given = self.weights, self.left_bias, self.right_bias
-        if boltzmann.can_enumerate(
-            self.weights, boltzmann.FAST_UNITS if self.sampler != "exact" else boltzmann.MAX_UNITS
-        ):
+        if self.sampler == "exact" or boltzmann.can_enumerate(self.weights, boltzmann.FAST_UNITS):
             value = boltzmann.exact_log_partition(*given)
             estimate = LogPartition(value, torch.zeros_like(value), torch.full_like(value, math.inf))
         else:
