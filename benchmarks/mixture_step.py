@@ -15,7 +15,7 @@ import tyro
 
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import TrainStep
-from pyrodgm.infer.contexts import matmul_precision
+from pyrodgm.infer.tracing.contexts import matmul_precision
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import dirichlet_process_vae

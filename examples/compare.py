@@ -19,7 +19,7 @@ import tyro
 
 from pyrodgm import experiment, plots
 from pyrodgm.infer import DamagedFileError
-from pyrodgm.infer.records import read_csv
+from pyrodgm.infer.training.loggers import read_csv
 
 
 @dataclass(frozen=True)

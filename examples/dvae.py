@@ -19,7 +19,7 @@ from pyrodgm import experiment
 from pyrodgm.datasets import Dataset
 from pyrodgm.distributions import bits_divergence
 from pyrodgm.infer import ELBO, IWELBO, LogLikelihood, PiecewiseConstant, decay_groups, log_likelihood
-from pyrodgm.infer.elbo import TensorELBO
+from pyrodgm.infer.estimators.elbo import TensorELBO
 from pyrodgm.models.dvae import DVAE, STRUCTURES, Method, Structure
 
 # The inverse temperatures of the published runs, by data set, by structure, in the order of Method without gumbolt.

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from pyrodgm import experiment, plots
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO, IWELBO, LogLikelihood, StratifiedELBO, StratifiedIWELBO, sample
-from pyrodgm.infer.contexts import fork_rng
+from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
 from pyrodgm.nn import Dense, mlp

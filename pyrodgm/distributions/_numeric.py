@@ -87,7 +87,7 @@ def attach_gradient(log: Tensor, value: Tensor, sign: float = 1.0) -> Tensor:
 
 
 def unit_logs(value: Tensor) -> tuple[Tensor, Tensor]:
-    """log v and log(1 - v) of `value` in [0, 1]; a draw that kept them gives them as exact as they were drawn."""
+    """Log v and log(1 - v) of `value` in [0, 1]; a draw that kept them gives them as exact as they were drawn."""
     kept = kept_logs(value)
     if kept is None:
         inside = wide(into_open_interval(value))

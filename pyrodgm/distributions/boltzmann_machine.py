@@ -130,7 +130,7 @@ class BoltzmannMachine(TorchDistribution):
 
     @property
     def log_partition(self) -> Tensor:
-        """log Z in nats, `[*batch]` as the parameters were given, with its gradient."""
+        """Log Z in nats, `[*batch]` as the parameters were given, with its gradient."""
         value = self._sums.log_partition if self._log_partition is None else self._log_partition
         value = torch.as_tensor(value).to(self._given[0])
         if not torch.is_grad_enabled() or value.requires_grad or not any(t.requires_grad for t in self._given):

@@ -59,7 +59,7 @@ class UnitInterval(Elementwise):
         raise NotImplementedError
 
     def rsample_logs(self, sample_shape: Any = ()) -> tuple[Tensor, Tensor]:
-        """log v and log(1 - v) of one reparameterised draw `[*sample, *batch]`, both exact where v rounds to 0 or 1."""
+        """Log v and log(1 - v) of one reparameterised draw `[*sample, *batch]`, both exact where v rounds to 0 or 1."""
         log_v, log1m_v = self._rsample_wide_logs(sample_shape)
         return self._narrow(log_v), self._narrow(log1m_v)
 

@@ -55,7 +55,7 @@ class Kumaraswamy(UnitInterval):
         return result.to(self.concentration1.dtype)
 
     def _logs_of_exponential(self, exponential: Tensor) -> tuple[Tensor, Tensor]:
-        """log v and log(1 - v) where (1 - v^a)^b = exp(-exponential)."""
+        """Log v and log(1 - v) where (1 - v^a)^b = exp(-exponential)."""
         a, b = self._wide()
         minus_log_y = exponential / b
         log_v = log1mexp(-minus_log_y) / a

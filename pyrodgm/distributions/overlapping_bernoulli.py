@@ -71,7 +71,7 @@ class OverlappingBernoulli(FromMoments, Elementwise):
         return self.logits.sigmoid()
 
     def _joint(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(z, value) for z = 0 and z = 1."""
+        """Log p(z, value) for z = 0 and z = 1."""
         smoothing = self.smoothing
         return (
             logsigmoid(-self.logits) + smoothing.log_prob(value, 0),

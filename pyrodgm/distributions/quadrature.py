@@ -61,7 +61,7 @@ def normal_nodes(edge: Tensor, step: float = 0.2) -> tuple[Tensor, Tensor]:
 
 
 def beta_nodes(concentration1: Tensor, concentration0: Tensor, nodes: int = 301) -> tuple[Tensor, Tensor, Tensor]:
-    r"""log v, log(1 - v) and weights, `[*batch, nodes]`, of an expectation over v ~ Beta.
+    r"""Log v, log(1 - v) and weights, `[*batch, nodes]`, of an expectation over v ~ Beta.
 
     The trapezoidal rule over x in logit v = mode + width sinh x. The nodes carry no gradient, the weights do.
 

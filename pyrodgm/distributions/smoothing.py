@@ -29,7 +29,7 @@ class Smoothing(ABC):
 
     @abstractmethod
     def log_prob(self, value: Tensor, z: Bit) -> Tensor:
-        """log r(value | z), in nats."""
+        """Log r(value | z), in nats."""
 
     @abstractmethod
     def cdf(self, value: Tensor, z: Bit) -> Tensor:
@@ -48,7 +48,7 @@ class Smoothing(ABC):
         """Mean and mean square of r(zeta | z), in the dtype and on the device of `like`."""
 
     def log_ratio(self, value: Tensor) -> Tensor:
-        """log r(value | 1) - log r(value | 0), the field that a value puts on its z."""
+        """Log r(value | 1) - log r(value | 0), the field that a value puts on its z."""
         return self.log_prob(value, 1) - self.log_prob(value, 0)
 
     def mixture_icdf(self, probability: Tensor, logits: Tensor) -> Tensor:

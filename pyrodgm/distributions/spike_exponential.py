@@ -122,7 +122,7 @@ class SpikeExponential(FromMoments, Elementwise):
         return torch.where(chance < wide(logits.detach()).sigmoid(), value, 0.0)
 
     def bits(self, value: Tensor) -> Tensor:
-        r"""z of each draw, 0 or 1, with a gradient for functions that are linear in each z.
+        r"""Z of each draw, 0 or 1, with a gradient for functions that are linear in each z.
 
         .. math:: \frac{\partial z}{\partial q} = \frac{1 - z}{1 - q}
 

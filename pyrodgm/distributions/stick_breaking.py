@@ -25,7 +25,7 @@ def _logs_to_log_weights(log_v: Tensor, log1m_v: Tensor) -> Tensor:
 
 
 def _log_weights_to_logs(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """log v, log(1 - v) and the log of what is left before each break, all `[..., K - 1]`."""
+    """Log v, log(1 - v) and the log of what is left before each break, all `[..., K - 1]`."""
     # What is left is a sum of the later weights: no 1 - v is ever taken, so nothing cancels.
     left = log_weights.flip(-1).logcumsumexp(-1).flip(-1)
     log_v, log1m_v = log_weights[..., :-1] - left[..., :-1], left[..., 1:] - left[..., :-1]

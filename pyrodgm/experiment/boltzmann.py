@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyrodgm import boltzmann, plots
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer.contexts import evaluating
+from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.models import DVAE
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pyrodgm.datasets import Dataset
 from pyrodgm.distributions import DiagNormalMixture
 from pyrodgm.experiment.results import spread
 from pyrodgm.infer import posterior_means, sample
-from pyrodgm.infer.contexts import evaluating
+from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.priors import MixtureOfGaussians
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from pyrodgm.experiment.mixture_figures import mixture_figures
 from pyrodgm.experiment.results import Results, evaluate, has_bits, spread
 from pyrodgm.experiment.run import Run
 from pyrodgm.infer import LogLikelihood, reconstruct, sample, unit_variances
-from pyrodgm.infer.checkpoint import write_atomically
-from pyrodgm.infer.contexts import evaluating, fork_rng
-from pyrodgm.infer.records import write_csv
-from pyrodgm.infer.rows import samples
+from pyrodgm.infer.estimators.sites import samples
+from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
+from pyrodgm.infer.training.checkpoint import write_atomically
+from pyrodgm.infer.training.loggers import write_csv
 from pyrodgm.likelihoods import PixelCNNLikelihood
 from pyrodgm.models import DVAE
 from pyrodgm.priors import ExemplarPrior, VampPrior

@@ -20,7 +20,7 @@ from pyrodgm.infer import (
     posterior_means,
     posterior_samples,
 )
-from pyrodgm.infer.contexts import evaluating, fork_rng
+from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
 from pyrodgm.likelihoods import DiscretizedLogisticLikelihood, PixelCNNLikelihood
 
 KNN = (3, 5, 10)  # numbers of neighbours

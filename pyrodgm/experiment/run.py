@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union
 from torch import nn
 
 from pyrodgm.infer import DamagedFileError, load_weights
-from pyrodgm.infer.records import read_csv
+from pyrodgm.infer.training.loggers import read_csv
 
 C = TypeVar("C")
 METRICS = ("epoch", "train_bound", "valid_bound", "kl_weight")

@@ -14,8 +14,8 @@ from pyrodgm.experiment.report import report
 from pyrodgm.experiment.results import Results, knn_summary, table
 from pyrodgm.experiment.run import check_resumable, describe, read_run
 from pyrodgm.infer import LogLikelihood, fit
-from pyrodgm.infer.contexts import MatmulPrecision, flushing_denormals, matmul_precision
-from pyrodgm.infer.step import Compile
+from pyrodgm.infer.tracing.contexts import MatmulPrecision, flushing_denormals, matmul_precision
+from pyrodgm.infer.training.step import Compile
 
 # What may change when a run goes on: how long, where, and what is done with it afterwards.
 FREE = ("epochs", "valid_every", "root", "device", "compile", "run", "resume", "num_samples", "num_images", "figures")

@@ -1,14 +1,14 @@
 """Estimators, training and evaluation for any model/guide pair."""
 
-from pyrodgm.infer.bits import Bits, bits_per_symbol
-from pyrodgm.infer.checkpoint import DamagedFileError, load_weights, save_weights
-from pyrodgm.infer.elbo import ELBO
-from pyrodgm.infer.fit import FitResult, fit
-from pyrodgm.infer.fit_text import TextFitResult, fit_text
-from pyrodgm.infer.gradients import gradient_snr
-from pyrodgm.infer.importance import LogLikelihood, log_likelihood
-from pyrodgm.infer.iwelbo import IWELBO
-from pyrodgm.infer.metrics import (
+from pyrodgm.infer.estimators.elbo import ELBO
+from pyrodgm.infer.estimators.iwelbo import IWELBO
+from pyrodgm.infer.estimators.mixture_density import MixtureDensityELBO
+from pyrodgm.infer.estimators.semi_supervised import SemiSupervisedELBO
+from pyrodgm.infer.estimators.stratified import StratifiedELBO, StratifiedIWELBO
+from pyrodgm.infer.evaluation.code_length import Bits, bits_per_symbol
+from pyrodgm.infer.evaluation.gradients import gradient_snr
+from pyrodgm.infer.evaluation.importance import LogLikelihood, log_likelihood
+from pyrodgm.infer.evaluation.metrics import (
     active_units,
     classification_error,
     knn_error,
@@ -17,14 +17,14 @@ from pyrodgm.infer.metrics import (
     posterior_samples,
     unit_variances,
 )
-from pyrodgm.infer.mixture_density import MixtureDensityELBO
-from pyrodgm.infer.nonfinite import NonFiniteError
-from pyrodgm.infer.optim import AdamNormGrad, PiecewiseConstant, decay_groups
-from pyrodgm.infer.predict import reconstruct, sample
-from pyrodgm.infer.schedules import BurdaSchedule
-from pyrodgm.infer.semi_supervised import SemiSupervisedELBO
-from pyrodgm.infer.step import TrainStep
-from pyrodgm.infer.stratified import StratifiedELBO, StratifiedIWELBO
+from pyrodgm.infer.evaluation.predict import reconstruct, sample
+from pyrodgm.infer.training.checkpoint import DamagedFileError, load_weights, save_weights
+from pyrodgm.infer.training.fit import FitResult, fit
+from pyrodgm.infer.training.fit_text import TextFitResult, fit_text
+from pyrodgm.infer.training.nonfinite import NonFiniteError
+from pyrodgm.infer.training.optim import AdamNormGrad, PiecewiseConstant, decay_groups
+from pyrodgm.infer.training.schedules import BurdaSchedule
+from pyrodgm.infer.training.step import TrainStep
 
 __all__ = [
     "ELBO",

@@ -64,7 +64,8 @@ class PixelCNNLikelihood(nn.Module):
 
 class AutoregressiveImages(dist.TorchDistribution):
     """Images ``[C * H * W]`` under a :class:`~pyrodgm.nn.PixelCNN` given a context ``[*batch, channels, H, W]``; what
-    :class:`PixelCNNLikelihood` returns."""
+    :class:`PixelCNNLikelihood` returns.
+    """
 
     arg_constraints = {"context": constraints.independent(constraints.real, 3)}  # noqa: RUF012
     has_rsample = False

@@ -61,7 +61,6 @@ class HierarchicalPosterior(nn.Module):
 
     def discrete(self, x: Tensor) -> Hierarchical:
         """The distribution of the bits in place of the smoothed latents."""
-
         latents: Any = self.latents
         return Hierarchical(lambda earlier: latents[len(earlier)].discrete(self._outputs(x, earlier)), self.sizes)
 

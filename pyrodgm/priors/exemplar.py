@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrodgm.datasets.training_indices import current_rows
 from pyrodgm.distributions import IsotropicNormalMixture
 from pyrodgm.priors.images import unit_images
-from pyrodgm.priors.rows import current_rows
 
 CHUNK = 5000  # images that are encoded together without gradient
 BLOCK = 128  # columns whose minimum is looked at first in the search for the smallest

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from machines import brute_force, random_machine
+from boltzmann_machines import brute_force, random_machine
 
 from pyrodgm.boltzmann import (
     attach_moments,

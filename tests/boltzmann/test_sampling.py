@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from machines import brute_force, ferromagnet, random_machine
+from boltzmann_machines import brute_force, ferromagnet, random_machine
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrodgm.boltzmann import (

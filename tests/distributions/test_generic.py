@@ -8,7 +8,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from cases import CASES
+from distribution_cases import CASES
 from torch.distributions import constraints
 from torch.fx.experimental.proxy_tensor import make_fx
 

@@ -5,7 +5,7 @@ import math
 import mpmath as mp
 import pytest
 import torch
-from cases import smooth
+from distribution_cases import smooth
 
 from pyrodgm import distributions as dgm
 

@@ -51,7 +51,7 @@ def raw_start(start: float) -> tuple[float, float]:
 
 
 def log_fractions(raw: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """log v and log(1 - v), `[*]` in float64, of Kumaraswamy draws, from `raw`, `[*, 2]`, and exponential noise."""
+    """Log v and log(1 - v), `[*]` in float64, of Kumaraswamy draws, from `raw`, `[*, 2]`, and exponential noise."""
     return Kumaraswamy(*concentrations(wide(raw)), validate_args=False)._logs_of_exponential(noise)
 
 

@@ -1,0 +1,1 @@
+"""Bounds: the ELBO family, and what reads a pair of programs."""

@@ -1,0 +1,158 @@
+"""Importance-weighted and Rényi bounds, per datum, with low-variance gradients."""
+
+import math
+from typing import Any, Literal, get_args
+
+import pyro.poutine as poutine
+import torch
+from torch import Tensor
+
+from pyrodgm.infer.estimators.elbo import Program, TensorELBO
+from pyrodgm.infer.estimators.sites import exchange, samples, sum_rows
+
+Gradient = Literal["reparam", "stl", "dreg"]
+
+
+class IWELBO(TensorELBO):
+    r"""The importance-weighted bound of each datum, or its Rényi generalisation.
+
+    .. math:: \mathcal L_K^\alpha(x) = \frac 1{1-\alpha} \log \frac 1K \sum_{k=1}^K w_k^{1-\alpha}, \qquad
+              w_k = \frac{p(x, z_k)}{q(z_k \mid x)}, \quad z_k \sim q(z \mid x)
+
+    The data are the rows of the plates that all sites share; subsampling of such a plate scales the bounds of the rows,
+    outside the logarithm, so that the result stays a lower bound (for :math:`\alpha \ge 0`) of the evidence.
+
+    Args:
+        num_particles: Number of samples K, drawn in one vectorised pass.
+        alpha: Order of the bound. 0 is the importance-weighted bound; the limit 1 is :class:`ELBO`.
+        gradient: How the gradient with respect to the guide's parameters is estimated:
+            ``"reparam"``, the plain derivative of the bound, unbiased;
+            ``"stl"``, sticking the landing, without the score term: unbiased for K = 1, biased for larger K, and free
+            of variance where the guide is exact;
+            ``"dreg"``, doubly reparametrised: unbiased, with a signal that does not vanish as K grows.
+        kl_weight: Multiplies log p(z) - log q(z | x) in each weight.
+        max_plate_nesting: As in :class:`pyro.infer.ELBO`.
+
+    Raises:
+        ValueError: For alpha = 1 or an unknown gradient; from the loss, if a site of the guide has no reparametrised
+            sampler, or if a plate that not all sites share is subsampled.
+
+    Source: Burda et al. (2015), arXiv 1509.00519, eq. 8; Li and Turner (2016), arXiv 1602.02311; Roeder et al. (2017),
+    arXiv 1703.09194; Tucker et al. (2018), arXiv 1810.04152.
+    """
+
+    def __init__(
+        self,
+        num_particles: int,
+        alpha: float = 0.0,
+        gradient: Gradient = "reparam",
+        kl_weight: float = 1.0,
+        max_plate_nesting: float = math.inf,
+    ) -> None:
+        if alpha == 1.0:
+            raise ValueError("alpha must not be 1: that bound is ELBO(num_particles=..., vectorize_particles=True)")
+        if gradient not in get_args(Gradient):
+            raise ValueError(f"gradient must be one of {', '.join(get_args(Gradient))}, got {gradient!r}")
+        super().__init__(
+            kl_weight, num_particles=num_particles, vectorize_particles=True, max_plate_nesting=max_plate_nesting
+        )
+        self.alpha = alpha
+        self.gradient = gradient
+
+    def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
+        if math.isinf(self.max_plate_nesting):
+            self._guess_max_plate_nesting(model, guide, args, kwargs)
+        model, guide = self._vectorized_num_particles(model), self._vectorized_num_particles(guide)
+        guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
+        latents = {site["name"]: site["value"] for site in samples(guide_trace) if not site["is_observed"]}
+        for name in latents:
+            self._require_reparametrized(guide_trace.nodes[name])
+
+        def run(program: Program, values: dict[str, Tensor]) -> Any:
+            replayed = poutine.replay(program, trace=exchange(guide_trace, values))
+            return poutine.trace(replayed).get_trace(*args, **kwargs)
+
+        if self.gradient == "reparam" or not torch.is_grad_enabled():
+            model_trace = run(model, {})
+            rows = Rows(self, model_trace, guide_trace)
+            return -rows.scale * self._bound(rows.log_p(model_trace) - rows.log_q(guide_trace)).sum()
+
+        # log q as a function of the samples alone: at leaves, so that the guide's parameters get no score gradient
+        leaves = {name: z.detach().requires_grad_() for name, z in latents.items() if z.requires_grad}
+        leaf_trace = run(guide, leaves)
+        # log p at samples whose gradient is scaled on its way back into the guide
+        factor: list[Tensor] = []
+        scaled = {name: _scale_gradient(latents[name], factor) for name in leaves}
+        model_trace = run(model, scaled)
+
+        rows = Rows(self, model_trace, leaf_trace)
+        log_p, log_q = rows.log_p(model_trace), rows.log_q(leaf_trace)
+        log_w = (log_p - log_q).detach()
+        weight = self._weight(log_w)
+        factor.append(self.alpha + (1.0 - self.alpha) * weight if self.gradient == "dreg" else torch.ones_like(weight))
+        surrogate = (weight * log_p).sum()
+        for name, leaf in leaves.items():
+            (slope,) = torch.autograd.grad((weight * log_q).sum(), leaf, retain_graph=True)
+            surrogate = surrogate - (slope * scaled[name]).sum()
+        bound = self._bound(log_w).sum()
+        return -rows.scale * (bound + surrogate - surrogate.detach())
+
+    def _bound(self, log_w: Tensor) -> Tensor:
+        """The bound of each row from log-weights with the particles at the dimension left of all plates."""
+        if self.num_particles == 1:
+            return log_w
+        order = 1.0 - self.alpha
+        return ((order * log_w).logsumexp(-self.max_plate_nesting) - math.log(self.num_particles)) / order
+
+    def _weight(self, log_w: Tensor) -> Tensor:
+        """The normalised weight of each particle, which multiplies the gradient of its log-weight."""
+        if self.num_particles == 1:
+            return torch.ones_like(log_w)
+        return torch.softmax((1.0 - self.alpha) * log_w, dim=-self.max_plate_nesting)
+
+
+class Rows:
+    """The independent rows of a pair: the elements of the plates that all sites share."""
+
+    def __init__(self, elbo: TensorELBO, *traces: Any) -> None:
+        self.elbo = elbo
+        sites = [s for trace in traces for s in samples(trace)]
+        stacks = [{f for f in s["cond_indep_stack"] if f.vectorized} for s in sites]
+        shared = set.intersection(*stacks)
+        self.dims = {f.dim for f in shared}
+        self.scale = math.prod(f.full_size / f.size for f in shared if f.full_size)
+        for site, stack in zip(sites, stacks, strict=True):
+            for f in stack - shared:
+                if f.full_size and f.full_size != f.size:
+                    raise ValueError(
+                        f"site '{site['name']}' is in the subsampled plate '{f.name}', which other sites are not in; "
+                        "a bound with importance weights cannot subsample it"
+                    )
+
+    def _log_prob(self, site: Any) -> Tensor:
+        """Log-probability of each row, with the scale of the rows' plates taken out."""
+        return sum_rows(site["log_prob"], self.dims) / self.scale
+
+    def log_p(self, trace: Any) -> Tensor:
+        trace.compute_log_prob()
+        observed = [self._log_prob(s) for s in samples(trace) if s["is_observed"]]
+        latent = [self._log_prob(s) for s in samples(trace) if not s["is_observed"]]
+        return _total(observed) + self._weighted(_total(latent))
+
+    def log_q(self, trace: Any) -> Tensor:
+        trace.compute_log_prob()
+        return self._weighted(_total([self._log_prob(s) for s in samples(trace)]))
+
+    def _weighted(self, log_prob: Tensor) -> Tensor:
+        return self.elbo.kl_weight.to(log_prob) * log_prob
+
+
+def _total(terms: list[Tensor]) -> Tensor:
+    return torch.stack(torch.broadcast_tensors(*terms)).sum(0) if terms else torch.zeros(())
+
+
+def _scale_gradient(z: Tensor, factor: list[Tensor]) -> Tensor:
+    """The same values; their gradient is multiplied by ``factor[0]``, known only once the weights are."""
+    alias = z.view_as(z)
+    alias.register_hook(lambda g: g * factor[0].reshape(factor[0].shape + (1,) * (g.dim() - factor[0].dim())))
+    return alias

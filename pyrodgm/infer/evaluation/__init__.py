@@ -1,0 +1,1 @@
+"""Evaluation: likelihoods, diagnostics, draws."""

@@ -1,0 +1,73 @@
+"""How noisy the gradients of an estimator are."""
+
+from typing import Any
+
+import pyro
+import pyro.infer
+import torch
+from torch import Tensor, nn
+
+from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
+
+
+def gradient_snr(
+    pair: nn.Module, objective: pyro.infer.ELBO, x: Tensor, num_draws: int = 100, seed: int = 0
+) -> dict[str, float]:
+    r"""Signal-to-noise ratio of the gradient with respect to the parameters of each part of a pair.
+
+    .. math:: \mathrm{SNR} = \frac{\lVert \mathbb E\, g \rVert}{\sqrt{\mathrm{tr}\, \mathrm{Cov}\, g}}
+
+    g is one gradient on all of ``x``. The square of its mean is estimated without bias from ``num_draws`` of them (the
+    trace of their covariance over ``num_draws`` is taken off); zero where noise alone is seen. The scales of parts do
+    not matter, nor does a constant factor of the objective.
+
+    Args:
+        pair: A module with ``model(x)`` and ``guide(x)``; its gradients are left as they were.
+        objective: Any :class:`pyro.infer.ELBO` whose loss is a tensor.
+        x: Data ``[N, *event]``.
+        num_draws: Number of gradients, at least 2.
+        seed: Seed of their noise; the caller's random state is left as it was.
+
+    Returns:
+        The ratio for each child module of the pair that has parameters with a gradient, by its name. A module that
+        two parts share counts for the first.
+
+    Raises:
+        ValueError: If ``num_draws`` is less than 2.
+
+    Source: Rainforth et al. (2018), arXiv 1802.04537, with norms over all parameters of a part.
+
+    Example:
+        >>> from pyrodgm.infer import IWELBO
+        >>> from pyrodgm.likelihoods import BernoulliLikelihood
+        >>> from pyrodgm.models import VAE
+        >>> from pyrodgm.nn import mlp
+        >>> from pyrodgm.posteriors import GaussianPosterior
+        >>> from pyrodgm.priors import StandardNormal
+        >>> vae = VAE(StandardNormal(2), BernoulliLikelihood(mlp(2, [8], 9)), GaussianPosterior(mlp(9, [8], 4)))
+        >>> sorted(gradient_snr(vae, IWELBO(8, gradient="dreg"), torch.ones(5, 9), num_draws=5))
+        ['likelihood', 'posterior']
+    """
+    if num_draws < 2:
+        raise ValueError(f"num_draws must be at least 2, got {num_draws}")
+    parameters = {name: p for name, p in pair.named_parameters() if p.requires_grad}
+    mean: dict[str, Any] = dict.fromkeys(parameters, 0.0)
+    square: dict[str, Any] = dict.fromkeys(parameters, 0.0)
+    with fork_rng(x.device), own_parameters(), pyro.validation_enabled(False):
+        torch.manual_seed(seed)
+        for count in range(1, num_draws + 1):
+            loss = objective.differentiable_loss(pair.model, pair.guide, x)
+            gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+            for name, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None:  # Welford's running mean and sum of squared deviations
+                    change = gradient.double() - mean[name]
+                    mean[name] = mean[name] + change / count
+                    square[name] = square[name] + change * (gradient.double() - mean[name])
+    ratios = {}
+    for part, _ in pair.named_children():
+        names = [n for n in parameters if n.startswith(f"{part}.") and isinstance(mean[n], Tensor)]
+        if names:
+            variance = float(sum(square[n].sum() for n in names)) / (num_draws - 1)
+            signal = float(sum(mean[n].square().sum() for n in names)) - variance / num_draws
+            ratios[part] = (max(signal, 0.0) / variance) ** 0.5 if variance else float("inf")
+    return ratios

@@ -1,0 +1,170 @@
+"""What else one asks of a trained pair: posterior means, active units, nearest neighbours."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro.poutine as poutine
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pyrodgm.infer.estimators.sites import Trace, samples
+from pyrodgm.infer.tracing.contexts import evaluating
+
+
+def posterior_means(pair: nn.Module, x: Tensor, batch_size: int = 1000, num_samples: int = 10) -> dict[str, Tensor]:
+    """Mean of the guide's distribution at each latent site.
+
+    One with finitely many values, which have no mean, is left out.
+
+    Args:
+        pair: A module with ``guide(x)``.
+        x: Data ``[N, *event]``.
+        batch_size: Data a pass.
+        num_samples: Passes that are averaged where sites depend on samples of others.
+
+    Returns:
+        A tensor ``[N, *event of the site]`` for each latent site.
+    """
+    return {name: mean for name, (mean, _) in _moments(pair, x, batch_size, num_samples).items()}
+
+
+def posterior_samples(pair: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[str, Tensor]:
+    """One sample of the guide at each latent site; arguments and result are those of :func:`posterior_means`."""
+    parts: list[dict[str, Tensor]] = []
+    with evaluating(pair):
+        for block in x.split(batch_size):
+            parts.append(
+                {site["name"]: site["value"] for site in samples(_guide_trace(pair, block)) if _has_mean(site)}
+            )
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def unit_variances(pair: nn.Module, x: Tensor, num_samples: int = 10) -> dict[str, Tensor]:
+    r"""Variance over the data of each latent dimension's posterior mean,
+    :math:`\mathrm{Var}_x\bigl(\mathbb E_{q(u \mid x)}[u]\bigr)`.
+
+    Where a site depends on samples of others, what these samples add to the variance is taken off again.
+
+    Args:
+        pair: A module with ``guide(x)``.
+        x: Data ``[N, *event]``, at least two.
+        num_samples: Samples of the other sites, at least two where there are others.
+
+    Returns:
+        A tensor ``[*event of the site]`` of at least 0 for each latent site.
+    """
+    if len(x) < 2:
+        raise ValueError(f"x must hold at least two data, got {len(x)}")
+    moments = _moments(pair, x, 1000, num_samples)
+    return {name: (mean.var(0) - error.mean(0)).clamp(min=0.0) for name, (mean, error) in moments.items()}
+
+
+def _moments(pair: Any, x: Tensor, batch_size: int, num_samples: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean over passes of each site's mean, and the squared standard error of that, ``[N, *event of the site]``."""
+    parts: list[dict[str, tuple[Tensor, Tensor]]] = []
+    with evaluating(pair):
+        for block in x.split(batch_size):
+            passes: dict[str, list[Tensor]] = {}
+            for _ in range(num_samples):
+                for site in samples(_guide_trace(pair, block)):
+                    if _has_mean(site):
+                        passes.setdefault(site["name"], []).append(site["fn"].mean)
+                if len(passes) == 1:
+                    break
+            stacks = {name: torch.stack(means) for name, means in passes.items()}
+            parts.append({name: (m.mean(0), _squared_error(m)) for name, m in stacks.items()})
+    return {name: (torch.cat([p[name][0] for p in parts]), torch.cat([p[name][1] for p in parts])) for name in parts[0]}
+
+
+def _guide_trace(pair: Any, x: Tensor) -> Trace:
+    first = next(pair.parameters())
+    return poutine.trace(pair.guide).get_trace(x.to(first.device, first.dtype))
+
+
+def _squared_error(passes: Tensor) -> Tensor:
+    return passes.var(0) / len(passes) if len(passes) > 1 else torch.zeros_like(passes[0])
+
+
+def _has_mean(site: Any) -> bool:
+    return not site["is_observed"] and not site["fn"].has_enumerate_support
+
+
+def active_units(pair: nn.Module, x: Tensor, threshold: float = 1e-2) -> dict[str, int]:
+    r"""Number of latent dimensions that carry information about the data, for each latent site.
+
+    A dimension u counts if :math:`\mathrm{Var}_x\bigl(\mathbb E_{q(u \mid x)}[u]\bigr) >` ``threshold``.
+
+    Args:
+        pair: A module with ``guide(x)``.
+        x: Data ``[N, *event]``, at least two.
+        threshold: Smallest variance of an active unit.
+
+    Source: Burda et al. (2015), arXiv 1509.00519, section 5.2.
+    """
+    return {name: int((variance > threshold).sum()) for name, variance in unit_variances(pair, x).items()}
+
+
+def classification_error(pair: nn.Module, x: Tensor, labels: Tensor, site: str = "y", batch_size: int = 1000) -> float:
+    """Share of the data whose most probable value of a discrete guide site is not their label.
+
+    Args:
+        pair: A module with ``guide(x)``.
+        x: Data ``[N, *event]``.
+        labels: ``[N]``, from 0.
+        site: The discrete site of the guide.
+        batch_size: Data a pass.
+
+    Returns:
+        A share in [0, 1].
+
+    Raises:
+        ValueError: If there are not as many labels as data, or the guide has no such site with finitely many values.
+    """
+    if len(x) != len(labels) or len(x) == 0:
+        raise ValueError(f"labels: expected {len(x)} labels, one a datum and at least one; got {len(labels)}")
+    wrong = 0
+    with evaluating(pair):
+        for block, known in zip(x.split(batch_size), labels.split(batch_size), strict=True):
+            trace = _guide_trace(pair, block)
+            fn = trace.nodes[site]["fn"] if site in trace.nodes else None
+            if fn is None or not fn.has_enumerate_support:
+                raise ValueError(f"site: expected a discrete sample site of the guide, got {site!r}")
+            values = fn.enumerate_support(expand=False)
+            best = values.flatten()[fn.log_prob(values).argmax(0)]
+            wrong = wrong + (best != known.to(best.device)).sum()
+    return float(wrong) / len(x)
+
+
+def knn_error(
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, k: int = 5
+) -> float:
+    """Share of test points that a vote of the k nearest training points (Euclidean) labels wrongly.
+
+    Args:
+        train_features: ``[N, D]``.
+        train_labels: ``[N]``.
+        test_features: ``[M, D]``.
+        test_labels: ``[M]``.
+        k: Number of neighbours.
+
+    Returns:
+        A share in [0, 1].
+    """
+    return knn_errors(train_features, train_labels, test_features, test_labels, (k,))[k]
+
+
+def knn_errors(
+    train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, ks: Sequence[int]
+) -> dict[int, float]:
+    """:func:`knn_error` for several numbers of neighbours, which are looked for once; of tied labels the least wins."""
+    from sklearn.neighbors import NearestNeighbors
+
+    if not ks or not 1 <= min(ks) <= max(ks) <= len(train_features):
+        raise ValueError(f"k must lie between 1 and the {len(train_features)} training points, got {list(ks)}")
+    search = NearestNeighbors(n_neighbors=max(ks)).fit(train_features.flatten(1).cpu().numpy())
+    nearest = torch.from_numpy(search.kneighbors(test_features.flatten(1).cpu().numpy(), return_distance=False))
+    classes, train = train_labels.cpu().unique(return_inverse=True)
+    votes = F.one_hot(train[nearest], len(classes)).cumsum(1)
+    truth = test_labels.cpu()
+    return {k: float((classes[votes[:, k - 1].argmax(1)] != truth).double().mean()) for k in ks}

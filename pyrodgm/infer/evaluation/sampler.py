@@ -1,0 +1,195 @@
+"""Drawing and weighing importance samples within a memory bound."""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pyro
+import pyro.poutine as poutine
+import torch
+from pyro.infer import config_enumerate
+from pyro.poutine.util import prune_subsample_sites
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from pyrodgm.distributions._numeric import keep_logs, kept_logs
+from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated, samples, sum_rows
+from pyrodgm.infer.tracing.contexts import fork_rng
+from pyrodgm.infer.tracing.graph import UntraceableError, flatten
+
+Values = dict[str, Tensor]
+Logs = dict[str, list[Tensor]]
+
+
+class ImportanceSampler:
+    """Draws and weighs importance samples, a block of data at a time, within a memory bound.
+
+    With ``sum_out``, guide sites with finitely many values take all of them, along dimensions left of the samples, and
+    the weight of a sample is the sum of those of its values.
+    """
+
+    def __init__(
+        self, pair: Any, x: Tensor, count: int, num_samples: int, max_bytes: int, mode: str, sum_out: bool = False
+    ) -> None:
+        self.pair, self.num_samples, self.sum_out = pair, num_samples, sum_out
+        self.mode = "eager"  # for the probes of the memory
+        self.graphs: dict[tuple[int, ...], Callable[..., Any]] = {}
+        self.template: Trace = None  # the sites of the guide; their values are those of a probe
+        self.block = self.chunk = 0
+        with fork_rng(x.device):
+            bare = poutine.trace(pair.guide).get_trace(x)
+            bare_model = poutine.trace(poutine.replay(pair.model, trace=bare)).get_trace(x)
+            for site in samples(bare) + samples(bare_model):
+                if not any(f.dim == -1 and f.size == 1 for f in site["cond_indep_stack"]):
+                    raise ValueError(f"site '{site['name']}' lies outside the data plate at dimension -1")
+            depth = max(-f.dim for s in samples(bare_model) for f in s["cond_indep_stack"] if f.vectorized)
+            self.particle_dim = -depth - 1
+            guide_bytes = _growth(lambda n: self._guide(x, n))
+            model_bytes = _growth(lambda n: self._model(x, *self._guide(x, n)[:2], slice(0, n)))
+        self.block = _even(count, int(max_bytes / 2 / (guide_bytes * num_samples)))
+        self.chunk = _even(num_samples, int(max_bytes / 2 / ((model_bytes - guide_bytes) * self.block)))
+        self.mode = mode
+
+    def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
+        """Log-likelihood, effective sample size and k-hat of a block ``[B, *event]``, on the CPU."""
+        values, logs, log_q = self._guide(x, self.num_samples)
+        log_w, pointwise = [], []
+        for begin in range(0, self.num_samples, self.chunk):
+            part = slice(begin, min(begin + self.chunk, self.num_samples))
+            joint, given = self._model(x, values, logs, part)
+            log_w.append(joint)
+            pointwise.append(given)
+        log_weights = torch.cat(log_w, -2) - log_q
+        log_weights = log_weights.flatten(0, -3).logsumexp(0) if log_weights.dim() > 2 else log_weights
+        result: dict[str, Any] = {**_summarise(log_weights.double())}
+        if keep:
+            result["log_weights"], result["pointwise"] = log_weights.cpu(), torch.cat(pointwise).cpu()
+            result["draws"] = {name: z.cpu() for name, z in values.items()}
+        return result
+
+    def _guide(self, x: Tensor, num_samples: int) -> tuple[Values, Logs, Tensor]:
+        """Draws of all sites, the logarithms that they keep, and log q(z | x) of what is drawn, ``[samples, B]``."""
+        guide = self._particles(self.pair.guide, num_samples)
+        if self.sum_out:
+            guide = poutine.enum(config_enumerate(guide, "parallel"), first_available_dim=self.particle_dim - 1)
+
+        def draw(x: Tensor) -> tuple[Values, Logs, Tensor]:
+            trace = poutine.trace(guide).get_trace(x)
+            trace.compute_log_prob()
+            self.template = self.template or prune_subsample_sites(trace)  # plates have the sizes of the probe
+            sites = samples(trace)
+            drawn = [site for site in sites if not is_enumerated(site)]
+            logs = {s["name"]: list(kept_logs(s["value"]) or ()) for s in sites}
+            return {s["name"]: s["value"] for s in sites}, logs, self._rows(drawn) if drawn else x.new_zeros(())
+
+        return self._graph((len(x),), draw, (x,))(x)
+
+    def _model(self, x: Tensor, values: Values, logs: Logs, part: slice) -> tuple[Tensor, Tensor]:
+        """Log p(x, z) and log p(x | z), ``[*values, samples, B]``, of some of the samples."""
+        sites = {s["name"]: s for s in samples(self.template)}
+        values = {name: self._part(sites[name], value, part) for name, value in values.items()}
+        logs = {name: [self._part(sites[name], log, part) for log in kept] for name, kept in logs.items()}
+        count = part.stop - part.start
+
+        def joint(x: Tensor, values: Values, logs: Logs) -> tuple[Tensor, Tensor]:
+            # A part of a draw has lost what the draw knew of itself where it underflows.
+            values = {name: keep_logs(z, *logs[name]) if logs[name] else z for name, z in values.items()}
+            replayed = poutine.replay(self._particles(self.pair.model, count), trace=exchange(self.template, values))
+            trace = poutine.trace(replayed).get_trace(x)
+            trace.compute_log_prob()
+            given = self._rows([s for s in samples(trace) if s["is_observed"]])
+            latents = [s for s in samples(trace) if not s["is_observed"]]
+            return given + self._rows(latents) if latents else given, given
+
+        usual = (len(x), count) == (self.block, self.chunk)
+        compiled = usual and self.mode == "compiled"
+        return self._graph((len(x), count), joint, (x, values, logs), compiled)(x, values, logs)
+
+    def _graph(
+        self, shape: tuple[int, ...], program: Callable[..., Any], inputs: tuple, compiled: bool = False
+    ) -> Callable[..., Any]:
+        """The program as a graph, made once a shape; as it is where it runs eagerly."""
+        if self.mode == "eager":
+            return program
+        if shape not in self.graphs:
+            try:
+                with fork_rng(inputs[0].device):  # tracing draws too
+                    self.graphs[shape] = flatten(program, inputs, compiled)
+            except UntraceableError as error:
+                warnings.warn(f"this pair cannot be traced and is evaluated eagerly: {error}", stacklevel=5)
+                self.mode = "eager"
+                return program
+        return self.graphs[shape]
+
+    def _part(self, site: Site, value: Tensor, part: slice) -> Tensor:
+        """A site's values, or logarithms of them, of some of the samples; what stands for all samples is left as is."""
+        axis = value.dim() - site["fn"].event_dim + self.particle_dim
+        return value if value.shape[axis] == 1 else value[(slice(None),) * axis + (part,)]
+
+    def _particles(self, program: Callable[..., Any], count: int) -> Callable[..., Any]:
+        return pyro.plate("num_particles_vectorized", count, dim=self.particle_dim)(program)
+
+    def _rows(self, sites: list[Any]) -> Tensor:
+        rows = []
+        for log_prob in (s["log_prob"] for s in sites):
+            kept = (-1, *range(-log_prob.dim(), self.particle_dim + 1))
+            rows.append(sum_rows(log_prob, kept).flatten(self.particle_dim + 1))
+        return torch.stack(torch.broadcast_tensors(*rows)).sum(0)
+
+
+def _even(total: int, limit: int) -> int:
+    """A size of at most ``limit`` (and at least 1) for parts of ``total``, a divisor where there is a large one."""
+    limit = min(max(limit, 1), total)
+    divisors = [size for size in range(limit, limit // 2, -1) if total % size == 0]
+    return divisors[0] if divisors else math.ceil(total / math.ceil(total / limit))
+
+
+def _summarise(log_weights: Tensor) -> dict[str, Tensor]:
+    total = log_weights.logsumexp(0)
+    ess = (2 * total - (2 * log_weights).logsumexp(0)).exp()
+    values = total - math.log(len(log_weights))
+    return {"values": values.cpu(), "ess": ess.cpu(), "k_hat": _pareto_k_hat(log_weights.cpu())}
+
+
+def _pareto_k_hat(log_weights: Tensor) -> Tensor:
+    """Pareto shape of each column's upper tail: minus infinity if that is flat, infinity if there is no fit."""
+    import numpy as np
+    from arviz_stats.base import array_stats
+
+    count = math.ceil(min(0.2 * len(log_weights), 3 * math.sqrt(len(log_weights))))
+    k_hat = torch.full(log_weights.shape[1:], math.inf, dtype=torch.float64)
+    if count < 5:
+        return k_hat
+    tail = log_weights.topk(count, dim=0).values
+    flat = tail[0] - tail[-1] < 1e-9
+    with np.errstate(all="ignore"):
+        k_hat[~flat] = torch.as_tensor(array_stats.psislw(-log_weights[:, ~flat].T.numpy())[1])
+    return k_hat.nan_to_num(nan=math.inf).masked_fill(flat, -math.inf)
+
+
+class _Allocations(TorchDispatchMode):
+    """Adds up the bytes of all tensors made under it, an upper bound of what is held at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        held = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        for t in tree_leaves(out):
+            if isinstance(t, Tensor) and t.untyped_storage().data_ptr() not in held:
+                self.bytes += t.untyped_storage().nbytes()
+        return out
+
+
+def _growth(run: Callable[[int], Any]) -> float:
+    """Bytes that each further sample costs."""
+    used = []
+    for count in (1, 3):
+        with _Allocations() as allocations:
+            run(count)
+        used.append(allocations.bytes)
+    return max(1.0, (used[1] - used[0]) / 2)

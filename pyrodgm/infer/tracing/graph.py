@@ -1,0 +1,219 @@
+"""A Pyro program as one flat graph of tensor operations."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pyro
+import pyro.infer
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
+
+from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
+
+Prepare = Callable[..., tuple[Tensor, ...]]
+Context = Callable[..., AbstractContextManager[Any]]
+
+
+class UntraceableError(RuntimeError):
+    """A program whose operations depend on the values of tensors, or that leaves tensors, cannot be traced."""
+
+
+def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False) -> Callable[..., Any]:
+    """Trace ``function``, which may run Pyro programs, into one graph of tensor operations.
+
+    Args:
+        function: Takes ``inputs`` and gives back tensors, either in lists, tuples and dictionaries as they like.
+        inputs: What to run it on; later calls take inputs of the same shapes.
+        compiled: Whether PyTorch's compiler compiles the graph, with PyTorch's eager random numbers. Where that fails
+            (for want of a C++ compiler, say) the graph runs as it is, with a warning that names the reason.
+
+    Raises:
+        UntraceableError: If it cannot be traced; names the reason and the site.
+    """
+    watcher = _Watcher()
+    leaves, form = tree_flatten(inputs)
+    result_forms: list[TreeSpec] = []
+
+    def flat(*leaves: Any) -> tuple:
+        results, result_form = tree_flatten(function(*tree_unflatten(leaves, form)))
+        result_forms.append(result_form)
+        return tuple(results)
+
+    try:
+        with watcher:
+            graph = make_fx(flat, decomposition_table=_FOR_THE_COMPILER if compiled else None)(*leaves)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
+    for node in graph.graph.nodes:
+        node.meta.clear()  # it holds every tensor that tracing met
+    graph.graph.eliminate_dead_code(_is_kept)
+    graph.recompile()
+    run = _Compiled(graph) if compiled else graph
+    return lambda *inputs: tree_unflatten(run(*tree_leaves(inputs)), result_forms[-1])
+
+
+class _Compiled:
+    """A graph compiled at its first call on inputs of each layout, or as it is if that fails.
+
+    The compiler gets the graph itself: there is no Python in it for ``torch.compile`` to read, which takes longer than
+    to compile a small graph, nor to guard at each call, which takes one twentieth of a VAE's step.
+    """
+
+    def __init__(self, graph: GraphModule) -> None:
+        self.graph = graph
+        self.runs: dict[tuple, Callable[..., Any]] = {}
+
+    def __call__(self, *inputs: Any) -> Any:
+        layout = tuple((x.shape, x.stride(), x.dtype, x.device) for x in inputs if isinstance(x, Tensor))
+        with torch.no_grad():
+            try:
+                if layout not in self.runs:
+                    self.runs[layout] = _compile(self.graph, inputs)
+                return self.runs[layout](*inputs)
+            except Exception as error:
+                if self.runs.get(layout) is self.graph:
+                    raise
+                reason = str(error).strip().split("\n")[0]
+                warnings.warn(f"this graph cannot be compiled and runs as it is: {reason}", stacklevel=2)
+                self.runs[layout] = self.graph
+                return self.graph(*inputs)
+
+
+def _compile(graph: GraphModule, inputs: tuple) -> Callable[..., Any]:
+    import torch._inductor
+
+    return torch._inductor.compile(graph, list(inputs), options={"fallback_random": True})
+
+
+def _expm1(x: Tensor) -> Tensor:
+    """exp(x) - 1 to rounding: PyTorch's compiler for the CPU takes the difference itself, which is 0 for small x."""
+    return torch.tanh(0.5 * x) * (x.exp() + 1.0)
+
+
+def _expm1_(x: Tensor) -> Tensor:
+    return x.copy_(_expm1(x))
+
+
+def _addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """A product and its bias apart, so that the bias is added with what follows and not in a pass before the product.
+
+    The subtraction is a sum that the compiler does not put together again.
+    """
+    if a.device.type != "cpu" or (beta, alpha) != (1, 1):
+        return NotImplemented
+    return torch.mm(a, b) - (-bias)
+
+
+_FOR_THE_COMPILER: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.expm1.default: _expm1,
+    torch.ops.aten.expm1_.default: _expm1_,
+    torch.ops.aten.addmm.default: _addmm,
+}
+
+
+class LossModule(nn.Module):
+    """The objective of a pair as a module: ``forward(kl_weight, *inputs)`` is the loss a datum, a tensor ``[]``.
+
+    ``prepare`` makes the arguments of the programs from the inputs; ``context`` makes from them what these run in.
+    """
+
+    def __init__(self, pair: nn.Module, objective: pyro.infer.ELBO, prepare: Prepare, context: Context) -> None:
+        super().__init__()
+        self.pair, self.objective, self.prepare, self.context = pair, objective, prepare, context
+
+    def forward(self, kl_weight: Tensor | None, *inputs: Tensor) -> Tensor:
+        objective, batch = self.objective, self.prepare(*inputs)
+        if kl_weight is not None:
+            objective = copy.copy(objective)
+            objective.kl_weight = kl_weight
+        with own_parameters(), pyro.validation_enabled(False), self.context(*inputs):
+            return objective.differentiable_loss(self.pair.model, self.pair.guide, *batch) / len(batch[0])
+
+
+class LossGraph:
+    """Loss and gradients of a pair on batches of one shape, traced once through Pyro's own execution.
+
+    The graph takes parameters, buffers and the objective's ``kl_weight`` anew each time, so that it goes on working as
+    they change; buffers that the program updates in place (running statistics, persistent chains) advance inside.
+
+    Args:
+        pair: The module with ``model`` and ``guide``.
+        objective: Any :class:`pyro.infer.ELBO`.
+        prepare: Makes the arguments of the programs from the inputs, inside the graph.
+        context: Makes the context that the programs run in from the inputs.
+        inputs: Tensors with the shapes of the inputs to come.
+        compiled: Whether ``torch.compile`` compiles the graph.
+
+    Raises:
+        UntraceableError: If the program cannot be traced; names the reason and the site.
+    """
+
+    def __init__(
+        self,
+        pair: nn.Module,
+        objective: pyro.infer.ELBO,
+        prepare: Prepare,
+        context: Context,
+        inputs: tuple[Tensor, ...],
+        compiled: bool = False,
+    ) -> None:
+        module = LossModule(pair, objective, prepare, context)
+        self.objective = objective
+        self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        names = list(self.trained)
+        # aliases without gradient: the optimiser's updates in place show in them
+        self.values = [p.detach() for p in self.trained.values()]
+        self.fixed = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
+        self.fixed |= dict(module.named_buffers())
+
+        def loss_and_gradients(
+            values: list[Tensor], fixed: dict[str, Tensor], kl_weight: Tensor | None, inputs: tuple[Tensor, ...]
+        ) -> tuple[Tensor, list[Tensor | None]]:
+            leaves = [value.detach().requires_grad_() for value in values]
+            state = {**dict(zip(names, leaves, strict=True)), **fixed}
+            loss = functional_call(module, state, (kl_weight, *inputs))
+            return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True))
+
+        # tracing runs the program: on copies of its state, so that nothing has happened before the first step
+        fixed = {name: value.clone() for name, value in self.fixed.items()}
+        with fork_rng(inputs[0].device), torch.enable_grad():
+            self.run = flatten(loss_and_gradients, (self.values, fixed, self._kl_weight, inputs), compiled)
+
+    @property
+    def _kl_weight(self) -> Tensor | None:
+        return getattr(self.objective, "kl_weight", None)
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Set the gradients of the parameters; returns the loss a datum, a tensor ``[]`` in nats."""
+        with torch.no_grad():
+            loss, gradients = self.run(self.values, self.fixed, self._kl_weight, inputs)
+        for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
+            parameter.grad = gradient
+        return loss
+
+
+class _Watcher(Messenger):
+    """Remembers the sample site that a program has come to."""
+
+    site = "none"
+
+    def _pyro_sample(self, msg: Any) -> None:
+        self.site = msg["name"]
+
+
+def _is_kept(node: Node) -> bool:
+    """Whether a node does more than its result says: changes an input, or moves on the random state."""
+    if node.op in ("placeholder", "output"):
+        return True
+    if isinstance(node.target, torch._ops.OpOverload):
+        return node.target._schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags
+    return False

@@ -1,0 +1,1 @@
+"""Training: step, loop, feeds, optimisers and schedules, run folder, checkpoint."""

@@ -1,0 +1,152 @@
+"""One training step, usable alone in a loop of one's own."""
+
+import logging
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Literal, get_args
+
+import pyro
+import pyro.infer
+import torch
+from torch import Tensor, nn
+
+from pyrodgm.infer.tracing.capture import CapturedStep, is_capturable
+from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, rehearse
+from pyrodgm.infer.tracing.graph import Context, LossGraph, LossModule, Prepare, UntraceableError
+
+logger = logging.getLogger(__name__)
+
+Compile = Literal["auto", "eager", "traced", "compiled"]
+
+COMPILE_AFTER = 20_000  # steps from which "auto" compiles: about where the time saved has paid for the compiler's
+
+
+def check_compile(compile: str) -> None:  # noqa: A002
+    """Refuse a way to run programs that there is not."""
+    if compile not in get_args(Compile):
+        raise ValueError(f"compile must be one of {', '.join(get_args(Compile))}; got {compile!r}")
+
+
+def check_clip_grad_norm(clip_grad_norm: float | None) -> None:
+    """Refuse a norm that would stop training, or climb the loss."""
+    if clip_grad_norm is not None and not clip_grad_norm > 0:
+        raise ValueError(f"clip_grad_norm must be positive, or None; got {clip_grad_norm!r}")
+
+
+def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
+    return batch
+
+
+def _in_none(*batch: Tensor) -> nullcontext[None]:
+    return nullcontext()
+
+
+class TrainStep:
+    """One optimiser step on the objective of a model/guide pair.
+
+    Calling it with a batch (the arguments of ``model`` and ``guide``) updates the parameters and returns the loss a
+    datum, a tensor ``[]`` in nats without gradient; nothing in it waits for the device. State that the program keeps in
+    buffers must be updated in place.
+
+    Args:
+        pair: The module with ``model`` and ``guide``.
+        objective: Any :class:`pyro.infer.ELBO`; the loss is divided by the size of the batch.
+        optimizer: Optimiser of the pair's parameters.
+        clip_grad_norm: Largest Euclidean norm of the gradient of all parameters together; no limit by default.
+        compile: How the program runs. ``"eager"`` runs it through Pyro each time. ``"traced"`` runs it once for each
+            shape of batch and then replays the tensor operations that it made: the same numbers, bit for bit.
+            ``"compiled"`` compiles these. ``"auto"`` is ``"compiled"`` from 20,000 expected steps on and ``"traced"``
+            below, where compiling would take longer than it saves. On a CUDA device a traced or compiled step is
+            captured in a CUDA graph, optimiser included, if the optimiser is capturable.
+        expected_steps: How often the step will be called, for ``"auto"``.
+        prepare: Makes the tuple of arguments of ``model`` and ``guide`` from those of the call, as part of the step:
+            picks rows of data that are on the device, say, and binarises them.
+        context: Makes from the arguments of the call a context that model and guide run in:
+            one that tells them of rows, say (:func:`pyrodgm.priors.training_rows`).
+
+    A program that cannot be traced runs eagerly, with one warning that names the reason and the site. A graph that
+    cannot be compiled, for want of a C++ compiler say, runs as it is, with one warning too.
+
+    Example:
+        >>> import pyro.distributions as dist
+        >>> from pyrodgm.infer import ELBO
+        >>> class Pair(pyro.nn.PyroModule):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.loc = nn.Parameter(torch.zeros(()))
+        ...     def model(self, x):
+        ...         with pyro.plate("data", len(x)):
+        ...             pyro.sample("x", dist.Normal(self.loc, 1.0), obs=x)
+        ...     def guide(self, x):
+        ...         pass
+        >>> pair = Pair()
+        >>> step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=0.5))
+        >>> losses = [step(torch.ones(10)) for _ in range(20)]
+        >>> round(pair.loc.item(), 3)
+        1.0
+    """
+
+    def __init__(
+        self,
+        pair: nn.Module,
+        objective: pyro.infer.ELBO,
+        optimizer: torch.optim.Optimizer,
+        clip_grad_norm: float | None = None,
+        compile: Compile = "auto",  # noqa: A002
+        expected_steps: int = 0,
+        prepare: Prepare = _as_it_is,
+        context: Context = _in_none,
+    ) -> None:
+        check_compile(compile)
+        check_clip_grad_norm(clip_grad_norm)
+        self.pair, self.objective, self.optimizer, self.clip_grad_norm = pair, objective, optimizer, clip_grad_norm
+        automatic = "compiled" if expected_steps >= COMPILE_AFTER else "traced"
+        self.mode = automatic if compile == "auto" else compile
+        self.prepare, self.context = prepare, context
+        self._graphs: dict[tuple, Callable[..., Tensor]] = {}
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        key = (self.pair.training, *((x.shape, x.dtype, x.device) for x in inputs))
+        if key not in self._graphs:
+            with fork_rng(inputs[0].device), self.context(*inputs):
+                rehearse(self.pair, self.objective, self.prepare(*inputs))
+            self._graphs[key] = self._eager if self.mode == "eager" else self._trace(inputs)
+        with flushing_denormals():
+            return self._graphs[key](*inputs)
+
+    def forget(self) -> None:
+        """Trace anew from the next call on; needed after the optimiser has got another state."""
+        self._graphs.clear()
+
+    def _trace(self, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+        try:
+            graph = LossGraph(
+                self.pair, self.objective, self.prepare, self.context, inputs, compiled=self.mode == "compiled"
+            )
+        except UntraceableError as error:
+            warnings.warn(f"this pair cannot be traced and runs eagerly: {error}", stacklevel=3)
+            self.mode = "eager"
+            return self._eager
+        captured = is_capturable(self.optimizer, inputs)
+        how = f"{self.mode}, captured in a CUDA graph" if captured else self.mode
+        logger.info("training step on inputs %s: %s", [list(x.shape) for x in inputs], how)
+
+        def update(*inputs: Tensor) -> Tensor:
+            loss = graph(*inputs)
+            self._descend()
+            return loss
+
+        return CapturedStep(update, self.pair, self.optimizer, inputs) if captured else update
+
+    def _eager(self, *inputs: Tensor) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = LossModule(self.pair, self.objective, self.prepare, self.context)(None, *inputs)
+        loss.backward()
+        self._descend()
+        return loss.detach()
+
+    def _descend(self) -> None:
+        if self.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.pair.parameters(), self.clip_grad_norm)
+        self.optimizer.step()

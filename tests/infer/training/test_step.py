@@ -1,0 +1,275 @@
+"""The traced step against the eager one, what it does with programs it cannot trace, and that nothing piles up."""
+
+import copy
+import gc
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from pyro.nn import PyroParam, pyro_method
+from torch import nn
+
+from pyrodgm.infer import ELBO, IWELBO, TrainStep
+from pyrodgm.infer.tracing.contexts import rehearse
+from pyrodgm.infer.tracing.graph import flatten
+from pyrodgm.likelihoods import BernoulliLikelihood
+from pyrodgm.models import VAE, Pair
+from pyrodgm.nn import mlp
+from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.priors import StandardNormal, VampPrior
+
+D = 10
+ROOT = Path(__file__).parents[3]
+
+
+class Stateful(VAE):
+    """A pair with running statistics, dropout, a constrained parameter and a persistent state updated in place."""
+
+    def __init__(self):
+        encoder = nn.Sequential(nn.Linear(D, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.2), nn.Linear(6, 4))
+        posterior = GaussianPosterior(encoder)
+        likelihood = BernoulliLikelihood(mlp(2, [6], D))
+        super().__init__(VampPrior.around_mean(posterior, 3, torch.full((D,), 0.5)), likelihood, posterior)
+        self.temperature = PyroParam(torch.tensor(1.5), constraint=dist.constraints.positive)
+        self.register_buffer("chain", torch.randn(4, 2))
+
+    @pyro_method
+    def model(self, x):
+        with torch.no_grad():
+            self.chain.mul_(0.9).add_(0.1 * torch.randn_like(self.chain))
+        with pyro.plate("data", x.shape[0], dim=-1):
+            z = pyro.sample("z", self.prior()) + self.chain.mean(0)
+            pyro.sample("x", self.likelihood(z / self.temperature), obs=x)
+
+
+def run(objective, mode, steps=6, build=Stateful, clip=1.0):
+    pyro.set_rng_seed(0)
+    pair = build()
+    optimizer = torch.optim.Adam(pair.parameters(), lr=1e-2)
+    step = TrainStep(pair, copy.deepcopy(objective), optimizer, clip_grad_norm=clip, compile=mode)
+    x = torch.rand(8, D, generator=torch.Generator().manual_seed(1)).round()
+    losses = [step(x if i % 3 else x[:5]) for i in range(steps)]
+    assert step.mode == mode
+    return torch.stack(losses), pair.state_dict()
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ELBO(),
+        ELBO(kl_weight=0.3, num_particles=3),
+        ELBO(num_particles=3, vectorize_particles=True),
+        IWELBO(4),
+        IWELBO(4, alpha=0.5, gradient="stl"),
+        IWELBO(4, gradient="dreg"),
+    ],
+    ids=lambda o: f"{type(o).__name__}-{o.num_particles}-{getattr(o, 'gradient', '')}",
+)
+def test_traced_equals_eager_with_all_that_a_pair_can_hold(objective):
+    def deterministic():
+        pair = Stateful()
+        # batch statistics see no particles, and the particle plate no batch norm
+        return pair.eval() if objective.num_particles > 1 else pair
+
+    eager, eager_state = run(objective, "eager", build=deterministic)
+    traced, state = run(objective, "traced", build=deterministic)
+    assert torch.equal(eager, traced)
+    assert all(torch.equal(eager_state[name], state[name]) for name in state)
+    assert not torch.equal(state["chain"], deterministic().state_dict()["chain"])
+
+
+def test_noise_differs_between_steps_and_comes_from_the_seed():
+    first, _ = run(ELBO(), "traced")
+    again, _ = run(ELBO(), "traced")
+    assert torch.equal(first, again)
+    assert len(set(first.tolist())) == len(first)
+
+
+def test_one_graph_for_each_shape_and_nothing_left_by_tracing():
+    pair = Stateful()
+    before = copy.deepcopy(pair.state_dict())
+    step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=0.0), compile="traced")
+    rng = torch.get_rng_state()
+    rehearse(pair, step.objective, (torch.ones(8, D),))
+    assert torch.equal(rng, torch.get_rng_state())
+    assert all(torch.equal(before[n], v) for n, v in pair.state_dict().items())
+    for size in (8, 8, 5, 8, 5):
+        step(torch.ones(size, D))
+    pair.eval()
+    step(torch.ones(8, D))
+    assert len(step._graphs) == 3
+    assert len(pyro.get_param_store()) == 0
+
+
+def test_memory_stays_flat_over_ten_thousand_steps():
+    pair = VAE(StandardNormal(1), BernoulliLikelihood(mlp(1, [], 4)), GaussianPosterior(mlp(4, [], 2)))
+    step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=1e-3), compile="traced")
+    x = torch.ones(2, 4)
+
+    def objects_after(steps):
+        for _ in range(steps):
+            step(x)
+        gc.collect()
+        return len(gc.get_objects())
+
+    early = objects_after(100)
+    assert objects_after(10_000) - early < 100
+
+
+class Branching(Pair):
+    def __init__(self):
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(()))
+
+    @pyro_method
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            scale = 1.0 if z.sum() > 0 else 2.0
+            pyro.sample("x", dist.Normal(z[:, None], scale).expand([len(x), D]).to_event(1), obs=x)
+
+    @pyro_method
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.loc, 1.0))
+
+
+def test_what_cannot_be_traced_runs_eagerly_with_one_warning_that_names_reason_and_site():
+    pair = Branching()
+    step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=1e-3), compile="traced")
+    pyro.set_rng_seed(5)
+    with pytest.warns(UserWarning, match=r"runs eagerly: \w+ at or after site 'z': \S+"):
+        first = step(torch.zeros(8, D))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step(torch.zeros(8, D))
+        step(torch.zeros(5, D))
+    assert step.mode == "eager"
+    twin = Branching()
+    pyro.set_rng_seed(5)
+    eager = TrainStep(twin, ELBO(), torch.optim.SGD(twin.parameters(), lr=1e-3), compile="eager")
+    assert eager(torch.zeros(8, D)) == first
+
+
+def test_estimators_of_pyro_run_too():
+    for objective in (TraceMeanField_ELBO(), Trace_ELBO()):
+        pyro.set_rng_seed(0)
+        pair = Stateful()
+        step = TrainStep(pair, objective, torch.optim.Adam(pair.parameters(), lr=1e-2))
+        with warnings.catch_warnings(record=True):  # Pyro's estimators read numbers off tensors
+            warnings.simplefilter("always")
+            losses = [step(torch.ones(8, D)).item() for _ in range(60)]
+        assert sum(losses[-10:]) < sum(losses[:10])
+
+
+def test_unused_parameter_gets_no_gradient():
+    pair = Stateful()
+    pair.idle = nn.Parameter(torch.ones(2))
+    step = TrainStep(pair, ELBO(), torch.optim.Adam(pair.parameters(), lr=0.1), compile="traced")
+    step(torch.ones(8, D))
+    assert pair.idle.grad is None
+    assert torch.equal(pair.idle, torch.ones(2))
+
+
+class Tiny(Pair):
+    def __init__(self):
+        super().__init__()
+        self.loc = nn.Parameter(torch.full((), 0.5, dtype=torch.float32))
+
+    @pyro_method
+    def model(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(1e-19 * (1e-20 * self.loc), 1.0), obs=x)
+
+    @pyro_method
+    def guide(self, x):
+        pass
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor does not flush denormal numbers")
+@pytest.mark.parametrize("mode", ["eager", "traced"])
+def test_a_step_flushes_denormal_numbers_and_nothing_else_does(mode):
+    pair = Tiny()
+    step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=1e38), compile=mode)
+    step(torch.ones(4, dtype=torch.float32))
+    assert pair.loc.item() == 0.5
+    assert (torch.tensor([1e-39], dtype=torch.float32) / 2 > 0).all()
+
+
+def test_without_a_compiler_the_graph_runs_as_it_is(tmp_path):
+    program = """
+import sys, warnings
+sys.path.insert(0, "tests/infer/training")
+import torch
+torch.set_default_dtype(torch.float64)
+import test_step
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    compiled = test_step.run(test_step.ELBO(), "compiled", steps=3)
+assert any("cannot be compiled and runs as it is" in str(w.message) for w in caught), caught
+traced = test_step.run(test_step.ELBO(), "traced", steps=3)
+assert torch.equal(compiled[0], traced[0])
+assert all(torch.equal(compiled[1][name], value) for name, value in traced[1].items())
+"""
+    missing = {"CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, env=os.environ | missing, timeout=300)
+
+
+def test_mode_is_chosen_by_the_number_of_steps():
+    pair = Stateful()
+    optimizer = torch.optim.Adam(pair.parameters())
+    assert TrainStep(pair, ELBO(), optimizer).mode == "traced"
+    assert TrainStep(pair, ELBO(), optimizer, expected_steps=10**6).mode == "compiled"
+    with pytest.raises(ValueError, match="compile must be one of auto, eager, traced, compiled; got 'fast'"):
+        TrainStep(pair, ELBO(), optimizer, compile="fast")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_captured_step_equals_the_eager_one_without_noise():
+    def losses(mode):
+        torch.manual_seed(0)
+        pair = Stateful().to("cuda").eval()
+        optimizer = torch.optim.Adam(pair.parameters(), lr=1e-2, capturable=mode != "eager")
+        step = TrainStep(pair, IWELBO(2000), optimizer, compile=mode)
+        x = torch.ones(8, D, device="cuda")
+        return torch.stack([step(x) for _ in range(30)]).mean()
+
+    assert losses("traced").item() == pytest.approx(losses("eager").item(), rel=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_graphs_keep_the_digits_of_expm1(dtype):
+    x = -torch.logspace(-30, 1.5, 3000, dtype=torch.float64).to(dtype)
+    expected = torch.expm1(x.double())
+
+    def both(x):
+        return torch.expm1(x), x.neg().neg_().expm1_().neg_()
+
+    first, second = flatten(both, (x,), compiled=True)(x)
+    for found in (first, -second):
+        assert ((found.double() - expected) / expected).abs().max() < 4 * torch.finfo(dtype).eps
+    assert (flatten(torch.expm1, (x,), compiled=True)(torch.full_like(x, 1000.0)) == torch.inf).all()
+
+
+def test_compiled_graphs_take_inputs_of_other_layouts_and_dtypes():
+    wide = torch.randn(4, 6)
+    graph = flatten(lambda x: {"sum": x + 1, "rows": [x.sum(-1)]}, (wide,), compiled=True)
+    for x in (wide, torch.randn(6, 4).T, wide.float(), (10 * wide).long()):
+        found = graph(x)
+        assert torch.equal(found["sum"], x + 1)
+        assert torch.allclose(found["rows"][0], x.sum(-1))
+
+
+@pytest.mark.parametrize("factors", [{}, {"alpha": 2.0}, {"beta": 0.5}], ids=["plain", "alpha", "beta"])
+def test_compiled_products_have_their_bias(factors):
+    inputs = torch.randn(4), torch.randn(3, 5), torch.randn(5, 4)
+    found = flatten(lambda b, x, w: torch.addmm(b, x, w, **factors).sin(), inputs, compiled=True)(*inputs)
+    assert torch.allclose(found, torch.addmm(*inputs, **factors).sin(), rtol=0.0, atol=1e-14)
