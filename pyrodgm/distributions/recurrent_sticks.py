@@ -103,7 +103,7 @@ class RecurrentSticks(TorchDistribution):
         batch = network.check(x, state)
         self.network, self.x, self.state = network, x, state
         self.sources = (*(sources or (x,)), *network.parameters())
-        self._last: tuple[Tensor, Unrolled] | None = None
+        self._last: tuple[Tensor, Any] | None = None
         super().__init__(batch, torch.Size((x.shape[-2], network.max_steps)), validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "RecurrentSticks":

@@ -33,6 +33,7 @@ class PixelCNNLikelihood(nn.Module):
     Tomczak and Welling (2017), arXiv 1705.07120.
 
     Example:
+        >>> import torch
         >>> from pyrodgm.nn import mlp
         >>> net = PixelCNN((1, 6, 6), context_channels=2, hidden=8, layers=2)
         >>> likelihood = PixelCNNLikelihood(mlp(4, [], 2 * 36), net)
