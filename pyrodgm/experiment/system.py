@@ -13,7 +13,7 @@ from pyrodgm.experiment.config import TrainingConfig
 from pyrodgm.experiment.data import load_data
 from pyrodgm.experiment.evaluation import Evaluation, evaluate_run
 from pyrodgm.experiment.report import text_report
-from pyrodgm.infer.training.loop import OptimizerMaker
+from pyrodgm.infer.training.settings import OptimizerMaker
 
 C = TypeVar("C", bound=TrainingConfig)
 

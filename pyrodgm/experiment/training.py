@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ from pyrodgm.experiment.data import check_evaluation
 from pyrodgm.experiment.results import Results, knn_summary, table
 from pyrodgm.experiment.run import check_resumable, describe, read_run
 from pyrodgm.experiment.system import ImageSystem
-from pyrodgm.infer import fit
+from pyrodgm.infer import FitSettings, fit
 from pyrodgm.infer.tracing.contexts import flushing_denormals, matmul_precision
 
 C = TypeVar("C", bound=TrainingConfig)
@@ -68,21 +68,21 @@ def train(system: ImageSystem[C], config: C, report: Callable[..., R]) -> Traine
                 seed=config.seed,
                 run_dir=config.folder,
                 resume=config.resume,
-                **settings(system, config, data),
+                settings=settings(system, config, data),
             )
         options = {name: getattr(config, name) for name in ("num_samples", "num_images", "seed", "figures")}
         return Trained(pair, data, report(pair, data, read_run(config.folder), **options))
 
 
-def settings(system: ImageSystem[C], config: C, data: Dataset) -> dict[str, Any]:
-    """Settings of training: those of every system, and those of its own."""
-    return {
-        "valid_every": config.valid_every,
-        "compile": config.compile,
-        "device": config.device,
-        "config": describe(system.name, config),
+def settings(system: ImageSystem[C], config: C, data: Dataset) -> FitSettings:
+    """Settings of training: those of all systems, and those of this one."""
+    return FitSettings(
+        valid_every=config.valid_every,
+        compile=config.compile,
+        device=config.device,
+        config=describe(system.name, config),
         **system.settings(config, data),
-    }
+    )
 
 
 def summary(config: TrainingConfig, results: Results) -> str:

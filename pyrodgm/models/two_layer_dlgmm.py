@@ -35,7 +35,7 @@ class TwoLayerDLGMM(Pair):
     two-layer code is of another form.
     """
 
-    def __init__(  # noqa: PLR0913  one argument for each part of the pair
+    def __init__(  # noqa: PLR0913 - one module a distribution of the graph
         self,
         prior: nn.Module,
         component_prior: nn.Module,
