@@ -53,7 +53,7 @@ def load_weights(pair: nn.Module, path: Path) -> None:
     found = _digest(weights)
     if found != expected:
         raise DamagedFileError(f"{path} is damaged: its tensors have SHA-256 {found}, expected {expected}")
-    pair.load_state_dict(weights)
+    pair.load_state_dict(weights)  # copies them into memory of the pair, which is aligned; that of a file is not
 
 
 def save_state(state: Mapping[str, Any], path: Path) -> None:
