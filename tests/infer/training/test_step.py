@@ -227,7 +227,7 @@ def test_mode_is_chosen_by_the_number_of_steps():
     optimizer = torch.optim.Adam(pair.parameters())
     assert TrainStep(pair, ELBO(), optimizer).mode == "traced"
     assert TrainStep(pair, ELBO(), optimizer, expected_steps=10**6).mode == "compiled"
-    with pytest.raises(ValueError, match="compile must be one of auto, eager, traced, compiled; got 'fast'"):
+    with pytest.raises(ValueError, match="compile must be one of auto, eager, traced, compiled, got 'fast'"):
         TrainStep(pair, ELBO(), optimizer, compile="fast")
 
 
