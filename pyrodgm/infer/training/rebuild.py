@@ -80,7 +80,9 @@ class _Reader:
         if not isinstance(made, nn.Parameter):
             stored = self.stored[name]
             made = self.made[name] = nn.Parameter(stored, requires_grad=stored.is_floating_point())
-        return made if trainable is None else made.requires_grad_(trainable)
+        if trainable is not None:
+            made.requires_grad_(trainable)
+        return made
 
     def value(self, entry: Any, path: str) -> Any:
         if isinstance(entry, list):
