@@ -3,7 +3,8 @@
 from typing import Any, TypeAlias
 
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+
+from pyrodgm.infer.tracing._compat import tree_leaves
 
 
 class Keywords(dict[str, Any]):

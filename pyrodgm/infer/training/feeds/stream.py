@@ -7,9 +7,9 @@ from typing import Any
 import pyro.infer
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from pyrodgm.infer.tracing._compat import tree_flatten, tree_unflatten
 from pyrodgm.infer.tracing.arguments import Batch, Keywords, first_tensor, split_arguments
 from pyrodgm.infer.training.feeds.columns import as_argument, device_and_dtype
 from pyrodgm.infer.training.feeds.feed import Inputs
