@@ -16,7 +16,7 @@ import torch
 
 from pyrodgm import datasets, experiment
 from pyrodgm.datasets import Text
-from pyrodgm.infer import ELBO, Bits, DamagedFileError, bits_per_symbol, fit_text
+from pyrodgm.infer import ELBO, Bits, Cosine, DamagedFileError, FitSettings, bits_per_symbol, fit_text
 from pyrodgm.infer.training.checkpoint import write_atomically
 from pyrodgm.models import SequenceModel
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, BatchNormLSTM, RecurrentNetwork, StickBreakingRNN
@@ -143,31 +143,30 @@ def train(config: Config) -> tuple[SequenceModel, Text]:
     check(config, text)
     torch.manual_seed(config.seed)
     pair = build(config, text)
-    cosine = partial(
-        torch.optim.lr_scheduler.CosineAnnealingLR, T_max=config.updates, eta_min=0.01 * config.learning_rate
+    settings = FitSettings(
+        lr_schedule=Cosine(0.01) if config.decay else None,
+        clip_grad_norm=config.clip_grad_norm * config.length,  # that of a window
+        max_steps=config.updates,
+        steps_per_epoch=config.valid_every,
+        config=experiment.describe(SYSTEM.name, config),
     )
     training = fit_text(
         pair,
-        text,
-        updates=config.updates,
-        batch_size=config.batch_size,
+        replace(text, valid=text.valid[: config.valid_symbols]),
         length=config.length,
         objective=ELBO(kl_weight=config.kl_weight),
         optimizer=partial(torch.optim.Adam, lr=config.learning_rate, fused=True),
-        lr_scheduler=cosine if config.decay else None,
-        clip_grad_norm=config.clip_grad_norm,
-        kl_warmup=config.warmup,
-        validate_every=config.valid_every,
-        valid_symbols=config.valid_symbols,
+        batch_size=config.batch_size,
+        kl_warmup=config.warmup / config.valid_every,
         seed=config.seed,
         run_dir=config.folder,
         resume=config.resume,
-        config=experiment.describe(SYSTEM.name, config),
+        settings=settings,
     )
     results = {
         "arguments": asdict(config),
         "parameters": sum(p.numel() for p in pair.parameters()),
-        "best_update": training.best_update,
+        "best_update": training.best_step,
         "valid_bits": training.best_bits,
         "training_seconds": sum(training.seconds),
         "test": {},
