@@ -15,6 +15,7 @@ _SUBPACKAGES = (
     "datasets",
     "distributions",
     "experiment",
+    "figures",
     "infer",
     "likelihoods",
     "models",
