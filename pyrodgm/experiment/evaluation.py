@@ -85,7 +85,10 @@ def evaluate_run(system: "ImageSystem[Any]", path: Path, flags: Evaluation) -> s
     x = data.test.images[evenly_spaced(len(data.test), min(flags.export_images, len(data.test)))]
     samples = log_likelihood(evaluated_pair(pair), x, num_samples, keep=True, seed=seed, config=run.arguments)
     tree = samples.to_datatree()
-    (tree.to_zarr if flags.export.suffix == ".zarr" else tree.to_netcdf)(flags.export)
+    if flags.export.suffix == ".zarr":
+        tree.to_zarr(flags.export, zarr_format=2)  # format 3 has no consolidated metadata, which readers expect
+    else:
+        tree.to_netcdf(flags.export)
     return f"{text}\nin {flags.export}: importance samples of {len(x)} test images"
 
 
