@@ -37,6 +37,7 @@ from pyrodgm.infer import (
     log_likelihood,
     save_weights,
 )
+from pyrodgm.infer.training.settings import fit_arguments
 
 
 @pytest.fixture(params=PAIRS, ids=lambda build: build.__name__)
@@ -269,7 +270,7 @@ def test_fit_improves_it(build):
     x = (torch.rand(200, 1) > 0.5).to(torch.get_default_dtype()).expand(200, D).contiguous()
     adam = partial(torch.optim.Adam, lr=1e-2)
     options = {"objective": objective_of(build), "optimizer": adam}
-    result = fit(build(), x, epochs=20, batch_size=20, kl_warmup=10, progress=False, **options)
+    result = fit(build(), x, epochs=20, **fit_arguments(batch_size=20, kl_warmup=10, progress=False, **options))
     assert result.metrics[-1]["train_bound"] > -4.0  # D independent bits would cost 8.3 nats, the one bit 0.7
 
 

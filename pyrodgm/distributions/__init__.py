@@ -1,18 +1,22 @@
 """Densities, samplers and divergences, in log space; no trainable state."""
 
-from pyrodgm.distributions.bits_divergence import bits_divergence
+from pyrodgm.distributions.autoregressive_images import AutoregressiveImages
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
-from pyrodgm.distributions.continued import ContinuedBernoulli, ContinuedBoltzmann
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
+from pyrodgm.distributions.divergences import bits_divergence, kl_kumaraswamy_beta_series, kl_mixture_bound
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
+from pyrodgm.distributions.flow import FlowDistribution
 from pyrodgm.distributions.gaussian_integral import GaussianIntegralBoltzmann
+from pyrodgm.distributions.gem import GEM
+from pyrodgm.distributions.grey_bernoulli import GreyBernoulli
+from pyrodgm.distributions.gumbolt import ContinuedBernoulli, ContinuedBoltzmann
 from pyrodgm.distributions.hierarchical import Hierarchical
 from pyrodgm.distributions.isotropic_normal_mixture import IsotropicNormalMixture
-from pyrodgm.distributions.kl import kl_kumaraswamy_beta_series, kl_mixture_bound
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
+from pyrodgm.distributions.recurrent_sticks import RecurrentSticks
 from pyrodgm.distributions.relaxed_boltzmann import RelaxedBoltzmann
 from pyrodgm.distributions.small_shape_gamma_ratio import SmallShapeGammaRatio
 from pyrodgm.distributions.smoothing import (
@@ -24,9 +28,8 @@ from pyrodgm.distributions.smoothing import (
 )
 from pyrodgm.distributions.spike_boltzmann import SpikeBoltzmann
 from pyrodgm.distributions.spike_exponential import SpikeExponential
-from pyrodgm.distributions.stick_breaking import (
-    GEM,
-    StickBreaking,
+from pyrodgm.distributions.stick_breaking import StickBreaking
+from pyrodgm.distributions.sticks import (
     first_sticks,
     fractions_to_weights,
     log_of_weights,
@@ -36,6 +39,7 @@ from pyrodgm.distributions.stick_breaking import (
 
 __all__ = [
     "GEM",
+    "AutoregressiveImages",
     "BoltzmannMachine",
     "ContinuedBernoulli",
     "ContinuedBoltzmann",
@@ -43,14 +47,17 @@ __all__ = [
     "DiscretizedLogistic",
     "ExponentialSmoothing",
     "FactorizedBernoulli",
+    "FlowDistribution",
     "GaussianIntegralBoltzmann",
     "GaussianSmoothing",
+    "GreyBernoulli",
     "Hierarchical",
     "IsotropicNormalMixture",
     "Kumaraswamy",
     "LogitNormal",
     "OverlappingBernoulli",
     "PowerSmoothing",
+    "RecurrentSticks",
     "RelaxedBoltzmann",
     "SmallShapeGammaRatio",
     "Smoothing",

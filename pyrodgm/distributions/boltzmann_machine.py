@@ -43,24 +43,24 @@ class BoltzmannMachine(TorchDistribution):
     .. math:: p(z) = \frac{e^{-E(z)}}{Z}, \qquad -E(z) = l^\top W r + b^\top l + c^\top r, \qquad z = [l, r]
 
     With nothing else given, log Z and its gradient are exact sums over the states of the smaller side, which may have
-    up to 22 units. For larger machines `log_partition` gives the value and `moments` the gradient of log Z, as
-    persistent chains or a population estimate them. The gradient then reaches W, b and c through `log_prob` as in any
+    up to 22 units. For larger machines ``log_partition`` gives the value and ``moments`` the gradient of log Z, as
+    persistent chains or a population estimate them. The gradient then reaches W, b and c through ``log_prob`` as in any
     distribution; second derivatives of log Z are not known.
 
-    Draws are exact for machines of that size, or up to 16 units if there are `chains`. Otherwise they are rows of these
-    after ten more Gibbs sweeps or, with no chains, members of a new population by annealing.
+    Draws are exact for machines of that size, or up to 16 units if there are ``chains``. Otherwise they are rows of
+    these after ten more Gibbs sweeps or, with no chains, members of a new population by annealing.
 
     Args:
-        weights: `[*batch, L, R]`, real; W.
-        left_bias: `[*batch, L]`, real; b.
-        right_bias: `[*batch, R]`, real; c.
-        log_partition: `[*batch]`, in nats; log Z, or an estimate of it.
+        weights: ``[*batch, L, R]``, real; W.
+        left_bias: ``[*batch, L]``, real; b.
+        right_bias: ``[*batch, R]``, real; c.
+        log_partition: ``[*batch]``, in nats; log Z, or an estimate of it.
         moments: estimates of E[l r'], E[l] and E[r], the gradient of log Z.
-        chains: left and right states `[N, L]` and `[N, R]` to draw from, for machines without batch dimensions.
+        chains: left and right states ``[N, L]`` and ``[N, R]`` to draw from, for machines without batch dimensions.
 
     Raises:
-        ValueError: the shapes do not fit; neither side has at most 22 units and `log_partition` is missing; or a
-            gradient is asked for that only `moments` could give.
+        ValueError: the shapes do not fit; neither side has at most 22 units and ``log_partition`` is missing; or a
+            gradient is asked for that only ``moments`` could give.
 
     Sources: Smolensky (1986); Younes (1989), Probability Theory and Related Fields 82, 625 (gradient).
 
@@ -120,17 +120,17 @@ class BoltzmannMachine(TorchDistribution):
 
     @property
     def parameters(self) -> tuple[Tensor, Tensor, Tensor]:
-        """W, b and c as they were given, before any `expand`."""
+        """W, b and c as they were given, before any ``expand``."""
         return self._given
 
     def split(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """The left part `[*, L]` and the right part `[*, R]` of `value` `[*, L + R]`."""
+        """The left part ``[*, L]`` and the right part ``[*, R]`` of ``value`` ``[*, L + R]``."""
         left, right = value.split(self._given[0].shape[-2:], -1)
         return left, right
 
     @property
     def log_partition(self) -> Tensor:
-        """Log Z in nats, `[*batch]` as the parameters were given, with its gradient."""
+        """Log Z in nats, ``[*batch]`` as the parameters were given, with its gradient."""
         value = self._sums.log_partition if self._log_partition is None else self._log_partition
         value = torch.as_tensor(value).to(self._given[0])
         if not torch.is_grad_enabled() or value.requires_grad or not any(t.requires_grad for t in self._given):
@@ -140,7 +140,7 @@ class BoltzmannMachine(TorchDistribution):
         return boltzmann.attach_moments(value, *self._given, self._moments or self._sums.moments)
 
     def negative_energy(self, value: Tensor) -> Tensor:
-        """-E `[*]` of states `[*, L + R]`; of means of independent units, the expectation of -E."""
+        """-E ``[*]`` of states ``[*, L + R]``; of means of independent units, the expectation of -E."""
         return boltzmann.negative_energy(*self._given, *self.split(value))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -176,7 +176,7 @@ class BoltzmannMachine(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """Activities E[z] `[*batch, L + R]`: exact, or those of `moments` where they were given."""
+        """Activities E[z] ``[*batch, L + R]``: exact, or those of ``moments`` where they were given."""
         if self._moments is None and not boltzmann.can_enumerate(self._given[0]):
             raise NotImplementedError(f"the mean of a machine of {list(self._given[0].shape)} units needs moments")
         moments = self._moments or self._sums.moments

@@ -8,26 +8,26 @@ from pyro.distributions import Categorical, Independent, Normal, TorchDistributi
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrodgm.distributions._numeric import wide
+from pyrodgm.arithmetic import wide
 
 
 class DiagNormalMixture(TorchDistribution):
-    r"""Mixture of `K` Normals with diagonal covariances in `D` dimensions.
+    r"""Mixture of ``K`` Normals with diagonal covariances in ``D`` dimensions.
 
     .. math:: p(z) = \sum_k \mathrm{softmax}(\text{logits})_k \prod_d N(z_d \mid \text{loc}_{kd}, \text{scale}_{kd}^2)
 
     The density is two matrix products, taken in float64 on devices that have it: in float32 the expanded square
-    cancels. A `value` of any leading shape against components without batch dimensions is one plain product, also after
-    `expand`, which keeps the components as they were given.
+    cancels. A ``value`` of any leading shape against components without batch dimensions is one plain product, also
+    after ``expand``, which keeps the components as they were given.
 
-    Samples are reparameterised by implicit differentiation of the conditional distribution functions (`rsample`), which
-    holds for weights, locations and scales. `has_rsample_(False)` turns that off, so that Pyro uses the score function
-    instead; `rsample_stratified` draws from every component at once.
+    Samples are reparameterised by implicit differentiation of the conditional distribution functions (``rsample``),
+    which holds for weights, locations and scales. ``has_rsample_(False)`` turns that off, so that Pyro uses the score
+    function instead; ``rsample_stratified`` draws from every component at once.
 
     Args:
-        logits: `[*batch, K]`, real; unnormalised log weights.
-        loc: `[*batch, K, D]`, real.
-        scale: `[*batch, K, D]`, positive.
+        logits: ``[*batch, K]``, real; unnormalised log weights.
+        loc: ``[*batch, K, D]``, real.
+        scale: ``[*batch, K, D]``, positive.
 
     Raises:
         ValueError: the shapes do not fit, or a parameter is outside its range.
@@ -83,7 +83,7 @@ class DiagNormalMixture(TorchDistribution):
 
     @property
     def probs(self) -> Tensor:
-        """Weights of the components, `[*batch, K]`."""
+        """Weights of the components, ``[*batch, K]``."""
         return self.logits.softmax(-1)
 
     @property
@@ -93,7 +93,7 @@ class DiagNormalMixture(TorchDistribution):
 
     @property
     def component_distribution(self) -> Independent:
-        """The components, of batch shape `[*batch, K]` and event shape `[D]`."""
+        """The components, of batch shape ``[*batch, K]`` and event shape ``[D]``."""
         return Normal(self.loc, self.scale, validate_args=False).to_event(1)
 
     @property
@@ -135,13 +135,13 @@ class DiagNormalMixture(TorchDistribution):
         return result.to(self.loc.dtype).expand(shape)
 
     def responsibilities(self, value: Tensor) -> Tensor:
-        """Posterior probability of each component given `value` `[*, D]`: `[*, K]`."""
+        """Posterior probability of each component given ``value`` ``[*, D]``: ``[*, K]``."""
         posterior = self._wide_joint(value).softmax(-1)
         shape = torch.broadcast_shapes(posterior.shape[:-1], self.batch_shape)
         return posterior.to(self.loc.dtype).expand(shape + posterior.shape[-1:])
 
     def _pick(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Location and scale of component `index` `[*sample, *batch]`; components are not expanded over samples."""
+        """Location and scale of component ``index`` ``[*sample, *batch]``; components are not expanded over samples."""
         _, loc, scale = self._given
         batch = torch.broadcast_shapes(loc.shape[:-2], scale.shape[:-2])
         components, features = loc.shape[-2:]
@@ -163,12 +163,12 @@ class DiagNormalMixture(TorchDistribution):
             return loc + scale * torch.randn_like(loc)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        r"""Draws `[*sample, *batch, D]` whose gradient is the implicit one.
+        r"""Draws ``[*sample, *batch, D]`` whose gradient is the implicit one.
 
         With :math:`F_d(z; \theta)` the distribution function of :math:`z_d` given :math:`z_{<d}`, the gradient is
         :math:`-(\partial F / \partial z)^{-1} \partial F / \partial \theta`, a triangular system for each draw. It is
-        unbiased for any function of `z`; where components stand far apart its variance is large, and
-        `rsample_stratified` does better. Second derivatives are not those of the draw.
+        unbiased for any function of ``z``; where components stand far apart its variance is large, and
+        ``rsample_stratified`` does better. Second derivatives are not those of the draw.
         """
         value = self.sample(sample_shape)
         if not torch.is_grad_enabled():
@@ -196,10 +196,10 @@ class DiagNormalMixture(TorchDistribution):
         r"""One draw from every component, with the components' weights.
 
         :math:`\mathbb{E}[f(z)]` is estimated without bias, and with gradients for all parameters, by
-        `(weights * f(z)).sum(0)`: which component is drawn adds no variance.
+        ``(weights * f(z)).sum(0)``: which component is drawn adds no variance.
 
         Returns:
-            `z` `[K, *sample, *batch, D]` and weights `[K, *(1 for each sample dimension), *batch]`.
+            ``z`` ``[K, *sample, *batch, D]`` and weights ``[K, *(1 for each sample dimension), *batch]``.
 
         Source: Roeder, Wu, Duvenaud (2017), arXiv 1703.09194, §5.1.
 

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from pyrodgm.distributions._numeric import log1mexp, wide
-from pyrodgm.distributions.elementwise import Elementwise
+from pyrodgm.arithmetic import log1mexp, wide
+from pyrodgm.distributions.scalar import Scalar
 
 
-class DiscretizedLogistic(Elementwise):
-    r"""Probabilities of `num_bins` equally spaced values in [0, 1] under a logistic density.
+class DiscretizedLogistic(Scalar):
+    r"""Probabilities of ``num_bins`` equally spaced values in [0, 1] under a logistic density.
 
     .. math:: P(x) = \sigma\!\Big(\frac{x + \delta/2 - \text{loc}}{s}\Big)
         - \sigma\!\Big(\frac{x - \delta/2 - \text{loc}}{s}\Big), \quad
@@ -24,12 +24,12 @@ class DiscretizedLogistic(Elementwise):
     :math:`\log \sigma(u) + \log \sigma(-l) + \log(1 - e^{l-u})`, which is right at any scale.
 
     Args:
-        loc: `[*batch]`, real; centre.
-        log_scale: `[*batch]`, real; log of the logistic's scale.
+        loc: ``[*batch]``, real; centre.
+        log_scale: ``[*batch]``, real; log of the logistic's scale.
         num_bins: at least 2.
 
     Raises:
-        ValueError: `num_bins` is below 2, or a value is outside [0, 1] (with validation on).
+        ValueError: ``num_bins`` is below 2, or a value is outside [0, 1] (with validation on).
 
     Source: Kingma et al. (2016), arXiv 1606.04934, appendix; Salimans et al. (2017), arXiv 1701.05517, §2.1.
 
@@ -103,7 +103,7 @@ class DiscretizedLogistic(Elementwise):
             return (self._bin(value) / (self.num_bins - 1)).to(self.loc.dtype)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """The bins' values, `[num_bins, *batch]`."""
+        """The bins' values, ``[num_bins, *batch]``."""
         values = torch.arange(self.num_bins, dtype=self.loc.dtype, device=self.loc.device) / (self.num_bins - 1)
         values = values.reshape(-1, *[1] * len(self.batch_shape))
         return values.expand(-1, *self.batch_shape) if expand else values

@@ -16,10 +16,10 @@ WIDTH = 1.7
 
 
 def expected_softplus_exponential(loc: Tensor, scale: Tensor, single: bool = False) -> Tensor:
-    r""":math:`E[\log(1 + e^{\text{loc} + \text{scale}\, e})]` for exponential e, `[*batch]`; scale may be negative.
+    r""":math:`E[\log(1 + e^{\text{loc} + \text{scale}\, e})]` for exponential e, ``[*batch]``; scale may be negative.
 
-    97 nodes: relative error below 1e-9 for scales up to 100 of the sign of loc, or up to 1; with `single` 41 nodes and
-    1e-6.
+    97 nodes: relative error below 1e-9 for scales up to 100 of the sign of loc, or up to 1; with ``single`` 41 nodes
+    and 1e-6.
 
     >>> zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
     >>> round(expected_softplus_exponential(zero, -one).item(), 9)  # 2 log 2 - 1
@@ -31,11 +31,11 @@ def expected_softplus_exponential(loc: Tensor, scale: Tensor, single: bool = Fal
 
 
 def expected_softplus_normal(loc: Tensor, scale: Tensor, single: bool = False) -> Tensor:
-    r""":math:`E[\log(1 + e^{\text{loc} + \text{scale}\, z})]` for standard Normal z, `[*batch]` in float64.
+    r""":math:`E[\log(1 + e^{\text{loc} + \text{scale}\, z})]` for standard Normal z, ``[*batch]`` in float64.
 
     Up to scale 1 the trapezoidal rule over z, beyond it over the logit, and there only of the difference from a
-    function whose expectation is known. Absolute error of value and derivatives below 1e-12 (1 + scale); with `single`
-    1e-7.
+    function whose expectation is known. Absolute error of value and derivatives below 1e-12 (1 + scale); with
+    ``single`` 1e-7.
 
     >>> zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
     >>> round(expected_softplus_normal(zero, one).item(), 9)

@@ -9,16 +9,16 @@ from torch import Tensor
 
 
 class FactorizedBernoulli(Independent):
-    r"""`D` independent Bernoulli variables; ``Bernoulli(logits=logits).to_event(1)`` with a faster density.
+    r"""``D`` independent Bernoulli variables; ``Bernoulli(logits=logits).to_event(1)`` with a faster density.
 
     .. math:: \log p(x) = \sum_d x_d l_d - \log(1 + e^{l_d})
 
     The density takes one logarithm for many variables, that of the product of their :math:`1 + e^{-|l_d|}`, each
-    between 1 and 2; its error is the rounding of the sum over `d`. Values between 0 and 1 give the cross-entropy, as
+    between 1 and 2; its error is the rounding of the sum over ``d``. Values between 0 and 1 give the cross-entropy, as
     Pyro's Bernoulli does without validation.
 
     Args:
-        logits: `[*batch, D]`, real.
+        logits: ``[*batch, D]``, real.
         variable: The distribution of one of them: Bernoulli, or a subclass that differs in its support.
 
     Example:

@@ -21,16 +21,16 @@ class GaussianIntegralBoltzmann(TorchDistribution):
 
     The quadratic term of the energy cancels that of the normal density, so the sum over z is closed: the density is
     exact but for log Z, for machines of any size. For A to be positive definite, beta is raised where it must be: it is
-    the larger of `beta` and `margin` above the largest singular value of W, which is minus the least eigenvalue of the
-    couplings. The gradient with respect to W goes through that too.
+    the larger of ``beta`` and ``margin`` above the largest singular value of W, which is minus the least eigenvalue of
+    the couplings. The gradient with respect to W goes through that too.
 
     Args:
-        machine: distribution of z, `[L + R]`.
+        machine: distribution of z, ``[L + R]``.
         beta: positive; least precision of a unit.
         margin: positive; how far beta stays above the largest singular value.
 
     Raises:
-        ValueError: `beta` or `margin` is not positive.
+        ValueError: ``beta`` or ``margin`` is not positive.
 
     Sources: Zhang et al. (2012), "Continuous relaxations for discrete Hamiltonian Monte Carlo", NeurIPS; Vahdat,
     Andriyash and Macready (2018), DVAE#, arXiv 1805.07445, section 4.
@@ -63,7 +63,7 @@ class GaussianIntegralBoltzmann(TorchDistribution):
         return new
 
     def _beta_and_log_det(self) -> tuple[Tensor, Tensor]:
-        """beta, raised where it must be, and log det A; `[*batch]` as the parameters were given."""
+        """beta, raised where it must be, and log det A; ``[*batch]`` as the parameters were given."""
         weights = self.machine.parameters[0]
         if weights.shape[-2] < weights.shape[-1]:
             weights = weights.mT
@@ -76,7 +76,7 @@ class GaussianIntegralBoltzmann(TorchDistribution):
 
     @property
     def beta(self) -> Tensor:
-        """The precision of a unit, `[*batch]` as the machine's parameters were given."""
+        """The precision of a unit, ``[*batch]`` as the machine's parameters were given."""
         return self._beta_and_log_det()[0]
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class GaussianIntegralBoltzmann(TorchDistribution):
         return result.expand(torch.broadcast_shapes(result.shape, self.batch_shape))
 
     def _cholesky(self) -> Tensor:
-        """Lower factor of A, `[*batch, L + R, L + R]` as the parameters were given."""
+        """Lower factor of A, ``[*batch, L + R, L + R]`` as the parameters were given."""
         weights = self.machine.parameters[0]
         number, others = weights.shape[-2:]
         precision = torch.diag_embed(self.beta.unsqueeze(-1).expand(*weights.shape[:-2], number + others)).contiguous()

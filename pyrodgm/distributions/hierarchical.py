@@ -17,15 +17,16 @@ class Hierarchical(TorchDistribution):
     .. math:: q(z) = \prod_{i=1}^{G} q(z_i \mid z_{<i}), \qquad z = [z_1, \dots, z_G]
 
     Args:
-        conditional: called with the list of the first i groups, `[*sample, *batch, D_j]` each, gives the distribution
-            of the next: batch shape `[*sample, *batch]`, event shape `[D]`.
+        conditional: called with the list of the first i groups, ``[*sample, *batch, D_j]`` each, gives the distribution
+            of the next: batch shape ``[*sample, *batch]``, event shape ``[D]``.
         sizes: sizes D of the groups; they add up to the event shape.
 
     A draw remembers the distributions it was drawn from, so that its own density needs no second pass through networks.
-    `mean` is that of each group given one draw of those before it. Supports are those of the first group.
+    ``mean`` is that of each group given one draw of those before it. Supports are those of the first group.
 
     Raises:
-        ValueError: there is no group, or one has not the size that `sizes` says: the first at once, others when drawn.
+        ValueError: there is no group, or one has not the size that ``sizes`` says: the first at once, others when
+        drawn.
 
     >>> import pyro.distributions as dist
     >>> def conditional(earlier):
@@ -68,7 +69,7 @@ class Hierarchical(TorchDistribution):
         return self._checked(self.conditional(earlier), len(earlier)) if len(earlier) else self.first
 
     def _sequence(self, draw: Callable[[TorchDistribution, int], Tensor]) -> tuple[Tensor, list[TorchDistribution]]:
-        """The groups that `draw` picks from their distributions one by one, side by side, and these distributions."""
+        """The groups that ``draw`` picks from their distributions one by one, side by side, and these distributions."""
         parts: list[Tensor] = []
         groups: list[TorchDistribution] = []
         for i in range(len(self.sizes)):

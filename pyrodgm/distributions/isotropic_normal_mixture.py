@@ -10,7 +10,7 @@ from torch.distributions import constraints
 
 
 class IsotropicNormalMixture(TorchDistribution):
-    r"""Mixture of `K` Normals in `D` dimensions, all with the covariance :math:`\text{scale}^2 I`.
+    r"""Mixture of ``K`` Normals in ``D`` dimensions, all with the covariance :math:`\text{scale}^2 I`.
 
     .. math:: p(z) = \text{share} \cdot \sum_k \mathrm{softmax}(\text{logits})_k \, N(z \mid \text{loc}_k,
         \text{scale}^2 I)
@@ -21,11 +21,11 @@ class IsotropicNormalMixture(TorchDistribution):
     samples.
 
     Args:
-        logits: `[*batch, K]`, real or minus infinity; unnormalised log weights.
-        loc: `[*batch, K, D]`, real; `[K, D]` is shared by the whole batch.
-        scale: `[*batch]`, positive.
-        log_share: `[*batch]`, at most 0, in nats. Below 0 the mixture is a part of a larger one, whose density it
-            bounds from below: `log_prob` is that of the normalised part plus `log_share`.
+        logits: ``[*batch, K]``, real or minus infinity; unnormalised log weights.
+        loc: ``[*batch, K, D]``, real; ``[K, D]`` is shared by the whole batch.
+        scale: ``[*batch]``, positive.
+        log_share: ``[*batch]``, at most 0, in nats. Below 0 the mixture is a part of a larger one, whose density it
+            bounds from below: ``log_prob`` is that of the normalised part plus ``log_share``.
 
     Raises:
         ValueError: the shapes do not fit, or a parameter is outside its range.

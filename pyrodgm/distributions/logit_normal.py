@@ -8,10 +8,11 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from pyrodgm.distributions._numeric import into_open_interval, keep_logs, wide
-from pyrodgm.distributions.elementwise import UnitInterval
+from pyrodgm.arithmetic import into_open_interval, wide
+from pyrodgm.distributions._numeric import keep_logs
 from pyrodgm.distributions.expected_softplus import expected_softplus_normal
 from pyrodgm.distributions.quadrature import normal_nodes
+from pyrodgm.distributions.scalar import UnitInterval
 
 
 class LogitNormal(UnitInterval):
@@ -24,11 +25,11 @@ class LogitNormal(UnitInterval):
     rounds to 0 or 1. Mean and variance are quadratures with an absolute error below 1e-10 in float64.
 
     Args:
-        loc: `[*batch]`, real; mean of the logit.
-        scale: `[*batch]`, positive; standard deviation of the logit.
+        loc: ``[*batch]``, real; mean of the logit.
+        scale: ``[*batch]``, positive; standard deviation of the logit.
 
     Raises:
-        ValueError: `scale` is not positive, or a value is outside [0, 1] (with validation on).
+        ValueError: ``scale`` is not positive, or a value is outside [0, 1] (with validation on).
 
     Source: Atchison and Shen (1980), Biometrika 67, 261.
 
@@ -73,7 +74,7 @@ class LogitNormal(UnitInterval):
         return keep_logs(into_open_interval(self._narrow(logit.sigmoid())), logsigmoid(logit), logsigmoid(-logit))
 
     def _logit_nodes(self, step: float) -> tuple[Tensor, Tensor]:
-        """Logits `[*batch, nodes]` and the weights of an expectation over them."""
+        """Logits ``[*batch, nodes]`` and the weights of an expectation over them."""
         loc, scale = self._wide()
         points, weights = normal_nodes(-loc / scale, step)
         return loc.unsqueeze(-1) + scale.unsqueeze(-1) * points, weights

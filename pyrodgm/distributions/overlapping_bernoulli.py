@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from pyrodgm.distributions._numeric import wide
-from pyrodgm.distributions.elementwise import Elementwise
-from pyrodgm.distributions.from_moments import FromMoments
+from pyrodgm.arithmetic import wide
+from pyrodgm.distributions.moments import FromMoments
+from pyrodgm.distributions.scalar import Scalar
 from pyrodgm.distributions.smoothing import Smoothing
 
 
-class OverlappingBernoulli(FromMoments, Elementwise):
+class OverlappingBernoulli(FromMoments, Scalar):
     r"""Marginal density of zeta, where z is Bernoulli and zeta is drawn from a smoothing of z.
 
     .. math:: q(\zeta) = (1 - q)\, r(\zeta \mid 0) + q\, r(\zeta \mid 1), \qquad q = \sigma(\text{logits})
@@ -28,12 +28,12 @@ class OverlappingBernoulli(FromMoments, Elementwise):
     Second derivatives of draws are not those of the quantile function.
 
     Args:
-        logits: `[*batch]`, real; log-odds of z = 1. Tensors of the smoothing broadcast with it.
+        logits: ``[*batch]``, real; log-odds of z = 1. Tensors of the smoothing broadcast with it.
         smoothing: the densities of zeta given z.
 
     Raises:
-        ValueError: `logits` is not finite, `beta` of the smoothing is not positive, or a value lies outside the support
-            (with validation on).
+        ValueError: ``logits`` is not finite, ``beta`` of the smoothing is not positive, or a value lies outside the
+            support (with validation on).
 
     Source: Vahdat et al. (2018), arXiv 1802.04920, eq. 6 (DVAE++); Vahdat et al. (2018), arXiv 1805.07445, eq. 8
     (implicit gradient, DVAE#).
@@ -67,7 +67,7 @@ class OverlappingBernoulli(FromMoments, Elementwise):
 
     @property
     def probs(self) -> Tensor:
-        """Probability of z = 1, `[*batch]`."""
+        """Probability of z = 1, ``[*batch]``."""
         return self.logits.sigmoid()
 
     def _joint(self, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,7 +84,7 @@ class OverlappingBernoulli(FromMoments, Elementwise):
         return torch.logaddexp(*self._joint(value))
 
     def posterior_logits(self, value: Tensor) -> Tensor:
-        """Log-odds of z = 1 given `value`, `[*sample, *batch]`."""
+        """Log-odds of z = 1 given ``value``, ``[*sample, *batch]``."""
         return self.logits + self.smoothing.log_ratio(value)
 
     def cdf(self, value: Tensor) -> Tensor:

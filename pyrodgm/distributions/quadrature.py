@@ -20,7 +20,7 @@ def _tanh_sinh(nodes: int, reach: float) -> tuple[tuple[float, ...], tuple[float
 
 
 def exponential_nodes(like: Tensor, nodes: int = 97, reach: float = 3.1) -> tuple[Tensor, Tensor]:
-    r"""Points and weights `[nodes]` with :math:`\sum_i w_i f(e_i) \approx \int_0^\infty e^{-e} f(e) \, de`.
+    r"""Points and weights ``[nodes]`` with :math:`\sum_i w_i f(e_i) \approx \int_0^\infty e^{-e} f(e) \, de`.
 
     The tanh-sinh rule on the uniform draw :math:`u = e^{-e}`: integrable singularities at either end cost nothing.
 
@@ -36,17 +36,17 @@ def exponential_nodes(like: Tensor, nodes: int = 97, reach: float = 3.1) -> tupl
 
 @functools.cache
 def _graded_half_line(step: float, left: float, right: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Nodes on (0, right) whose spacing shrinks double-exponentially towards 0 and is about `step` beyond 1."""
+    """Nodes on (0, right) whose spacing shrinks double-exponentially towards 0 and is about ``step`` beyond 1."""
     u = np.arange(left, right, step)
     x = u - np.exp(-u)
     return tuple(np.logaddexp(0.0, x)), tuple(step * (1.0 + np.exp(-u)) / (1.0 + np.exp(-x)))
 
 
 def normal_nodes(edge: Tensor, step: float = 0.2) -> tuple[Tensor, Tensor]:
-    r"""Points and weights `[*batch, nodes]` with :math:`\sum_i w_i f(z_i) \approx E[f(z)]`, z standard Normal.
+    r"""Points and weights ``[*batch, nodes]`` with :math:`\sum_i w_i f(z_i) \approx E[f(z)]`, z standard Normal.
 
-    `f` may bend as sharply as it likes at `edge` `[*batch]`, where the nodes crowd, and must be smooth on the scale of
-    one elsewhere. The nodes carry no gradient: the sum's gradient is the quadrature of the integrand's.
+    ``f`` may bend as sharply as it likes at ``edge`` ``[*batch]``, where the nodes crowd, and must be smooth on the
+    scale of one elsewhere. The nodes carry no gradient: the sum's gradient is the quadrature of the integrand's.
 
     >>> points, weights = normal_nodes(torch.zeros((), dtype=torch.float64))
     >>> round((weights * points.abs()).sum().item(), 9)  # sqrt(2 / pi)
@@ -61,7 +61,7 @@ def normal_nodes(edge: Tensor, step: float = 0.2) -> tuple[Tensor, Tensor]:
 
 
 def beta_nodes(concentration1: Tensor, concentration0: Tensor, nodes: int = 301) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Log v, log(1 - v) and weights, `[*batch, nodes]`, of an expectation over v ~ Beta.
+    r"""Log v, log(1 - v) and weights, ``[*batch, nodes]``, of an expectation over v ~ Beta.
 
     The trapezoidal rule over x in logit v = mode + width sinh x. The nodes carry no gradient, the weights do.
 

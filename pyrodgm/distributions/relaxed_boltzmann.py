@@ -22,17 +22,18 @@ class RelaxedBoltzmann(TorchDistribution):
         \Delta_i = \log \frac{r(\zeta_i \mid 1)}{r(\zeta_i \mid 0)}
 
     The sum over z is the partition function of a machine whose biases the value shifts. It is exact where
-    `num_iterations` is None: a sum over the states of the smaller side for each value. Otherwise it is the mean-field
-    lower bound, :func:`pyrodgm.boltzmann.mean_field_log_partition`: then `log_prob` is a lower bound of log p(zeta) (so
-    that an evidence bound made with it remains one), and its gradient is that of the energy at the fixed mean field.
+    ``num_iterations`` is None: a sum over the states of the smaller side for each value. Otherwise it is the mean-field
+    lower bound, :func:`pyrodgm.boltzmann.mean_field_log_partition`: then ``log_prob`` is a lower bound of log p(zeta)
+    (so that an evidence bound made with it remains one), and its gradient is that of the energy at the fixed mean
+    field.
 
     Args:
-        machine: distribution of z, `[L + R]`.
+        machine: distribution of z, ``[L + R]``.
         smoothing: the densities of zeta given z.
         num_iterations: None for the exact sum, or mean-field iterations, at least 1; 5 are the published number.
 
     Raises:
-        ValueError: `num_iterations` is not positive, or None for a machine whose sides both have more than 22 units.
+        ValueError: ``num_iterations`` is not positive, or None for a machine whose sides both have more than 22 units.
 
     Source: Vahdat, Andriyash and Macready (2018), DVAE#, arXiv 1805.07445, sections 3 and 4.
 

@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from pyrodgm.distributions._numeric import wide
-from pyrodgm.distributions.elementwise import UnitInterval
+from pyrodgm.arithmetic import wide
 from pyrodgm.distributions.expected_softplus import expected_softplus_exponential
 from pyrodgm.distributions.quadrature import exponential_nodes
+from pyrodgm.distributions.scalar import UnitInterval
 
 
 class SmallShapeGammaRatio(UnitInterval):
@@ -29,8 +29,8 @@ class SmallShapeGammaRatio(UnitInterval):
     below 1e-9 for float64 parameters from 0.01 to 1,000, and 1e-6 for float32 ones.
 
     Args:
-        concentration1: `[*batch]`, positive; a.
-        concentration0: `[*batch]`, positive; b.
+        concentration1: ``[*batch]``, positive; a.
+        concentration0: ``[*batch]``, positive; b.
 
     Raises:
         ValueError: a parameter is not positive, or a value is outside [0, 1] (with validation on).
@@ -80,7 +80,7 @@ class SmallShapeGammaRatio(UnitInterval):
         return torch.where(above < 0, lower, 1.0 - a / (a + b) * (-b * above.clamp(min=0.0)).exp())
 
     def _logit_nodes(self) -> tuple[Tensor, Tensor]:
-        """Logits `[*batch, nodes]` and the weights of an expectation over them."""
+        """Logits ``[*batch, nodes]`` and the weights of an expectation over them."""
         a, b, mode = (x.unsqueeze(-1) for x in self._wide())
         single = self.concentration1.dtype == torch.float32
         points, weights = exponential_nodes(a, 41, 2.75) if single else exponential_nodes(a, 97, 3.1)

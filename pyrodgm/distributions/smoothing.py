@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from pyrodgm.distributions._numeric import into_open_interval, log1mexp, wide
+from pyrodgm.arithmetic import into_open_interval, log1mexp, wide
 
 Bit = Literal[0, 1]
 
@@ -18,7 +18,7 @@ class Smoothing(ABC):
     """A pair of densities r(zeta | z = 0) and r(zeta | z = 1) that stand for a binary variable z.
 
     Parameters are numbers, which follow the dtype and device of the values, or tensors that broadcast with them and may
-    carry gradients. `z` is 0 or 1 in every method; values and results are `[*]`.
+    carry gradients. ``z`` is 0 or 1 in every method; values and results are ``[*]``.
     """
 
     support: Any = constraints.unit_interval
@@ -33,11 +33,11 @@ class Smoothing(ABC):
 
     @abstractmethod
     def cdf(self, value: Tensor, z: Bit) -> Tensor:
-        """Probability of at most `value` under r(zeta | z)."""
+        """Probability of at most ``value`` under r(zeta | z)."""
 
     @abstractmethod
     def icdf(self, probability: Tensor, z: Bit) -> Tensor:
-        """The inverse of `cdf`; draws when it is given uniform numbers. Its gradients are not for use."""
+        """The inverse of ``cdf``; draws when it is given uniform numbers. Its gradients are not for use."""
 
     def draw(self, uniform: Tensor, z: Tensor) -> Tensor:
         """Draws of r(zeta | z) from uniform numbers (or, where these fall short, others) and bits of one shape."""
@@ -45,7 +45,7 @@ class Smoothing(ABC):
 
     @abstractmethod
     def moments(self, like: Tensor, z: Bit) -> tuple[Tensor, Tensor]:
-        """Mean and mean square of r(zeta | z), in the dtype and on the device of `like`."""
+        """Mean and mean square of r(zeta | z), in the dtype and on the device of ``like``."""
 
     def log_ratio(self, value: Tensor) -> Tensor:
         """Log r(value | 1) - log r(value | 0), the field that a value puts on its z."""
@@ -85,7 +85,7 @@ class ExponentialSmoothing(Smoothing):
         beta: positive; inverse temperature, a number or a tensor.
 
     Raises:
-        ValueError: `beta` is a number that is not positive.
+        ValueError: ``beta`` is a number that is not positive.
 
     Source: Vahdat et al. (2018), DVAE++, arXiv 1802.04920, eq. 5.
 
@@ -143,7 +143,7 @@ class UniformExponentialSmoothing(Smoothing):
         epsilon: weight of the uniform part, in (0, 1).
 
     Raises:
-        ValueError: `beta` is a number that is not positive, or `epsilon` is outside (0, 1).
+        ValueError: ``beta`` is a number that is not positive, or ``epsilon`` is outside (0, 1).
 
     Source: Vahdat et al. (2018), DVAE#, arXiv 1805.07445, section 4.
 
@@ -200,7 +200,7 @@ class PowerSmoothing(Smoothing):
         beta: positive; reciprocal of the exponent, a number or a tensor.
 
     Raises:
-        ValueError: `beta` is a number that is not positive.
+        ValueError: ``beta`` is a number that is not positive.
 
     Source: Vahdat et al. (2018), DVAE#, arXiv 1805.07445, section 4.
 
@@ -240,7 +240,7 @@ class GaussianSmoothing(Smoothing):
         shift: real; moves both means, a number or a tensor.
 
     Raises:
-        ValueError: `beta` is a number that is not positive.
+        ValueError: ``beta`` is a number that is not positive.
 
     Source: Vahdat et al. (2018), DVAE#, arXiv 1805.07445, section 4; with a shift, its Gaussian integral.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
-from pyrodgm.distributions.from_moments import FromMoments
+from pyrodgm.distributions.moments import FromMoments
 from pyrodgm.distributions.smoothing import ExponentialSmoothing
 from pyrodgm.distributions.spike_exponential import refuse_gradient
 
@@ -19,16 +19,16 @@ class SpikeBoltzmann(FromMoments, TorchDistribution):
     .. math:: p(\zeta) = p(z) \prod_{i: z_i = 1} \frac{\beta e^{\beta \zeta_i}}{e^\beta - 1}, \qquad
         z_i = [\zeta_i > 0]
 
-    `log_prob` is with respect to a unit mass at 0 plus length in each coordinate. It jumps where a coordinate leaves 0;
-    train a posterior of :class:`SpikeExponential` on the registered divergence, which has the gradient for that.
+    ``log_prob`` is with respect to a unit mass at 0 plus length in each coordinate. It jumps where a coordinate leaves
+    0; train a posterior of :class:`SpikeExponential` on the registered divergence, which has the gradient for that.
 
     Args:
-        machine: the machine, of event shape `[D]`.
+        machine: the machine, of event shape ``[D]``.
         beta: positive number; rate of the exponential.
 
     Raises:
-        ValueError: `beta` is not positive, or a value is outside [0, 1] (with validation on).
-        RuntimeError: where `log_prob` is differentiated with respect to a value.
+        ValueError: ``beta`` is not positive, or a value is outside [0, 1] (with validation on).
+        RuntimeError: where ``log_prob`` is differentiated with respect to a value.
 
     Source: Rolfe (2017), Discrete variational autoencoders, arXiv 1609.02200, section 2.1.
 

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from pyrodgm.distributions._numeric import wide
-from pyrodgm.distributions.elementwise import Elementwise
-from pyrodgm.distributions.from_moments import FromMoments
+from pyrodgm.arithmetic import wide
+from pyrodgm.distributions.moments import FromMoments
+from pyrodgm.distributions.scalar import Scalar
 from pyrodgm.distributions.smoothing import ExponentialSmoothing
 
 
@@ -37,29 +37,30 @@ def refuse_gradient(value: Tensor) -> Tensor:
     return _Refused.apply(value)
 
 
-class SpikeExponential(FromMoments, Elementwise):
+class SpikeExponential(FromMoments, Scalar):
     r"""A binary variable z smoothed to zeta = 0 for z = 0 and to a rising exponential on (0, 1] for z = 1.
 
     .. math:: q(\zeta) = (1 - q)\, \delta(\zeta) + q\, \frac{\beta e^{\beta \zeta}}{e^\beta - 1}, \qquad
         q = \sigma(\text{logits})
 
-    `log_prob` is with respect to a unit mass at 0 plus length. Draws are reparameterised by the quantile function,
+    ``log_prob`` is with respect to a unit mass at 0 plus length. Draws are reparameterised by the quantile function,
 
     .. math:: \zeta = \frac 1\beta \log\left(1 + (e^\beta - 1) \frac{\rho - (1 - q)}{q}\right)
         \text{ for } \rho > 1 - q, \text{ else } 0, \qquad \rho \sim U(0, 1)
 
     which gives unbiased gradients of expectations of functions that are continuous at 0. A log-density is not: from a
-    draw with a gradient no gradient comes back through `log_prob`, but an error. Its expectation is in the divergence
-    from this to :class:`SpikeBoltzmann` in `torch.distributions.kl_divergence`, which :class:`pyrodgm.infer.ELBO` and
-    `TraceMeanField_ELBO` use; `bits` carry the gradient that it needs.
+    draw with a gradient no gradient comes back through ``log_prob``, but an error. Its expectation is in the divergence
+    from this to :class:`SpikeBoltzmann` in ``torch.distributions.kl_divergence``, which :class:`pyrodgm.infer.ELBO` and
+    ``TraceMeanField_ELBO`` use; ``bits`` carry the gradient that it needs.
 
     Args:
-        logits: `[*batch]`, real; log-odds of z = 1.
-        beta: `[*batch]`, positive; rate of the exponential.
+        logits: ``[*batch]``, real; log-odds of z = 1.
+        beta: ``[*batch]``, positive; rate of the exponential.
 
     Raises:
-        ValueError: `logits` is not finite, `beta` is not positive, or a value is outside [0, 1] (with validation on).
-        RuntimeError: where `log_prob` of a draw is differentiated with respect to that draw.
+        ValueError: ``logits`` is not finite, ``beta`` is not positive, or a value is outside [0, 1] (with validation
+        on).
+        RuntimeError: where ``log_prob`` of a draw is differentiated with respect to that draw.
 
     Source: Rolfe (2017), Discrete variational autoencoders, arXiv 1609.02200, section 2.1.
 
@@ -85,7 +86,7 @@ class SpikeExponential(FromMoments, Elementwise):
 
     @property
     def probs(self) -> Tensor:
-        """Probability of z = 1, `[*batch]`."""
+        """Probability of z = 1, ``[*batch]``."""
         return self.logits.sigmoid()
 
     def log_prob(self, value: Tensor) -> Tensor:

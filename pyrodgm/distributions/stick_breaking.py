@@ -1,130 +1,22 @@
-"""Stick-breaking distributions on the simplex."""
+"""Distributions of stick weights on the simplex."""
 
 from typing import Any
 
 import torch
-from pyro.distributions import Beta, Independent, TorchDistribution
+from pyro.distributions import Independent, TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid, pad
 
-from pyrodgm.distributions._numeric import (
-    attach_gradient,
-    floating,
-    into_open_interval,
-    keep_logs,
-    kept_logs,
-    log1mexp,
-    wide,
+from pyrodgm.arithmetic import into_open_interval, wide
+from pyrodgm.distributions._numeric import keep_logs
+from pyrodgm.distributions.sticks import (
+    _log_of_weights,
+    _log_weights_to_logs,
+    _logs_to_log_weights,
+    fractions_to_weights,
+    sticks_to_mass,
 )
-
-
-def _logs_to_log_weights(log_v: Tensor, log1m_v: Tensor) -> Tensor:
-    rest = log1m_v.cumsum(-1)
-    return torch.cat([log_v, torch.zeros_like(log_v[..., :1])], -1) + pad(rest, (1, 0))
-
-
-def _log_weights_to_logs(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log v, log(1 - v) and the log of what is left before each break, all `[..., K - 1]`."""
-    # What is left is a sum of the later weights: no 1 - v is ever taken, so nothing cancels.
-    left = log_weights.flip(-1).logcumsumexp(-1).flip(-1)
-    log_v, log1m_v = log_weights[..., :-1] - left[..., :-1], left[..., 1:] - left[..., :-1]
-    small = log_v < log1m_v
-    # The smaller of the two is exact relative to itself; the other follows from it.
-    return (
-        torch.where(small, log_v, log1mexp(torch.where(small, -1.0, log1m_v))),
-        torch.where(small, log1mexp(torch.where(small, log_v, -1.0)), log1m_v),
-        left[..., :-1] - left[..., :1],
-    )
-
-
-def log_of_weights(weights: Tensor) -> Tensor:
-    """Logarithms of stick weights: of a draw of `StickBreaking` those that it was made from, else finite.
-
-    Args:
-        weights: `[..., K]` on the simplex.
-
-    Returns:
-        `[..., K]`, real; its gradient is that of the weights' logarithms.
-
-    >>> log_of_weights(torch.tensor([1.0, 0.0])).isfinite().all().item()
-    True
-    """
-    return _log_of_weights(weights).to(weights.dtype)
-
-
-def _log_of_weights(weights: Tensor) -> Tensor:
-    kept = kept_logs(weights)
-    if kept is None:
-        return wide(weights.clamp(min=torch.finfo(weights.dtype).tiny)).log()
-    return attach_gradient(kept[0], weights)
-
-
-def fractions_to_weights(fractions: Tensor) -> Tensor:
-    r"""Stick weights :math:`\pi_k = v_k \prod_{j<k} (1 - v_j)`, the last one being what is left.
-
-    Args:
-        fractions: `[..., K - 1]`, in (0, 1).
-
-    Returns:
-        `[..., K]` on the simplex.
-
-    >>> fractions_to_weights(torch.tensor([0.5, 0.5]))
-    tensor([0.5000, 0.2500, 0.2500])
-    """
-    inside = wide(into_open_interval(fractions))
-    return _logs_to_log_weights(inside.log(), torch.log1p(-inside)).exp().to(fractions.dtype)
-
-
-def weights_to_fractions(weights: Tensor) -> Tensor:
-    r"""The inverse of `fractions_to_weights`: :math:`v_k = \pi_k / \sum_{j \ge k} \pi_j`.
-
-    Args:
-        weights: `[..., K]` on the simplex.
-
-    Returns:
-        `[..., K - 1]`, strictly inside (0, 1).
-
-    >>> weights_to_fractions(torch.tensor([0.5, 0.25, 0.25]))
-    tensor([0.5000, 0.5000])
-    """
-    log_v, _, _ = _log_weights_to_logs(_log_of_weights(weights))
-    return into_open_interval(log_v.exp().to(weights.dtype))
-
-
-def sticks_to_mass(weights: Tensor, mass: float = 0.99) -> Tensor:
-    """How many of the first sticks hold the share `mass` of the whole: integers from 1 to K, `[...]`.
-
-    Args:
-        weights: `[..., K]` on the simplex, in stick order.
-        mass: in (0, 1).
-
-    >>> sticks_to_mass(torch.tensor([0.7, 0.2, 0.09, 0.01]), 0.85)
-    tensor(2)
-    """
-    if not 0.0 < mass < 1.0:
-        raise ValueError(f"expected mass in (0, 1), got {mass}")
-    # What is left after n sticks, summed from the small end.
-    left = wide(weights).flip(-1).cumsum(-1).flip(-1)[..., 1:]
-    return (left > (1.0 - mass) * (1.0 + 1e-6)).sum(-1) + 1
-
-
-def first_sticks(weights: Tensor, count: int, renormalize: bool = False) -> Tensor:
-    """Weights of the first `count` sticks, zero for the others: `[..., K]`.
-
-    Args:
-        weights: `[..., K]` on the simplex, in stick order.
-        count: from 1 to K.
-        renormalize: whether the sticks that are kept are scaled to sum to one; else the rest is lost, and what a
-            decoder makes of the result is what the first sticks contribute to the whole.
-
-    >>> first_sticks(torch.tensor([0.5, 0.25, 0.25]), 2)
-    tensor([0.5000, 0.2500, 0.0000])
-    """
-    if not 1 <= count <= weights.shape[-1]:
-        raise ValueError(f"expected count from 1 to {weights.shape[-1]} sticks, got {count}")
-    kept = pad(weights[..., :count], (0, weights.shape[-1] - count))
-    return kept / kept.sum(-1, keepdim=True) if renormalize else kept
 
 
 def _dtype_of(distribution: Any) -> torch.dtype:
@@ -137,22 +29,22 @@ def _dtype_of(distribution: Any) -> torch.dtype:
 
 
 class StickBreaking(TorchDistribution):
-    r"""Distribution of `K` stick weights whose `K - 1` breaking fractions are independent.
+    r"""Distribution of ``K`` stick weights whose ``K - 1`` breaking fractions are independent.
 
     .. math:: \pi_k = v_k \prod_{j<k} (1 - v_j), \qquad
         \log p(\pi) = \sum_{k<K} \Big[ \log p_k(v_k) - \sum_{j<k} \log(1 - v_j) \Big]
 
-    The density is with respect to the first `K - 1` weights, as that of `Dirichlet`, which it equals for fractions
+    The density is with respect to the first ``K - 1`` weights, as that of ``Dirichlet``, which it equals for fractions
     Beta(alpha, (K - k) alpha). Draws are strictly positive and carry the logarithms of their weights, so that the
     density at a draw is right even where fractions round to 0 or 1 or weights underflow. Its pathwise gradient flows
     through the weights and so is lost for weights below 1e-32 in float32; the KL divergence has no such limit.
 
     Args:
-        fractions: distribution on (0, 1) of batch shape `[*batch]` and event shape `[K - 1]`, made by `.to_event(1)`:
-            `Kumaraswamy`, `LogitNormal`, Pyro's `Beta`, or any other that Pyro has.
+        fractions: distribution on (0, 1) of batch shape ``[*batch]`` and event shape ``[K - 1]``, made by
+            ``.to_event(1)``: ``Kumaraswamy``, ``LogitNormal``, Pyro's ``Beta``, or any other that Pyro has.
 
     Raises:
-        ValueError: `fractions` is not of that form.
+        ValueError: ``fractions`` is not of that form.
 
     Source: Sethuraman (1994), Statistica Sinica 4, 639; Nalisnick and Smyth (2017), arXiv 1605.06197, §3.
 
@@ -208,7 +100,7 @@ class StickBreaking(TorchDistribution):
         return result.to(self._dtype)
 
     def rsample_logs(self, sample_shape: Any = ()) -> Tensor:
-        """Log weights of one reparameterised draw, `[*sample, *batch, K]`, exact where weights underflow."""
+        """Log weights of one reparameterised draw, ``[*sample, *batch, K]``, exact where weights underflow."""
         return self._narrow(self._rsample_log_weights(sample_shape))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -228,7 +120,7 @@ class StickBreaking(TorchDistribution):
         return keep_logs(weights, log_weights)
 
     def log_prob_from_logs(self, log_weights: Tensor) -> Tensor:
-        """Log-density of the weights (not of their logarithms) given log weights `[..., K]`, `[...]`."""
+        """Log-density of the weights (not of their logarithms) given log weights ``[..., K]``, ``[...]``."""
         base = self.fractions.base_dist
         log_v, log1m_v, left = _log_weights_to_logs(wide(log_weights))
         if hasattr(base, "log_prob_from_logs"):
@@ -262,42 +154,5 @@ class StickBreaking(TorchDistribution):
         return self._narrow(pad(square, (0, 1), value=1.0) * of_left + of_fraction * left * torch.exp(-noise))
 
     def num_sticks(self, mass: float = 0.99) -> Tensor:
-        """How many of the first sticks hold the share `mass` in expectation, `[*batch]`; at most K."""
+        """How many of the first sticks hold the share ``mass`` in expectation, ``[*batch]``; at most K."""
         return sticks_to_mass(self.mean, mass)
-
-
-class GEM(StickBreaking):
-    r"""Truncated stick-breaking prior of a Dirichlet process: fractions Beta(1, concentration).
-
-    .. math:: v_k \sim \mathrm{Beta}(1, \alpha), \; k < K, \qquad \pi_K = \prod_{k<K} (1 - v_k)
-
-    Args:
-        concentration: `[*batch]`, positive; alpha: the larger, the more sticks share the mass.
-        truncation: K, the number of sticks, at least 2.
-
-    Raises:
-        ValueError: `concentration` is not positive or `truncation` is below 2.
-
-    Source: Ishwaran and James (2001), JASA 96, 161.
-
-    >>> GEM(torch.tensor(5.0), truncation=50).num_sticks()
-    tensor(26)
-    """
-
-    arg_constraints = {"concentration": constraints.positive}  # noqa: RUF012
-
-    def __init__(self, concentration: Tensor | float, truncation: int, *, validate_args: bool | None = None) -> None:
-        if truncation < 2:
-            raise ValueError(f"expected truncation of at least 2 sticks, got {truncation}")
-        self.concentration = floating(torch.as_tensor(concentration))
-        self.truncation = truncation
-        each = self.concentration.unsqueeze(-1).expand(*self.concentration.shape, truncation - 1)
-        fractions = Beta(torch.ones_like(each), each, validate_args=False).to_event(1)
-        super().__init__(fractions, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "GEM":
-        new = self._get_checked_instance(GEM, _instance)
-        new.concentration = self.concentration.expand(batch_shape)
-        new.truncation = self.truncation
-        super().expand(batch_shape, _instance=new)
-        return new

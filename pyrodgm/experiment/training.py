@@ -15,6 +15,7 @@ from pyrodgm.experiment.results import Results, knn_summary, table
 from pyrodgm.experiment.run import check_resumable, describe, read_run
 from pyrodgm.infer import LogLikelihood, fit
 from pyrodgm.infer.tracing.contexts import MatmulPrecision, flushing_denormals, matmul_precision
+from pyrodgm.infer.training.settings import fit_arguments
 from pyrodgm.infer.training.step import Compile
 
 # What may change when a run goes on: how long, where, and what is done with it afterwards.
@@ -91,8 +92,8 @@ def train(
         build: Its ``build(config, data)``, which returns the untrained pair; the seed is set before.
         load: Reads the data, called with ``config.data`` and ``config.root``.
         reporter: What evaluates and draws in place of :func:`report`.
-        fit_options: Further arguments of :func:`pyrodgm.infer.fit`, such as ``optimizer`` and ``objective``; they win
-            over those that are taken from ``config``.
+        fit_options: Further options of :func:`pyrodgm.infer.fit` and of its settings, such as ``optimizer`` and
+            ``clip_grad_norm``; they win over those that are taken from ``config``.
 
     Returns:
         The results, and the log-likelihood of each test image.
@@ -120,7 +121,7 @@ def train(
             "config": describe(example, config),
         }
         with matmul_precision(config.matmul):
-            fit(pair, data, **{**options, **fit_options})
+            fit(pair, data, **fit_arguments(**{**options, **fit_options}))
         return reporter(
             pair,
             data,

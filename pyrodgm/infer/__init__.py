@@ -24,6 +24,7 @@ from pyrodgm.infer.training.fit_text import TextFitResult, fit_text
 from pyrodgm.infer.training.nonfinite import NonFiniteError
 from pyrodgm.infer.training.optim import AdamNormGrad, PiecewiseConstant, decay_groups
 from pyrodgm.infer.training.schedules import BurdaSchedule
+from pyrodgm.infer.training.settings import FitSettings
 from pyrodgm.infer.training.step import TrainStep
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "BurdaSchedule",
     "DamagedFileError",
     "FitResult",
+    "FitSettings",
     "LogLikelihood",
     "MixtureDensityELBO",
     "NonFiniteError",

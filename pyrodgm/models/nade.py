@@ -16,8 +16,8 @@ class NADE(Pair):
     .. math:: p(x) = \prod_d \mathrm{Bernoulli}\bigl(x_d; \mathrm{sigmoid}(V_d \cdot h_d + b_d)\bigr), \qquad
         h_d = \mathrm{sigmoid}\Bigl(c + \sum_{j<d} W_j x_j\Bigr)
 
-    All pixels are computed in one pass. The observed site "x" is that of the given data, so `poutine.uncondition` draws
-    each pixel given the data's pixels before it; :meth:`sample` draws whole images.
+    All pixels are computed in one pass. The observed site "x" is that of the given data, so ``poutine.uncondition``
+    draws each pixel given the data's pixels before it; :meth:`sample` draws whole images.
 
     Args:
         features: D, binary pixels in their order.

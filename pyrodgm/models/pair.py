@@ -24,7 +24,7 @@ class Pair(PyroModule):
         self._pyro_name = self._unique_name()
         for name, module in self.named_modules():
             if name and isinstance(module, PyroModule):
-                module._pyro_name = f"{self._pyro_name}.{name}"
+                module._pyro_name = f"{self._pyro_name}.{name}"  # noqa: SLF001 - Pyro has no public way to rename
 
     @classmethod
     def _unique_name(cls) -> str:

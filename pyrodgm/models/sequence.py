@@ -11,12 +11,11 @@ from pyro.nn import pyro_method
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from pyrodgm.distributions import GEM, StickBreaking
+from pyrodgm.distributions import GEM, Kumaraswamy, RecurrentSticks, StickBreaking
+from pyrodgm.distributions._carried import run_of
 from pyrodgm.likelihoods import CategoricalLikelihood
 from pyrodgm.models.pair import Pair
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, RecurrentNetwork, StickBreakingRNN, Unrolled
-from pyrodgm.posteriors.carried import run_of
-from pyrodgm.posteriors.recurrent_sticks import RecurrentSticks
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,12 @@ class Prediction:
     """What a sequence model predicts, without gradients.
 
     Attributes:
-        log_prob: log p(y_t | x up to t), `[*, T]` in nats, of the mean prediction of all samples.
-        state: states of the samples after the last time step, `[num_samples, *, S]`.
-        divergence: divergence of the weights from their prior, `[*, T]` in nats; zeros where nothing is random, NaN
+        log_prob: log p(y_t | x up to t), ``[*, T]`` in nats, of the mean prediction of all samples.
+        state: states of the samples after the last time step, ``[num_samples, *, S]``.
+        divergence: divergence of the weights from their prior, ``[*, T]`` in nats; zeros where nothing is random, NaN
             where steps were left out.
-        num_steps: inner steps computed, `[*, T]`, mean over the samples.
-        mean_step: mean index of an inner step under its weights, `[*, T]`, from 1 to M.
+        num_steps: inner steps computed, ``[*, T]``, mean over the samples.
+        mean_step: mean index of an inner step under its weights, ``[*, T]``, from 1 to M.
     """
 
     log_prob: Tensor
@@ -45,24 +44,24 @@ class SequenceModel(Pair):
     .. math:: \log p(y \mid x) \ge \mathbb E_q \sum_t \Big[ \log p(y_t \mid x_{\le t}, \pi_{\le t})
         - \mathrm{KL}\big(q(\pi_t \mid x_{\le t}, \pi_{<t}) \,\|\, \mathrm{GEM}(\alpha)\big) \Big]
 
-    With a `StickBreakingRNN` the weights of the inner steps are the latent site "pi", `[T, M]`; with
-    `AdaptiveComputationTime` the cost of its steps is the factor "ponder"; the other networks have neither. The
+    With a ``StickBreakingRNN`` the weights of the inner steps are the latent site "pi", ``[T, M]``; with
+    ``AdaptiveComputationTime`` the cost of its steps is the factor "ponder"; the other networks have neither. The
     observed site is "y".
 
     Args:
-        network: maps features `[*, T, F]` to hidden states `[*, T, H]`.
+        network: maps features ``[*, T, F]`` to hidden states ``[*, T, H]``.
         encoder: maps inputs to features.
-        likelihood: maps hidden states to a distribution of batch shape `[*, T]`.
+        likelihood: maps hidden states to a distribution of batch shape ``[*, T]``.
         concentration: of the prior of the weights, positive: how many further inner steps cost nothing.
         time_penalty: price in nats of an inner step of adaptive computation time, tau; a tensor that a schedule may
             update in place.
 
-    `model(x, y)` and `guide(x, y)` take inputs `[batch, T, *]` and targets `[batch, T, *]`. In training a sequence may
-    be read window by window: after `carry(batch_size)` each window begins with the state at which the last one that
-    `advance` was called for had ended.
+    ``model(x, y)`` and ``guide(x, y)`` take inputs ``[batch, T, *]`` and targets ``[batch, T, *]``. In training a
+    sequence may be read window by window: after ``carry(batch_size)`` each window begins with the state at which the
+    last one that ``advance`` was called for had ended.
 
     Raises:
-        ValueError: `concentration` is not positive and finite or `time_penalty` is negative.
+        ValueError: ``concentration`` is not positive and finite or ``time_penalty`` is negative.
 
     Source: docs/adaptive_computation.md; Graves (2016), arXiv 1603.08983.
 
@@ -102,13 +101,13 @@ class SequenceModel(Pair):
     def of_symbols(
         cls, network: RecurrentNetwork, num_symbols: int, *, concentration: float = 1.0, time_penalty: float = 0.01
     ) -> "SequenceModel":
-        """A model of symbols from 0 to `num_symbols` - 1: embedded as inputs, categorical as targets."""
+        """A model of symbols from 0 to ``num_symbols`` - 1: embedded as inputs, categorical as targets."""
         encoder = nn.Embedding(num_symbols, network.input_size)
         likelihood = CategoricalLikelihood(nn.Linear(network.hidden_size, num_symbols))
         return cls(network, encoder, likelihood, concentration=concentration, time_penalty=time_penalty)
 
     def carry(self, batch_size: int) -> None:
-        """Let windows of `batch_size` streams follow each other from now on, the next ones from zero states."""
+        """Let windows of ``batch_size`` streams follow each other from now on, the next ones from zero states."""
         for name in ("carried", "reached"):
             state = self.network.input_weight.new_zeros(batch_size, self.network.state_size).detach()
             self.register_buffer(name, state, persistent=False)
@@ -159,9 +158,9 @@ class SequenceModel(Pair):
         """Probability of each target given the inputs up to it.
 
         Args:
-            x: inputs `[batch, T, *]`, T at least 1.
-            y: targets `[batch, T, *]`.
-            state: of the samples, `[num_samples, batch, S]`, to go on from; zeros by default.
+            x: inputs ``[batch, T, *]``, T at least 1.
+            y: targets ``[batch, T, *]``.
+            state: of the samples, ``[num_samples, batch, S]``, to go on from; zeros by default.
             num_samples: draws of the weights whose predictions are averaged, each with a recurrence of its own.
             tolerance: inner steps stop where less than this is left of the weights; 0 for all steps.
             mean: expected weights in place of drawn ones; then one sample is enough.
@@ -192,7 +191,7 @@ class SequenceModel(Pair):
             )
 
     def generate(self, x: Tensor, length: int, *, tolerance: float = 0.0) -> Tensor:
-        """Continue symbols `[batch, T]`, T at least 1, by `length` drawn ones, `[batch, length]`."""
+        """Continue symbols ``[batch, T]``, T at least 1, by ``length`` drawn ones, ``[batch, length]``."""
         if length < 0:
             raise ValueError(f"length: expected at least 0, got {length}")
         _check_length(x)
@@ -215,7 +214,9 @@ class SequenceModel(Pair):
             self.train(training)
 
     def _divergence(self, network: StickBreakingRNN, out: Unrolled) -> Tensor:
-        q = StickBreaking(network.fractions(out.raw).to_event(1), validate_args=False)
+        q = StickBreaking(
+            Kumaraswamy(*network.concentrations(out.raw), validate_args=False).to_event(1), validate_args=False
+        )
         return kl_divergence(q, GEM(self.concentration, self.network.max_steps).expand(q.batch_shape))
 
     def _carries(self, x: Tensor) -> bool:

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from pyrodgm.distributions import GEM, Kumaraswamy, StickBreaking
+from pyrodgm.distributions._carried import carry_run, run_of
 from pyrodgm.models.pair import Pair
 from pyrodgm.nn.nade import NADENetwork
 from pyrodgm.nn.recurrent.weights import concentrations
-from pyrodgm.posteriors.carried import carry_run, run_of
 
 SAMPLED_AT_A_TIME = 2**22  # weights
 

@@ -45,7 +45,7 @@ class TwoLayerDLGMM(Pair):
         torch.Size([])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one module a distribution of the graph
         self,
         prior: nn.Module,
         component_prior: nn.Module,

@@ -63,8 +63,9 @@ def gated_convs(in_channels: int, layers: Sequence[tuple[int, int, int]]) -> nn.
 
 
 class Images(nn.Module):
-    """A network of images among networks of vectors: makes images of its input's last dimension, and a vector of its
-    output's last three.
+    """A network of images among networks of vectors.
+
+    It makes images of its input's last dimension, and a vector of its output's last three.
 
     Args:
         net: Maps ``[N, channels, height, width]`` to ``[N, *]``, each image for itself.

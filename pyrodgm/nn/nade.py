@@ -41,12 +41,12 @@ class RunningSum(nn.Module):
         return state.flatten(0, 1)[:features]
 
     def begin(self, count: int) -> Any:
-        """State of `count` images before their first pixel, and what `advance` needs."""
+        """State of ``count`` images before their first pixel, and what ``advance`` needs."""
         state = self.bias.expand(count, -1)
         return state, (0, state)
 
     def advance(self, memory: Any, x: Tensor) -> Any:
-        """The same before the next pixel, when the last one was `x`, `[N]`."""
+        """The same before the next pixel, when the last one was ``x``, ``[N]``."""
         d, state = memory
         state = state + x.unsqueeze(-1) * self.weight[d]
         return state, (d + 1, state)
@@ -148,7 +148,7 @@ class NADENetwork(nn.Module):
         )
 
     def _steps(self, state: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits `[D, N, M]` and what is emitted `[D, N, M - 1, 2]`; from states `[D, N, H]`, weights `[D, H, 1]`."""
+        """Logits ``[D, N, M]`` and what is emitted ``[D, N, M - 1, 2]``, from states ``[D, N, H]``."""
         hidden = state.sigmoid()
         logits, raw = [torch.matmul(hidden, weight).squeeze(-1) + bias], []
         for _ in range(self.max_steps - 1):

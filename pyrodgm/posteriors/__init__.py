@@ -1,12 +1,12 @@
 """Approximate posteriors: modules that are called with the data and return a distribution over the latents."""
 
+from pyrodgm.distributions import RecurrentSticks
 from pyrodgm.posteriors.binary_latents import ConcreteLatents, GaussianIntegralLatents, OverlappingLatents, SpikeLatents
 from pyrodgm.posteriors.categorical import CategoricalPosterior
 from pyrodgm.posteriors.flow import FlowPosterior
 from pyrodgm.posteriors.gaussian import GaussianPosterior
 from pyrodgm.posteriors.gaussian_mixture import GaussianMixturePosterior, WeightedGaussians
 from pyrodgm.posteriors.hierarchical import HierarchicalPosterior
-from pyrodgm.posteriors.recurrent_sticks import RecurrentSticks
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What the outputs of a network mean as smoothed binary latents, and as the binary latents themselves."""
+"""Modules that turn outputs of a network into relaxed Bernoulli distributions."""
 
 import pyro.distributions as dist
 import torch

@@ -1,13 +1,12 @@
 """A normalising-flow posterior, by zuko."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyro.distributions as dist
 import torch
-from pyro.contrib.zuko import ZukoToPyro
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
+
+from pyrodgm.distributions.flow import FlowDistribution, import_zuko
 
 
 class FlowPosterior(nn.Module):
@@ -113,39 +112,3 @@ class FlowPosterior(nn.Module):
         base = dist.Normal(loc, (0.5 * log_variance.clamp(*self.log_variance_range)).exp()).to_event(1)
         # zuko's flows lead from the data to the noise.
         return FlowDistribution(import_zuko().distributions.NormalizingFlow(self.transform(context).inv, base))
-
-
-class FlowDistribution(ZukoToPyro):
-    """A flow on a Gaussian, with what the bridge leaves out: support, samples without gradient, an estimated mean."""
-
-    support = constraints.real_vector
-    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.dist.rsample(torch.Size(sample_shape))
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "FlowDistribution":
-        return FlowDistribution(self.dist.expand(torch.Size(batch_shape)))
-
-    @property
-    def mean(self) -> Tensor:
-        # The linear part of the flow cancels in pairs of opposite draws.
-        loc = self.dist.base.mean
-        step = self.dist.base.rsample(torch.Size((64,))) - loc
-        return self.dist.transform.inv(torch.cat([loc + step, loc - step])).mean(0)
-
-
-def import_zuko() -> Any:
-    """The library; importing it switches off the validation of all distributions, which is put back here."""
-    validates = Distribution._validate_args
-    try:
-        import zuko
-    except ImportError as error:
-        raise ImportError("a flow posterior needs zuko: pip install 'pyrodgm[flows]'") from error
-    finally:
-        Distribution.set_default_validate_args(validates)
-    return zuko

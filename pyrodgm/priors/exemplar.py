@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrodgm.datasets.training_indices import current_rows
+from pyrodgm.datasets.unit_images import unit_images
 from pyrodgm.distributions import IsotropicNormalMixture
-from pyrodgm.priors.images import unit_images
 
 CHUNK = 5000  # images that are encoded together without gradient
 BLOCK = 128  # columns whose minimum is looked at first in the search for the smallest

@@ -6,8 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.datasets.unit_images import unit_images
 from pyrodgm.distributions import DiagNormalMixture
-from pyrodgm.priors.images import unit_images
 
 
 class VampPrior(nn.Module):

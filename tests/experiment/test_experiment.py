@@ -13,7 +13,7 @@ from pyrodgm import experiment
 from pyrodgm.datasets import Dataset, Split
 from pyrodgm.experiment.report import _seeds
 from pyrodgm.experiment.results import has_bits
-from pyrodgm.infer import DamagedFileError, fit, log_likelihood
+from pyrodgm.infer import DamagedFileError, FitSettings, fit, log_likelihood
 from pyrodgm.infer.training.checkpoint import load_state
 from pyrodgm.infer.training.loggers import read_csv
 from pyrodgm.likelihoods import (
@@ -72,7 +72,7 @@ def trained(tmp_path_factory):
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)
     path = tmp_path_factory.mktemp("trained")
-    fit(pair(), dataset(), epochs=2, run_dir=path, config=experiment.describe("toy", Config()))
+    fit(pair(), dataset(), epochs=2, run_dir=path, settings=FitSettings(config=experiment.describe("toy", Config())))
     torch.set_default_dtype(torch.float32)
     return path
 

@@ -5,9 +5,8 @@ import itertools
 import pytest
 import torch
 
-from pyrodgm.distributions import DiscretizedLogistic
+from pyrodgm.distributions import AutoregressiveImages, DiscretizedLogistic
 from pyrodgm.likelihoods import PixelCNNLikelihood
-from pyrodgm.likelihoods.pixelcnn import AutoregressiveImages
 from pyrodgm.nn import PixelCNN, mlp
 
 

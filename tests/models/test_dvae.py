@@ -11,7 +11,8 @@ from torch import nn
 
 from pyrodgm.datasets import Dataset
 from pyrodgm.distributions import bits_divergence
-from pyrodgm.infer import ELBO, IWELBO, TrainStep, decay_groups, fit, log_likelihood
+from pyrodgm.infer import ELBO, IWELBO, FitSettings, TrainStep, decay_groups, fit, log_likelihood
+from pyrodgm.infer.training.settings import fit_arguments
 from pyrodgm.models import DVAE
 from pyrodgm.models.dvae import STRUCTURES, Method, Structure
 
@@ -190,10 +191,10 @@ def test_chains_are_saved_and_a_run_goes_on_with_them(tmp_path):
         "parameter_groups": partial(decay_groups, weight_decay=1e-4),
     }
     make = partial(build, "dvaes_power", 2, sampler="pcd", num_chains=20, num_sweeps=2)
-    fit(make(), data, epochs=1, run_dir=tmp_path, **options)
+    fit(make(), data, epochs=1, **fit_arguments(run_dir=tmp_path, **options))
     resumed, whole = make(seed=7), make()
-    fit(resumed, data, epochs=3, run_dir=tmp_path, resume=True, **options)
-    fit(whole, data, epochs=3, **options)
+    fit(resumed, data, epochs=3, **fit_arguments(run_dir=tmp_path, resume=True, **options))
+    fit(whole, data, epochs=3, **fit_arguments(**options))
     assert all(torch.equal(v, whole.state_dict()[n]) for n, v in resumed.state_dict().items())
 
 
@@ -215,8 +216,7 @@ def test_training_raises_the_likelihood_of_the_bits(method):
         objective=objective(method, 2),
         optimizer=partial(torch.optim.Adam, lr=2e-2),
         kl_warmup=4,
-        valid_score=score,
-        progress=False,
+        settings=FitSettings(valid_score=score, progress=False),
     )
     assert result.best_bound > -2.0  # independent pixels would cost 3.5 nats, the one bit 0.7
 

@@ -13,6 +13,7 @@ from pyro.infer import SVI, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from pyro.infer.importance import vectorized_importance_weights
 from torch import nn
 
+from pyrodgm.distributions import Kumaraswamy
 from pyrodgm.infer import ELBO, IWELBO, TrainStep
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import SequenceModel
@@ -141,7 +142,7 @@ def test_bound_and_importance_sampling_against_quadrature():
 
     with torch.no_grad():
         log_p = (weight * log_likelihood(1 - (1 - u) ** (1 / 3)).exp()).sum().log()  # over draws of Beta(1, 3)
-        q = network.fractions(network(pair.encoder(x)).raw.view(2))
+        q = Kumaraswamy(*network.concentrations(network(pair.encoder(x)).raw.view(2)))
         v = q.icdf(u)
         log_ratio = (q.log_prob(v) - torch.log(3.0 * (1 - v) ** 2)).squeeze(-1)
         bound = (weight * (log_likelihood(v) - log_ratio)).sum()

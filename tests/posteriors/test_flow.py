@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrodgm.infer import ELBO, active_units, fit, posterior_means
+from pyrodgm.infer import ELBO, FitSettings, active_units, fit, posterior_means
 from pyrodgm.models import VAE
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import FlowPosterior, GaussianPosterior
@@ -103,7 +103,7 @@ def test_it_fits_a_bent_posterior_better_than_a_gaussian():
     ):
         pair = VAE(StandardNormal(2), Ridge(), q)
         adam = partial(torch.optim.Adam, lr=2e-2)
-        fit(pair, x, epochs=100, batch_size=25, optimizer=adam, progress=False)
+        fit(pair, x, epochs=100, batch_size=25, optimizer=adam, settings=FitSettings(progress=False))
         with torch.no_grad():
             bounds.append(-ELBO(num_particles=100, vectorize_particles=True).loss(pair.model, pair.guide, x) / len(x))
     grid = torch.linspace(-6, 6, 601)

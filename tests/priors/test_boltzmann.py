@@ -11,7 +11,7 @@ from pyro.infer.importance import vectorized_importance_weights
 
 from pyrodgm import boltzmann, datasets
 from pyrodgm.distributions import BoltzmannMachine, GaussianSmoothing, RelaxedBoltzmann
-from pyrodgm.infer import ELBO, TrainStep, fit, log_likelihood
+from pyrodgm.infer import ELBO, FitSettings, TrainStep, fit, log_likelihood
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
 from pyrodgm.nn import mlp
@@ -130,7 +130,15 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
             pyro.set_rng_seed(0)
             pair = vae()
             folder = tmp_path / str(len(epochs))
-            fit(pair, data, epochs=number, run_dir=folder, resume=number != epochs[0], progress=False, seed=3)
+            fit(
+                pair,
+                data,
+                epochs=number,
+                run_dir=folder,
+                resume=number != epochs[0],
+                seed=3,
+                settings=FitSettings(progress=False),
+            )
         states.append(pair.state_dict())
     assert states[0].keys() == states[1].keys()
     assert "prior.left_chains" in states[0]

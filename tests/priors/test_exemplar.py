@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer import ELBO, TrainStep, fit
+from pyrodgm.infer import ELBO, FitSettings, TrainStep, fit
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, dense_hvae
 from pyrodgm.nn import mlp
@@ -146,7 +146,7 @@ def test_fit_leaves_the_datum_out():
     pair = VAE(prior, BernoulliLikelihood(mlp(8, [], 8)), posterior)
     data = Dataset.from_tensors(images, images, binarization="fixed")
     frozen = partial(torch.optim.SGD, lr=0.0)
-    (row,) = fit(pair, data, epochs=1, optimizer=frozen, batch_size=8, progress=False).metrics
+    (row,) = fit(pair, data, epochs=1, optimizer=frozen, batch_size=8, settings=FitSettings(progress=False)).metrics
     # 18 / 2 / e^-5.9, the distance of two exemplars in units of the variance
     assert row["valid_bound"] - row["train_bound"] == pytest.approx(9 * math.exp(5.9), rel=0.15)
 

@@ -20,6 +20,7 @@ from pyrodgm.distributions import kl_mixture_bound
 from pyrodgm.infer.estimators.protocols import Divergence, Program
 from pyrodgm.infer.estimators.reading import Enumeration, Latent, fn_of, mask_of, read
 from pyrodgm.infer.estimators.sites import is_enumerated
+from pyrodgm.infer.tracing._compat import guess_max_plate_nesting, in_particle_plate
 from pyrodgm.infer.tracing.contexts import fork_rng
 
 Fallback = Literal["sample", "bound"]
@@ -54,27 +55,35 @@ class TensorELBO(pyro.infer.ELBO):
         torch_backward(loss, self.retain_graph)
         return float(loss.detach())
 
-    def in_particles(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> tuple[Program, Program]:
+    def in_particles(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Program, Program]:
         """Both programs inside a plate of the particles, left of all others; as they are for one particle."""
         if math.isinf(self.max_plate_nesting):
-            self._guess_max_plate_nesting(model, guide, args, kwargs)
-        return self._vectorized_num_particles(model), self._vectorized_num_particles(guide)
+            guess_max_plate_nesting(self, (model, guide), args, kwargs)
+        return in_particle_plate(self, model), in_particle_plate(self, guide)
 
-    def _get_traces(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> Iterator[tuple[Any, Any]]:
+    def _get_traces(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Iterator[tuple[Any, Any]]:
         if math.isinf(self.max_plate_nesting) and not self.vectorize_particles:
             # enumerated values go to the left of all plates; Pyro itself looks for these only where there are particles
             with fork_rng(next((a.device for a in args if isinstance(a, Tensor)), torch.device("cpu"))):
                 self._guess_max_plate_nesting(model, guide, args, kwargs)
         return super()._get_traces(model, guide, args, kwargs)
 
-    def _guess_max_plate_nesting(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> None:
+    def _guess_max_plate_nesting(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         silent, logger.disabled = logger.disabled, True  # Pyro writes its guess to the terminal
         try:
             super()._guess_max_plate_nesting(model, guide, args, kwargs)
         finally:
             logger.disabled = silent
 
-    def _get_trace(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> tuple[Any, Any]:
+    def _get_trace(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any]:
         guide = poutine.enum(config_enumerate(guide, "parallel"), first_available_dim=-1 - self.max_plate_nesting)
         if not is_validation_enabled():
             return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)

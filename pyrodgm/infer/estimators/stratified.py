@@ -157,7 +157,7 @@ class Strata(Messenger):
 
 
 def read_stratified(
-    elbo: TensorELBO, model: Program, guide: Program, args: tuple, kwargs: dict
+    elbo: TensorELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Reading, Strata]:
     """The sites of a model and of a guide that draws from every component, with their log-probabilities."""
     model, guide = elbo.in_particles(model, guide, args, kwargs)

@@ -73,7 +73,7 @@ class LogLikelihood:
         return to_datatree(self)
 
 
-def log_likelihood(
+def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run: independent of each other
     pair: nn.Module,
     x: Tensor,
     num_samples: int = 5000,

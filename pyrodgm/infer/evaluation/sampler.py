@@ -11,13 +11,12 @@ import torch
 from pyro.infer import config_enumerate
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from pyrodgm.distributions._numeric import keep_logs, kept_logs
 from pyrodgm.infer.estimators.reading import ProgramError, counted, fn_of, mask_of, plates, read
 from pyrodgm.infer.estimators.rows import Rows
 from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated
+from pyrodgm.infer.tracing._compat import TorchDispatchMode, tree_leaves
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.tracing.graph import UntraceableError, flatten
 
@@ -124,7 +123,7 @@ class ImportanceSampler:
         return self._graph((len(x), count), joint, (x, values, logs), compiled)(x, values, logs)
 
     def _graph(
-        self, shape: tuple[int, ...], program: Callable[..., Any], inputs: tuple, compiled: bool = False
+        self, shape: tuple[int, ...], program: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False
     ) -> Callable[..., Any]:
         """The program as a graph, made once a shape; as it is where it runs eagerly."""
         if self.mode == "eager":

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from pyrodgm.infer.tracing._compat import get_call, has_hooks, set_call, version_of
+from pyrodgm.infer.tracing._compat import TorchDispatchMode, get_call, has_hooks, set_call, version_of
 
 GIVE_UP = 2  # calls in a row that changed something or were random: one alone may have brought state up to date
 

@@ -36,7 +36,7 @@ class Batches:
             if len(self.labelled) < labelled_batch_size:
                 raise ValueError(
                     "labelled_batch_size must be at most the number of labelled training images, "
-                    f"{len(self.labelled)}; got {labelled_batch_size}"
+                    f"{len(self.labelled)}, got {labelled_batch_size}"
                 )
         if len(self.others):
             self.steps = math.ceil(len(self.others) / batch_size)

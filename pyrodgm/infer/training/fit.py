@@ -1,7 +1,6 @@
 """Training any model/guide pair, with early stopping, checkpoints and exact resumption."""
 
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,10 @@ from torch import Tensor, nn
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.tracing.contexts import fork_rng
-from pyrodgm.infer.training.loop import OptimizerMaker, Row, SchedulerMaker, Score, Training
+from pyrodgm.infer.training.loop import Training
+from pyrodgm.infer.training.resumable import Row
 from pyrodgm.infer.training.run_folder import RunFolder, describe
-from pyrodgm.infer.training.step import Compile
+from pyrodgm.infer.training.settings import FitSettings, OptimizerMaker, Plan, refuse_moved, require
 
 
 @dataclass(frozen=True)
@@ -40,30 +40,21 @@ class FitResult:
     run_dir: Path | None
 
 
-def fit(
+def fit(  # noqa: PLR0913 - what everybody uses, by keyword
     pair: nn.Module,
     data: Dataset | Tensor,
     *,
     epochs: int,
     objective: pyro.infer.ELBO | None = None,
     optimizer: OptimizerMaker | None = None,
-    lr_scheduler: SchedulerMaker | None = None,
-    lr_schedule: Callable[[float], float] | None = None,
-    parameter_groups: Callable[[nn.Module], Iterable[Any]] = nn.Module.parameters,
     batch_size: int = 100,
-    labelled_batch_size: int | None = None,
-    valid_score: Score | None = None,
-    valid_every: int = 1,
     kl_warmup: float = 0.0,
     patience: int | None = None,
-    clip_grad_norm: float | None = None,
-    compile: Compile = "auto",  # noqa: A002
-    device: torch.device | str | None = None,
     seed: int = 0,
     run_dir: Path | str | None = None,
     resume: bool = False,
-    config: dict[str, Any] | None = None,
-    progress: bool | None = None,
+    settings: FitSettings = FitSettings(),
+    **moved: Any,
 ) -> FitResult:
     """Train a model/guide pair on the bound of an estimator; the pair ends with its best weights, in evaluation mode.
 
@@ -73,36 +64,22 @@ def fit(
         epochs: Passes over the training data.
         objective: Any :class:`pyro.infer.ELBO`; :class:`pyrodgm.infer.ELBO` by default.
         optimizer: Makes a torch optimiser from the parameters; fused Adam with learning rate 1e-3 by default.
-        parameter_groups: Called with the pair, gives what the optimiser is made of: its parameters, or groups of them
-            with settings of their own, as from :func:`decay_groups`.
-        lr_scheduler: Makes a torch learning-rate scheduler, stepped after each epoch.
-        lr_schedule: Called before each step with the share of the run that is done, in [0, 1), gives the factor of the
-            optimiser's learning rates at that step, as from :class:`PiecewiseConstant`.
         batch_size: Images a step; the last batch of an epoch may be smaller.
-        labelled_batch_size: Labelled images a step, besides ``batch_size`` unlabelled ones: the objective is then
-            called with images ``[labelled_batch_size + batch_size, D]`` and the labels of the first ones, as
-            :class:`SemiSupervisedELBO` expects, and an epoch is a pass over the unlabelled images. By default labels
-            are not used.
-        valid_score: Called with the pair and the data at each validation, under the same noise each time, decides which
-            weights are best (the highest) and how long to wait, in place of the validation bound.
-        valid_every: Epochs from one validation to the next; there is one after the last epoch too.
         kl_warmup: Epochs over which the objective's ``kl_weight`` rises linearly from 0 to its value.
         patience: Epochs without a better validation bound or score, counted after the warm-up, before training stops,
             which it does at a validation.
-        clip_grad_norm: Largest Euclidean norm of the gradient of all parameters together.
-        compile: How steps run, as in :class:`TrainStep`: ``"auto"``, ``"eager"``, ``"traced"`` or ``"compiled"``.
-        device: Where to train; by default where the pair is.
         seed: Seed of everything random in training; the caller's random state is left as it was.
         run_dir: Folder for ``config.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and ``state.pt``.
         resume: Go on from ``state.pt`` if it is there. On the CPU, with as many threads, the result is that of an
             uninterrupted run, bit for bit, however the earlier process ended.
-        config: Anything that JSON can hold, kept in ``config.json``.
-        progress: Whether to show a progress bar; by default where the output is a terminal.
+        settings: The rarer options: schedules, validation, labels, clipping, compilation, device, progress.
+        moved: No further arguments are taken; those that :class:`FitSettings` holds are named in the error.
 
     Raises:
         NonFiniteError: If a loss, gradient or parameter stops being finite; it names step and sites. Likewise if the
             validation bound or score is not finite. The pair and the run folder keep the last good state.
         FileExistsError: If the run folder holds a run and ``resume`` is false.
+        TypeError: If an argument is unknown, or belongs in ``settings``.
         ValueError: If an argument is out of range, or a run is resumed with other settings.
         DamagedFileError: If ``state.pt`` or ``best.safetensors`` is truncated or altered.
 
@@ -119,67 +96,30 @@ def fit(
         True
     """
     data = data if isinstance(data, Dataset) else Dataset.from_tensors(data)
-    objective = ELBO() if objective is None else objective
-    optimizer = partial(torch.optim.Adam, lr=1e-3, fused=True) if optimizer is None else optimizer
-    _require(epochs >= 1, "epochs", epochs, "at least 1")
-    _require(batch_size >= 1, "batch_size", batch_size, "at least 1")
-    _require(valid_every >= 1, "valid_every", valid_every, "at least 1")
-    fine = labelled_batch_size is None or labelled_batch_size >= 1
-    _require(fine, "labelled_batch_size", labelled_batch_size, "at least 1, or None")
-    _require(kl_warmup >= 0, "kl_warmup", kl_warmup, "at least 0")
-    _require(
-        kl_warmup == 0 or hasattr(objective, "kl_weight"), "kl_warmup", kl_warmup, "0: the objective has no kl_weight"
+    refuse_moved(moved)
+    plan = Plan(
+        objective=ELBO() if objective is None else objective,
+        optimizer=partial(torch.optim.Adam, lr=1e-3, fused=True) if optimizer is None else optimizer,
+        epochs=epochs,
+        batch_size=batch_size,
+        kl_warmup=kl_warmup,
+        patience=patience,
+        seed=seed,
+        settings=settings,
     )
-    _require(patience is None or patience >= 1, "patience", patience, "at least 1, or None")
-    _require(
-        patience is None or bool(data.valid) or valid_score is not None,
-        "patience",
-        patience,
-        "None: there are no validation data",
-    )
-    _require(lr_schedule is None or lr_scheduler is None, "lr_schedule", lr_schedule, "None: there is an lr_scheduler")
-    settings = {
-        "objective": type(objective).__name__,
-        "optimizer": describe(optimizer),
-        "lr_scheduler": describe(lr_scheduler),
-        "lr_schedule": describe(lr_schedule),
-        "parameter_groups": describe(parameter_groups),
-        "batch_size": batch_size,
-        "labelled_batch_size": labelled_batch_size,
-        "valid_score": describe(valid_score),
-        "kl_warmup": kl_warmup,
-        "patience": patience,
-        "clip_grad_norm": clip_grad_norm,
-        "seed": seed,
-        "training_images": len(data.train.images),
-    }
+    decided = bool(data.valid) or settings.valid_score is not None
+    require(patience is None or decided, "patience", patience, "None: there are no validation data")
     first = next(pair.parameters())
-    device, dtype = torch.device(device) if device is not None else first.device, first.dtype
+    device = torch.device(settings.device) if settings.device is not None else first.device
     pair.to(device)
     with fork_rng(device):
         torch.manual_seed(seed)
-        training = Training(
-            pair,
-            data.to(device, dtype),
-            objective,
-            optimizer,
-            lr_scheduler,
-            clip_grad_norm,
-            compile,
-            epochs,
-            batch_size,
-            kl_warmup,
-            seed,
-            labelled_batch_size,
-            valid_score,
-            lr_schedule,
-            parameter_groups,
-            valid_every,
-        )
-        folder = None if run_dir is None else RunFolder(Path(run_dir), resume, settings, config)
+        training = Training(pair, data.to(device, first.dtype), plan)
+        decisive = _decisive(plan, len(data.train.images))
+        folder = None if run_dir is None else RunFolder(Path(run_dir), resume, decisive, settings.config)
         if folder is not None:
             folder.restore(training)
-        _train(training, epochs, patience, folder, progress)
+        _train(training, plan, folder)
     pair.load_state_dict(training.best_weights)
     pair.eval()
     return FitResult(
@@ -187,14 +127,32 @@ def fit(
     )
 
 
-def _train(
-    training: Training, epochs: int, patience: int | None, folder: RunFolder | None, progress: bool | None
-) -> None:
+def _decisive(plan: Plan, count: int) -> dict[str, Any]:
+    """What must be the same for a run to be resumed."""
+    settings = plan.settings
+    return {
+        "objective": type(plan.objective).__name__,
+        "optimizer": describe(plan.optimizer),
+        "lr_scheduler": describe(settings.lr_scheduler),
+        "lr_schedule": describe(settings.lr_schedule),
+        "parameter_groups": describe(settings.parameter_groups),
+        "batch_size": plan.batch_size,
+        "labelled_batch_size": settings.labelled_batch_size,
+        "valid_score": describe(settings.valid_score),
+        "kl_warmup": plan.kl_warmup,
+        "patience": plan.patience,
+        "clip_grad_norm": settings.clip_grad_norm,
+        "seed": plan.seed,
+        "training_images": count,
+    }
+
+
+def _train(training: Training, plan: Plan, folder: RunFolder | None) -> None:
     """Run epochs until there are enough, or none is better any more."""
     from tqdm.auto import tqdm
 
-    steps = training.steps_per_epoch
-    disable = None if progress is None else not progress
+    steps, epochs, patience = training.steps_per_epoch, plan.epochs, plan.patience
+    disable = None if plan.settings.progress is None else not plan.settings.progress
     with tqdm(total=epochs * steps, initial=training.epoch * steps, unit="step", disable=disable) as bar:
 
         def tick(done: int, bound: float) -> None:
@@ -202,14 +160,9 @@ def _train(
             bar.set_postfix(epoch=training.epoch + 1, train=f"{bound:.2f}", best=f"{training.best_bound:.2f}")
 
         while training.epoch < epochs:
-            waited = training.epoch - max(training.best_epoch, math.ceil(training.kl_warmup))
+            waited = training.epoch - max(training.best_epoch, math.ceil(plan.kl_warmup))
             if patience is not None and waited >= patience and training.validates(training.epoch):
                 break
             training.run_epoch(tick)
             if folder is not None:
                 folder.write(training)
-
-
-def _require(fine: bool, name: str, value: Any, expected: str) -> None:
-    if not fine:
-        raise ValueError(f"{name} must be {expected}; got {value!r}")

@@ -17,10 +17,10 @@ from pyrodgm.datasets import Text, stream_batches
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.evaluation.code_length import bits_per_symbol
 from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters, rehearse
-from pyrodgm.infer.training.loop import OptimizerMaker, SchedulerMaker
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters
 from pyrodgm.infer.training.resumable import Resumable, Row
 from pyrodgm.infer.training.run_folder import RunFolder, describe
+from pyrodgm.infer.training.settings import OptimizerMaker, SchedulerMaker
 from pyrodgm.infer.training.step import Compile, TrainStep, check_clip_grad_norm
 
 CHECK_EVERY = 50  # updates between two looks at the losses
@@ -105,9 +105,9 @@ def fit_text(
     """
     for name, value in (("updates", updates), ("validate_every", validate_every)):
         if value < 1:
-            raise ValueError(f"{name} must be at least 1; got {value!r}")
+            raise ValueError(f"{name} must be at least 1, got {value!r}")
     if kl_warmup < 0:
-        raise ValueError(f"kl_warmup must be at least 0; got {kl_warmup!r}")
+        raise ValueError(f"kl_warmup must be at least 0, got {kl_warmup!r}")
     check_clip_grad_norm(clip_grad_norm)
     valid = text.valid[:valid_symbols]
     if len(valid) < 2:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrodgm.infer.training.checkpoint import write_atomically
-from pyrodgm.infer.training.loop import Row
+from pyrodgm.infer.training.resumable import Row
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:

@@ -3,11 +3,9 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
-import pyro.infer
 import torch
 from torch import Tensor, nn
 
@@ -17,11 +15,8 @@ from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, loss_per_datum,
 from pyrodgm.infer.training.feeds import Batches
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters
 from pyrodgm.infer.training.resumable import Resumable, Row
-from pyrodgm.infer.training.step import Compile, TrainStep
-
-OptimizerMaker = Callable[[Iterable[Any]], torch.optim.Optimizer]
-SchedulerMaker = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
-Score = Callable[[nn.Module, Dataset], float]
+from pyrodgm.infer.training.settings import Plan
+from pyrodgm.infer.training.step import TrainStep
 
 VALIDATION_BATCH = 500  # without gradients there is room for more than a training batch
 CHECK_EVERY = 100  # steps between two looks at the losses, each of which waits for the device
@@ -30,28 +25,11 @@ CHECK_EVERY = 100  # steps between two looks at the losses, each of which waits 
 class Training(Resumable):
     """The state of a run on a data set and the passes that change it; :func:`pyrodgm.infer.fit` drives it."""
 
-    def __init__(
-        self,
-        pair: nn.Module,
-        data: Dataset,
-        objective: pyro.infer.ELBO,
-        optimizer: OptimizerMaker,
-        lr_scheduler: SchedulerMaker | None,
-        clip_grad_norm: float | None,
-        compile: Compile,  # noqa: A002
-        epochs: int,
-        batch_size: int,
-        kl_warmup: float,
-        seed: int,
-        labelled_batch_size: int | None = None,
-        valid_score: Score | None = None,
-        lr_schedule: Callable[[float], float] | None = None,
-        parameter_groups: Callable[[nn.Module], Iterable[Any]] = nn.Module.parameters,
-        valid_every: int = 1,
-    ) -> None:
+    def __init__(self, pair: nn.Module, data: Dataset, plan: Plan) -> None:
         super().__init__()
+        objective, settings = plan.objective, plan.settings
         self.device = next(pair.parameters()).device
-        self.pair, self.data, self.batch_size, self.kl_warmup, self.seed = pair, data, batch_size, kl_warmup, seed
+        self.pair, self.data, self.plan = pair, data, plan
         self.objective, self.evidence_bound = copy.copy(objective), copy.copy(objective)
         self.kl_weight = torch.ones((), device=self.device)
         self.kl_target = 1.0
@@ -59,16 +37,15 @@ class Training(Resumable):
             self.kl_target = float(objective.kl_weight)
             self.objective.kl_weight = self.kl_weight
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
-        self.optimizer = optimizer(parameter_groups(pair))
-        self.lr_schedule = lr_schedule
+        self.optimizer = plan.optimizer(settings.parameter_groups(pair))
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
-        self.scheduler = lr_scheduler(self.optimizer) if lr_scheduler else None
-        self.batches, self.valid_score = Batches(data, batch_size, labelled_batch_size), valid_score
+        self.scheduler = settings.lr_scheduler(self.optimizer) if settings.lr_scheduler else None
+        self.batches = Batches(data, plan.batch_size, settings.labelled_batch_size)
         self.steps_per_epoch = len(self.batches)
-        self.total_steps = steps = epochs * self.steps_per_epoch
+        self.total_steps = steps = plan.epochs * self.steps_per_epoch
         rows = partial(training_rows, total=len(data.train.images))
-        self.epochs, self.valid_every = epochs, valid_every
-        self.step = TrainStep(pair, self.objective, self.optimizer, clip_grad_norm, compile, steps, self.batches, rows)
+        clip, mode = settings.clip_grad_norm, settings.compile
+        self.step = TrainStep(pair, self.objective, self.optimizer, clip, mode, steps, self.batches, rows)
         with fork_rng(self.device):
             first = self.batches.first()
         rehearse(pair, self.evidence_bound, first)
@@ -105,9 +82,10 @@ class Training(Resumable):
             "train_bound": -total / float(sizes.sum()),
             "valid_bound": self.validate() if validates else math.nan,
         }
-        if self.valid_score is not None:
+        scored = self.plan.settings.valid_score is not None
+        if scored:
             row["valid_score"] = self._score() if validates else math.nan
-        for name, known in (("valid_bound", bool(self.data.valid)), ("valid_score", self.valid_score is not None)):
+        for name, known in (("valid_bound", bool(self.data.valid)), ("valid_score", scored)):
             if validates and known and not math.isfinite(row[name]):
                 self.load(start)
                 raise NonFiniteError(None, [f"{name} is {row[name]}"])
@@ -119,7 +97,7 @@ class Training(Resumable):
 
     def validates(self, epoch: int) -> bool:
         """Whether there is a validation after this epoch, the first being 1."""
-        return epoch % self.valid_every == 0 or epoch == self.epochs
+        return epoch % self.plan.settings.valid_every == 0 or epoch == self.plan.epochs
 
     @property
     def steps(self) -> int:
@@ -143,21 +121,23 @@ class Training(Resumable):
             return math.nan
         images, total = self.data.valid.images, torch.zeros((), device=self.device)
         with fork_rng(self.device), evaluating(self.pair):
-            torch.manual_seed(self.seed)
-            for x in images.split(max(self.batch_size, VALIDATION_BATCH)):
+            torch.manual_seed(self.plan.seed)
+            for x in images.split(max(self.plan.batch_size, VALIDATION_BATCH)):
                 total += len(x) * loss_per_datum(self.pair, self.evidence_bound, (x,))
         return -float(total) / len(images)
 
     def _score(self) -> float:
         """The score that decides which weights are best, under the same noise each time."""
         with fork_rng(self.device), evaluating(self.pair):
-            torch.manual_seed(self.seed)
-            return float(self.valid_score(self.pair, self.data)) if self.valid_score is not None else math.nan
+            torch.manual_seed(self.plan.seed)
+            score = self.plan.settings.valid_score
+            return float(score(self.pair, self.data)) if score is not None else math.nan
 
     def _set_learning_rate(self, i: int) -> None:
-        if self.lr_schedule is None:
+        schedule = self.plan.settings.lr_schedule
+        if schedule is None:
             return
-        factor = self.lr_schedule((self.epoch * self.steps_per_epoch + i) / self.total_steps)
+        factor = schedule((self.epoch * self.steps_per_epoch + i) / self.total_steps)
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             if isinstance(group["lr"], Tensor):  # a captured step reads it on the device
                 group["lr"].fill_(rate * factor)
@@ -165,5 +145,5 @@ class Training(Resumable):
                 group["lr"] = rate * factor
 
     def _set_kl_weight(self, i: int) -> None:
-        done = self.epoch + (i + 1) / self.steps_per_epoch
-        self.kl_weight.fill_(self.kl_target * min(1.0, done / self.kl_warmup if self.kl_warmup else 1.0))
+        done, warmup = self.epoch + (i + 1) / self.steps_per_epoch, self.plan.kl_warmup
+        self.kl_weight.fill_(self.kl_target * min(1.0, done / warmup if warmup else 1.0))

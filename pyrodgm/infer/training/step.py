@@ -25,13 +25,13 @@ COMPILE_AFTER = 20_000  # steps from which "auto" compiles: about where the time
 def check_compile(compile: str) -> None:  # noqa: A002
     """Refuse a way to run programs that there is not."""
     if compile not in get_args(Compile):
-        raise ValueError(f"compile must be one of {', '.join(get_args(Compile))}; got {compile!r}")
+        raise ValueError(f"compile must be one of {', '.join(get_args(Compile))}, got {compile!r}")
 
 
 def check_clip_grad_norm(clip_grad_norm: float | None) -> None:
     """Refuse a norm that would stop training, or climb the loss."""
     if clip_grad_norm is not None and not clip_grad_norm > 0:
-        raise ValueError(f"clip_grad_norm must be positive, or None; got {clip_grad_norm!r}")
+        raise ValueError(f"clip_grad_norm must be positive, or None, got {clip_grad_norm!r}")
 
 
 def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:

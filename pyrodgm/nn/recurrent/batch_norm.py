@@ -25,10 +25,10 @@ class BatchNormLSTM(RecurrentNetwork):
         momentum: share of a batch in a running mean, in (0, 1].
 
     Shape:
-        inputs `[*, T, F]` and state `[*, 2H + 1]` (zeros by default) to the fields of `Unrolled`.
+        inputs ``[*, T, F]`` and state ``[*, 2H + 1]`` (zeros by default) to the fields of ``Unrolled``.
 
     Raises:
-        ValueError: in training, the batch has fewer than two rows; or as in `RecurrentNetwork`.
+        ValueError: in training, the batch has fewer than two rows; or as in ``RecurrentNetwork``.
 
     Source: Cooijmans et al. (2016), arXiv 1603.09025, eq. 6 to 8.
 
@@ -67,7 +67,7 @@ class BatchNormLSTM(RecurrentNetwork):
                 nn.init.orthogonal_(gate)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> Unrolled:
-        batch = self._check(x, state)
+        batch = self.check(x, state)
         flat = x.reshape(-1, *x.shape[-2:])
         if self.training and len(flat) < 2:
             raise ValueError(f"x: expected at least two rows to normalise over in training, got shape {list(x.shape)}")

@@ -28,31 +28,34 @@ class Cell(Protocol):
         """The next state.
 
         Args:
-            x: Input's part of the gates, `[B, input_gates H]`.
-            weight: The hidden state's weights, transposed, `[H, hidden_gates H]`.
-            bias: `[H]`, what a gate adds to the hidden state's part alone (the GRU's candidate).
-            old: `[parts, B, H]`.
-            new: `[parts, B, H]`, filled with the next state.
-            kept: `[B, kept H]`, filled with what `pull_back` needs.
+            x: Input's part of the gates, ``[B, input_gates H]``.
+            weight: The hidden state's weights, transposed, ``[H, hidden_gates H]``.
+            bias: ``[H]``, what a gate adds to the hidden state's part alone (the GRU's candidate).
+            old: ``[parts, B, H]``.
+            new: ``[parts, B, H]``, filled with the next state.
+            kept: ``[B, kept H]``, filled with what ``pull_back`` needs.
         """
 
     def pull_back(self, kept: Tensor, old: Tensor, new: Tensor, grad: Tensor, grad_gates: Tensor) -> Tensor:
         """Gradients of the gates before their activations and of the old state apart from the hidden product.
 
         Args:
-            grad: `[parts, B, H]`, gradient of the new state; overwritten.
-            grad_gates: `[B, kept H]`, filled; the first `hidden_gates H` columns are those of the hidden product.
+            kept: What ``update`` filled.
+            old: The state before.
+            new: The state after.
+            grad: ``[parts, B, H]``, gradient of the new state; overwritten.
+            grad_gates: ``[B, kept H]``, filled; the first ``hidden_gates H`` columns are those of the hidden product.
 
         Returns:
-            `[parts, B, H]`, the gradient of the old state but for what comes through the hidden product.
+            ``[parts, B, H]``, the gradient of the old state but for what comes through the hidden product.
         """
 
     def input_gradient(self, grad_gates: Tensor) -> Tensor:
-        """The columns of the input's part, `[..., input_gates H]` of `[..., kept H]`."""
+        """The columns of the input's part, ``[..., input_gates H]`` of ``[..., kept H]``."""
 
 
 class LSTMCell:
-    """Gates in the order input, forget, candidate, output, as in `torch.nn.LSTM`; the state is (h, c)."""
+    """Gates in the order input, forget, candidate, output, as in ``torch.nn.LSTM``; the state is (h, c)."""
 
     parts, input_gates, hidden_gates, kept = 2, 4, 4, 4
 
@@ -86,7 +89,7 @@ class LSTMCell:
 
 
 class GRUCell:
-    """Gates in the order reset, update, candidate, as in `torch.nn.GRU`; the state is h."""
+    """Gates in the order reset, update, candidate, as in ``torch.nn.GRU``; the state is h."""
 
     parts, input_gates, hidden_gates, kept = 1, 3, 3, 4
 

@@ -1,4 +1,4 @@
-"""Running the inner steps only as long as they matter."""
+"""The recurrence with rows that stop before the last inner step."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from pyrodgm.nn.recurrent.cells import CELLS
 StoppingRule = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def run_with_early_stop(
+def run_with_early_stop(  # noqa: PLR0913 - the arguments of ``unroll``
     x: Tensor,
     flag: Tensor,
     weight: Tensor,
@@ -23,11 +23,11 @@ def run_with_early_stop(
     cell: str,
     max_steps: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Like `unroll`, but a row that stops takes no further part in the inner steps of this time.
+    """Like ``unroll``, but a row that stops takes no further part in the inner steps of this time.
 
     Returns:
-        Hidden states `[T, B, H]`, the last state `[parts, B, H]`, weights `[T, M, B]`, and the number of inner steps
-        computed `[T, B]`.
+        Hidden states ``[T, B, H]``, the last state ``[parts, B, H]``, weights ``[T, M, B]``, and the number of inner
+        steps computed ``[T, B]``.
     """
     kind, size = CELLS[cell], state.shape[-1]
     weight = weight.t().contiguous()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pyrodgm.distributions._numeric import wide
+from pyrodgm.arithmetic import wide
 from pyrodgm.nn.recurrent.early_stop import StoppingRule
 from pyrodgm.nn.recurrent.network import RecurrentNetwork, Unrolled
 
@@ -23,10 +23,10 @@ class AdaptiveComputationTime(RecurrentNetwork):
         halting_bias: where the bias b starts.
 
     Shape:
-        inputs `[*, T, F]` and state `[*, S]` (zeros by default) to the fields of `Unrolled`.
+        inputs ``[*, T, F]`` and state ``[*, S]`` (zeros by default) to the fields of ``Unrolled``.
 
     Raises:
-        ValueError: `max_steps` is below 2, `epsilon` is outside (0, 1), or as in `RecurrentNetwork`.
+        ValueError: ``max_steps`` is below 2, ``epsilon`` is outside (0, 1), or as in ``RecurrentNetwork``.
 
     Source: Graves (2016), arXiv 1603.08983, eq. 5 to 14.
 
@@ -64,7 +64,7 @@ class AdaptiveComputationTime(RecurrentNetwork):
         return self._unroll(x, state, wide(x.new_zeros(())).new_full((x.shape[-2], 1, 1), self.epsilon))
 
     def ponder_cost(self, out: Unrolled) -> Tensor:
-        """N + R of each time step, `[*, T]`; only R has a gradient, and it has that of minus the halting units."""
+        """N + R of each time step, ``[*, T]``; only R has a gradient, and it has that of minus the halting units."""
         halt = wide(out.raw).sigmoid().squeeze(-1)
         going = halt.cumsum(-1) < 1.0 - self.epsilon
         remainder = 1.0 - (halt * going).sum(-1)

@@ -18,11 +18,11 @@ class Unrolled:
     """What a recurrent network makes of a batch of sequences.
 
     Attributes:
-        hidden: hidden state at each time step, `[*, T, H]`.
-        state: state after the last one, `[*, S]`, to go on from.
-        weights: weights of the inner steps, `[*, T, M]`, without gradient; M is 1 for a plain network.
-        raw: what the inner states emitted, `[*, T, M - 1, heads]`.
-        num_steps: how many inner steps were computed, `[*, T]` (integers).
+        hidden: hidden state at each time step, ``[*, T, H]``.
+        state: state after the last one, ``[*, S]``, to go on from.
+        weights: weights of the inner steps, ``[*, T, M]``, without gradient; M is 1 for a plain network.
+        raw: what the inner states emitted, ``[*, T, M - 1, heads]``.
+        num_steps: how many inner steps were computed, ``[*, T]`` (integers).
     """
 
     hidden: Tensor
@@ -43,7 +43,7 @@ class RecurrentNetwork(nn.Module):
         cell: "lstm", whose state is the hidden one and the cell, S = 2H; or "gru", S = H.
 
     Shape:
-        inputs `[*, T, F]` and state `[*, S]` (zeros by default) to the fields of `Unrolled`.
+        inputs ``[*, T, F]`` and state ``[*, S]`` (zeros by default) to the fields of ``Unrolled``.
 
     Raises:
         ValueError: a size is not positive, there is no such cell, or inputs or state have another shape.
@@ -97,11 +97,11 @@ class RecurrentNetwork(nn.Module):
     def evaluate(
         self, x: Tensor, state: Tensor | None = None, *, tolerance: float = 0.0, mean: bool = False
     ) -> Unrolled:
-        """Like `forward`, without gradients, and for adaptive networks with fewer inner steps where they suffice.
+        """Like ``forward``, without gradients, and for adaptive networks with fewer inner steps where they suffice.
 
         Args:
-            x: inputs `[*, T, F]`.
-            state: `[*, S]`.
+            x: inputs ``[*, T, F]``.
+            state: ``[*, S]``.
             tolerance: a row of the batch stops where less than this is left of its weights; the last step takes it.
             mean: use the expected weights where weights are random.
         """
@@ -114,8 +114,8 @@ class RecurrentNetwork(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define how it stops")
 
     def _unroll(self, x: Tensor, state: Tensor | None, given: Tensor, rule: str | None = None) -> Unrolled:
-        """Run on `given`, what the rule needs beside the states, `[T, *]`."""
-        batch = self._check(x, state)
+        """Run on ``given``, what the rule needs beside the states, ``[T, *]``."""
+        batch = self.check(x, state)
         flag, head_weight, head_bias = self._adaptive_parameters()
         hidden, last, raw, weights = unroll(
             self._project(x, batch),
@@ -141,7 +141,7 @@ class RecurrentNetwork(nn.Module):
 
     @torch.no_grad()
     def _run_with_early_stop(self, x: Tensor, state: Tensor | None, rule: StoppingRule) -> Unrolled:
-        batch = self._check(x, state)
+        batch = self.check(x, state)
         flag, head_weight, head_bias = self._adaptive_parameters()
 
         def emit(hidden: Tensor) -> Tensor:
@@ -167,7 +167,8 @@ class RecurrentNetwork(nn.Module):
             num_steps.movedim(0, 1).reshape(*batch, length),
         )
 
-    def _check(self, x: Tensor, state: Tensor | None) -> torch.Size:
+    def check(self, x: Tensor, state: Tensor | None) -> torch.Size:
+        """Batch shape of inputs ``[*, T, F]`` and state ``[*, S]``; ValueError where they do not fit the network."""
         if x.dim() < 2 or x.shape[-1] != self.input_size:
             raise ValueError(f"x: expected shape [*, T, {self.input_size}], got {list(x.shape)}")
         batch = x.shape[:-2]
@@ -176,7 +177,7 @@ class RecurrentNetwork(nn.Module):
         return batch
 
     def _project(self, x: Tensor, batch: torch.Size) -> Tensor:
-        """The input's part of all gates at all time steps, `[T, B, gates H]`, in one product."""
+        """The input's part of all gates at all time steps, ``[T, B, gates H]``, in one product."""
         flat = x.reshape(-1, *x.shape[-2:]) if batch else x.unsqueeze(0)
         return linear(flat.movedim(1, 0), self.input_weight, self.bias).contiguous()
 

@@ -3,22 +3,21 @@
 import torch
 from torch import Tensor
 
-from pyrodgm.distributions import Kumaraswamy
-from pyrodgm.distributions._numeric import wide
+from pyrodgm.arithmetic import wide
 from pyrodgm.nn.recurrent.early_stop import StoppingRule
 from pyrodgm.nn.recurrent.network import RecurrentNetwork, Unrolled
-from pyrodgm.nn.recurrent.weights import concentrations, log_fractions, raw_start
+from pyrodgm.nn.recurrent.weights import concentrations, log_fractions, mean_fractions, raw_start
 
 
 class StickBreakingRNN(RecurrentNetwork):
-    r"""An LSTM or GRU with up to `max_steps` inner steps a time step, weighed by stick-breaking weights.
+    r"""An LSTM or GRU with up to ``max_steps`` inner steps a time step, weighed by stick-breaking weights.
 
     .. math:: s_t^1 = S(s_{t-1}, [x_t, 1]), \quad s_t^n = S(s_t^{n-1}, [x_t, 0]), \quad
         s_t = \sum_n \pi_t^n s_t^n, \quad \pi_t^n = v_t^n \prod_{j<n} (1 - v_t^j), \quad v_t^M = 1
 
     Each inner state but the last emits the two concentrations of its fraction, which follows a Kumaraswamy
-    distribution. The weights are random: `forward` draws them, `forward_given` takes them. Their prior and divergence
-    are the matter of `pyrodgm.posteriors.RecurrentSticks`.
+    distribution. The weights are random: ``forward`` draws them, ``forward_given`` takes them. Their distribution is
+    :class:`pyrodgm.distributions.RecurrentSticks`.
 
     Args:
         input_size: F, features of an input.
@@ -29,10 +28,10 @@ class StickBreakingRNN(RecurrentNetwork):
             begin at the prior if this is its concentration.
 
     Shape:
-        inputs `[*, T, F]` and state `[*, S]` (zeros by default) to the fields of `Unrolled`.
+        inputs ``[*, T, F]`` and state ``[*, S]`` (zeros by default) to the fields of ``Unrolled``.
 
     Raises:
-        ValueError: `max_steps` is below 2, `start` is below 0.1, or as in `RecurrentNetwork`.
+        ValueError: ``max_steps`` is below 2, ``start`` is below 0.1, or as in ``RecurrentNetwork``.
 
     Source: the adaptive computation of Nalisnick, Larochelle and Côté, written down in docs/adaptive_computation.md.
 
@@ -58,7 +57,7 @@ class StickBreakingRNN(RecurrentNetwork):
             self.head_bias.copy_(torch.tensor(raw_start(self.start)))
 
     def draw_noise(self, x: Tensor) -> Tensor:
-        """Exponential noise for one draw of the weights on inputs `[*, T, F]`: `[*, T, M - 1]` in float64."""
+        """Exponential noise for one draw of the weights on inputs ``[*, T, F]``: ``[*, T, M - 1]`` in float64."""
         return torch.empty_like(wide(x[..., :1]).expand(*x.shape[:-1], self.max_steps - 1).contiguous()).exponential_()
 
     def forward(self, x: Tensor, state: Tensor | None = None, noise: Tensor | None = None) -> Unrolled:
@@ -66,24 +65,27 @@ class StickBreakingRNN(RecurrentNetwork):
         return self._unroll(x, state, noise.reshape(-1, *noise.shape[-2:]).movedim(0, -1).contiguous())
 
     def forward_given(self, x: Tensor, weights: Tensor, state: Tensor | None = None) -> Unrolled:
-        """Run with weights as they are given, `[*, T, M]`; gradients flow into them."""
+        """Run with weights as they are given, ``[*, T, M]``; gradients flow into them."""
         given = weights.reshape(-1, *weights.shape[-2:]).movedim(0, -1).contiguous()
         return self._unroll(x, state, given, rule="given")
 
     def log_weights(self, raw: Tensor, noise: Tensor) -> Tensor:
-        """Logarithms of the weights, `[*, M]` in float64, from what was emitted and the noise, `[*, M - 1]`."""
+        """Logarithms of the weights, ``[*, M]`` in float64, from what was emitted and the noise, ``[*, M - 1]``."""
         log_v, log1m_v = log_fractions(raw, noise)
         nothing = torch.zeros_like(log_v[..., :1])
         return torch.cat([log_v, nothing], -1) + torch.cat([nothing, log1m_v.cumsum(-1)], -1)
 
-    def fractions(self, raw: Tensor) -> Kumaraswamy:
-        """Distribution of the fractions, batch shape `[*]`, from what was emitted, `[*, 2]`."""
-        return Kumaraswamy(*concentrations(raw), validate_args=False)
+    def concentrations(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """The two concentrations of each fraction, ``[*]``, from what was emitted, ``[*, 2]``."""
+        return concentrations(raw)
 
     def _stopping_rule(self, tolerance: float, mean: bool) -> StoppingRule:
         def stop(raw: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-            fractions = self.fractions(wide(raw))
-            v = (fractions.mean if mean else fractions.rsample()).to(rest.dtype)
+            if mean:
+                v = mean_fractions(raw)
+            else:
+                v = log_fractions(raw, torch.empty_like(wide(raw[..., 0])).exponential_())[0].exp()
+            v = v.to(rest.dtype)
             return rest * v, rest * (1.0 - v) < tolerance
 
         return stop

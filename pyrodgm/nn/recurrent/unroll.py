@@ -23,7 +23,7 @@ _BACKWARD = (
 )
 
 
-def _forward(
+def _forward(  # noqa: PLR0913 - the arguments of one operation
     x: Tensor,
     flag: Tensor,
     weight: Tensor,
@@ -63,7 +63,7 @@ def _forward(
     return hidden, last, raw, weights, inner, kept
 
 
-def _allocate(
+def _allocate(  # noqa: PLR0913 - the arguments of one operation
     x: Tensor,
     flag: Tensor,
     weight: Tensor,
@@ -88,7 +88,7 @@ def _allocate(
     )
 
 
-def _backward(
+def _backward(  # noqa: PLR0913 - the arguments of one operation
     grad_hidden: Tensor,
     grad_last: Tensor,
     grad_raw: Tensor,
@@ -148,7 +148,7 @@ def _backward(
     )
 
 
-def _allocate_gradients(
+def _allocate_gradients(  # noqa: PLR0913 - the arguments of one operation
     grad_hidden: Tensor,
     grad_last: Tensor,
     grad_raw: Tensor,
@@ -206,7 +206,7 @@ def _pull_back(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
 _unroll.register_autograd(_pull_back, setup_context=_keep)
 
 
-def unroll(
+def unroll(  # noqa: PLR0913 - the arguments of one operation
     x: Tensor,
     flag: Tensor,
     weight: Tensor,
@@ -219,22 +219,23 @@ def unroll(
     rule: str,
     max_steps: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Run a cell over time, `max_steps` inner steps each, and weigh these.
+    """Run a cell over time, ``max_steps`` inner steps each, and weigh these.
 
     Args:
-        x: The input's part of the gates, `[T, B, gates H]`.
-        flag: What is added to it at the first inner step, `[gates H]`.
-        weight: Weights of the hidden state, `[gates H, H]`.
-        bias: `[H]` for a GRU's candidate, `[0]` for an LSTM.
-        state: `[parts, B, H]`.
-        head_weight, head_bias: What the inner states emit, `[heads, H]` and `[heads]`.
+        x: The input's part of the gates, ``[T, B, gates H]``.
+        flag: What is added to it at the first inner step, ``[gates H]``.
+        weight: Weights of the hidden state, ``[gates H, H]``.
+        bias: ``[H]`` for a GRU's candidate, ``[0]`` for an LSTM.
+        state: ``[parts, B, H]``.
+        head_weight: Weights of what the inner states emit, ``[heads, H]``.
+        head_bias: Its bias, ``[heads]``.
         given: What the rule needs beside that; its first dimension is T.
-        cell: A key of `CELLS`.
-        rule: A key of `RULES`.
+        cell: A key of ``CELLS``.
+        rule: A key of ``RULES``.
         max_steps: M.
 
     Returns:
-        Hidden states `[T, B, H]`, the last state `[parts, B, H]`, what was emitted `[T, M - 1, B, heads]`, and the
-        weights `[T, M, B]` in float64, without gradient.
+        Hidden states ``[T, B, H]``, the last state ``[parts, B, H]``, what was emitted ``[T, M - 1, B, heads]``, and
+        the weights ``[T, M, B]`` in float64, without gradient.
     """
     return _unroll(x, flag, weight, bias, state, head_weight, head_bias, given, cell, rule, max_steps)[:4]

@@ -7,14 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from pyrodgm.distributions import Kumaraswamy
-from pyrodgm.distributions._numeric import wide
+from pyrodgm.arithmetic import kumaraswamy_log_moment, kumaraswamy_logs, wide
 
 FLOOR = 0.01  # of the concentrations: the accuracy of the distribution is measured from there on
 
 
 class Rule(Protocol):
-    """A map from `raw`, `[*, M - 1, B, heads]`, to weights, `[*, M, B]` on the simplex, and its derivative.
+    """A map from ``raw``, ``[*, M - 1, B, heads]``, to weights, ``[*, M, B]`` on the simplex, and its derivative.
 
     Attributes:
         heads: Numbers that an inner state emits.
@@ -23,26 +22,26 @@ class Rule(Protocol):
     heads: int
 
     def weigh(self, raw: Tensor, given: Tensor) -> Tensor:
-        """Weights in float64; `given` is noise, or the weights themselves, `[*, M - 1 or M, B]`."""
+        """Weights in float64; ``given`` is noise, or the weights themselves, ``[*, M - 1 or M, B]``."""
 
     def slopes(self, raw: Tensor, given: Tensor) -> Tensor:
-        """What `pull_back` needs of each element, `[*, M - 1, B, slopes]`, computed for all time steps at once."""
+        """What ``pull_back`` needs of each element, ``[*, M - 1, B, slopes]``, computed for all time steps at once."""
 
     def pull_back(self, slopes: Tensor, weights: Tensor, grad: Tensor) -> Tensor:
-        """Gradient of `raw`, `[M - 1, B, heads]`, from that of the weights, `[M, B]`, at one time step."""
+        """Gradient of ``raw``, ``[M - 1, B, heads]``, from that of the weights, ``[M, B]``, at one time step."""
 
 
 def concentrations(raw: Tensor) -> tuple[Tensor, Tensor]:
-    """The two concentrations of a fraction's Kumaraswamy distribution, each `[*]`, from `raw`, `[*, 2]`."""
+    """The two concentrations of a fraction's Kumaraswamy distribution, each ``[*]``, from ``raw``, ``[*, 2]``."""
     concentration1, concentration0 = (softplus(raw) + FLOOR).unbind(-1)
     return concentration1, concentration0
 
 
 def raw_start(start: float) -> tuple[float, float]:
-    """What is emitted for a fraction with the concentrations 1 and `start`.
+    """What is emitted for a fraction with the concentrations 1 and ``start``.
 
     Raises:
-        ValueError: `start` is below 0.1.
+        ValueError: ``start`` is below 0.1.
     """
     if not start >= 0.1:
         raise ValueError(f"start: expected at least 0.1, got {start}")
@@ -51,12 +50,17 @@ def raw_start(start: float) -> tuple[float, float]:
 
 
 def log_fractions(raw: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Log v and log(1 - v), `[*]` in float64, of Kumaraswamy draws, from `raw`, `[*, 2]`, and exponential noise."""
-    return Kumaraswamy(*concentrations(wide(raw)), validate_args=False)._logs_of_exponential(noise)
+    """Log v and log(1 - v), ``[*]`` in float64, of fractions, from ``raw``, ``[*, 2]``, and exponential noise."""
+    return kumaraswamy_logs(*concentrations(wide(raw)), noise)
+
+
+def mean_fractions(raw: Tensor) -> Tensor:
+    """Means of the fractions, ``[*]`` in float64, from ``raw``, ``[*, 2]``."""
+    return kumaraswamy_log_moment(*concentrations(wide(raw)), 1).exp()
 
 
 class Sticks:
-    """Stick-breaking by Kumaraswamy fractions; `given` is their exponential noise, `[*, M - 1, B]`."""
+    """Stick-breaking by Kumaraswamy fractions; ``given`` is their exponential noise, ``[*, M - 1, B]``."""
 
     heads = 2
 
@@ -83,7 +87,7 @@ class Sticks:
 
 
 class Halting:
-    """Graves's halting: each step takes what it emits, until no more than `given`, `[*, 1, 1]`, would be left."""
+    """Graves's halting: each step takes what it emits, until no more than ``given``, ``[*, 1, 1]``, would be left."""
 
     heads = 1
 
@@ -111,7 +115,7 @@ class Halting:
 
 
 class Given:
-    """Weights as they are given, `[*, M, B]`; the inner states emit all the same."""
+    """Weights as they are given, ``[*, M, B]``; the inner states emit all the same."""
 
     heads = 2
 

@@ -220,7 +220,7 @@ def test_bad_input_is_named():
     pair = ProbabilisticPCA()
     with pytest.raises(ValueError, match="num_samples"):
         log_likelihood(pair, torch.zeros(2, D), 0)
-    with pytest.raises(ValueError, match="compile must be one of auto, eager, traced, compiled; got 'fast'"):
+    with pytest.raises(ValueError, match="compile must be one of auto, eager, traced, compiled, got 'fast'"):
         log_likelihood(pair, torch.zeros(2, D), 10, compile="fast")
     with pytest.raises(ValueError, match=r"x must hold at least one datum"):
         log_likelihood(pair, torch.zeros(0, D), 10)

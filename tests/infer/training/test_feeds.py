@@ -8,6 +8,7 @@ import torch
 from pyrodgm.datasets import Dataset, Split, hide_labels
 from pyrodgm.infer import SemiSupervisedELBO, classification_error, fit
 from pyrodgm.infer.training.feeds import Batches
+from pyrodgm.infer.training.settings import fit_arguments
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import SemiSupervisedVAE
 from pyrodgm.nn import joint_mlp, mlp
@@ -61,7 +62,7 @@ def test_an_epoch_passes_over_the_labelled_data_where_there_are_no_others():
 @pytest.mark.parametrize("labels", [[0, -1, -1], None])
 def test_too_few_labelled_data_are_refused(labels):
     data = Dataset.from_tensors(torch.rand(3, 2)) if labels is None else dataset(labels)
-    with pytest.raises(ValueError, match=r"at most the number of labelled training images, [01]; got 2"):
+    with pytest.raises(ValueError, match=r"at most the number of labelled training images, [01], got 2"):
         Batches(data, 1, labelled_batch_size=2)
 
 
@@ -95,7 +96,7 @@ def run(fraction, **kwargs):
     model, data = pair(), hide_labels(data, fraction, stratified=True)
     options = {"objective": SemiSupervisedELBO(0.375), "labelled_batch_size": 2, "valid_score": error, "epochs": 6}
     options |= {"batch_size": 20, "optimizer": partial(torch.optim.Adam, lr=1e-2), "progress": False}
-    result = fit(model, data, **{**options, **kwargs})
+    result = fit(model, data, **fit_arguments(**{**options, **kwargs}))
     return model, data, result
 
 
@@ -126,5 +127,5 @@ def test_patience_goes_by_the_score():
 
 
 def test_fit_refuses_a_batch_size_below_one():
-    with pytest.raises(ValueError, match="labelled_batch_size must be at least 1, or None; got 0"):
+    with pytest.raises(ValueError, match="labelled_batch_size must be at least 1, or None, got 0"):
         run(0.5, labelled_batch_size=0)

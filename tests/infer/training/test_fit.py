@@ -17,8 +17,9 @@ from pyro.nn import PyroParam, pyro_method
 from torch import nn
 
 from pyrodgm import datasets
-from pyrodgm.infer import ELBO, IWELBO, DamagedFileError, NonFiniteError, fit, load_weights
+from pyrodgm.infer import ELBO, IWELBO, DamagedFileError, FitSettings, NonFiniteError, fit, load_weights
 from pyrodgm.infer.training.loggers import read_csv
+from pyrodgm.infer.training.settings import fit_arguments
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
@@ -53,7 +54,7 @@ def train(run_dir, epochs=4, **kwargs):
         "progress": False,
     }
     pair = build()
-    result = fit(pair, small_data(), epochs=epochs, run_dir=run_dir, **{**options, **kwargs})
+    result = fit(pair, small_data(), epochs=epochs, **fit_arguments(run_dir=run_dir, **{**options, **kwargs}))
     return pair, result
 
 
@@ -188,7 +189,7 @@ def test_validation_now_and_then_leaves_training_as_it_is(tmp_path):
 
 def test_patience_ends_at_a_validation():
     still = {"optimizer": partial(torch.optim.SGD, lr=0.0), "batch_size": 50, "progress": False}
-    result = fit(VAE(*parts()), small_data(), epochs=50, patience=4, valid_every=3, **still)
+    result = fit(VAE(*parts()), small_data(), epochs=50, **fit_arguments(patience=4, valid_every=3, **still))
     assert (result.best_epoch, len(result.metrics)) == (3, 9)
 
 
@@ -293,7 +294,7 @@ def test_nan_stops_with_step_and_site_and_keeps_the_last_good_state(tmp_path, wh
     x = torch.rand(40, 4)
     pair = Explosive(at, where)
     with pytest.raises(NonFiniteError, match=f"not finite at step {at}") as caught:
-        fit(pair, x, epochs=5, batch_size=8, run_dir=tmp_path, progress=False)
+        fit(pair, x, epochs=5, batch_size=8, run_dir=tmp_path, settings=FitSettings(progress=False))
     assert caught.value.step == at
     assert cause in caught.value.causes
     assert all(torch.isfinite(p).all() for p in pair.parameters())
@@ -301,7 +302,7 @@ def test_nan_stops_with_step_and_site_and_keeps_the_last_good_state(tmp_path, wh
     assert (tmp_path / "state.pt").exists() == (epochs > 0)
     if epochs:
         calm = Explosive(math.inf, where)
-        kept = fit(calm, x, epochs=5, batch_size=8, run_dir=tmp_path, resume=True, progress=False)
+        kept = fit(calm, x, epochs=5, batch_size=8, run_dir=tmp_path, resume=True, settings=FitSettings(progress=False))
         assert len(kept.metrics) == 5
 
 
@@ -309,7 +310,14 @@ def test_nan_before_a_smaller_batch_is_told_from_a_mistake_in_the_program():
     """The first step on a batch of another shape runs with the checks of Pyro on, here on parameters that are NaN."""
     pair = VAE(*parts())
     with pytest.raises(NonFiniteError, match=r"not finite at step \d: ") as caught:
-        fit(pair, small_data(), epochs=3, batch_size=40, optimizer=partial(torch.optim.SGD, lr=1e4), progress=False)
+        fit(
+            pair,
+            small_data(),
+            epochs=3,
+            batch_size=40,
+            optimizer=partial(torch.optim.SGD, lr=1e4),
+            settings=FitSettings(progress=False),
+        )
     assert caught.value.causes
     assert all(torch.isfinite(p).all() for p in pair.parameters())
 
@@ -338,7 +346,7 @@ def test_fault_that_does_not_recur_is_blamed_on_no_step():
     x = torch.rand(40, 4)
     pair = Shaky(at=10)
     with pytest.raises(NonFiniteError, match="in the epoch that begins with step 5: the fault did not recur") as caught:
-        fit(pair, x, epochs=5, batch_size=8, compile="eager", progress=False)
+        fit(pair, x, epochs=5, batch_size=8, settings=FitSettings(compile="eager", progress=False))
     assert caught.value.step is None
     assert torch.isfinite(pair.loc)
 
@@ -347,12 +355,19 @@ def test_early_stopping_waits_for_the_warm_up_and_brings_the_best_back():
     x = small_data()
     pair = build()
     steep = {"optimizer": partial(torch.optim.SGD, lr=0.0), "batch_size": 50, "progress": False}
-    result = fit(pair, x, epochs=50, patience=3, kl_warmup=4, **steep)
+    result = fit(pair, x, epochs=50, **fit_arguments(patience=3, kl_warmup=4, **steep))
     assert len(result.metrics) == 7  # nothing gets better after the first epochs: 4 of warm-up, then 3
     bounds = [row["valid_bound"] for row in result.metrics]
     assert result.best_bound == max(bounds)
     assert result.best_epoch == bounds.index(max(bounds)) + 1
-    result = fit(build(), x, epochs=8, batch_size=50, optimizer=partial(torch.optim.Adam, lr=0.1), progress=False)
+    result = fit(
+        build(),
+        x,
+        epochs=8,
+        batch_size=50,
+        optimizer=partial(torch.optim.Adam, lr=0.1),
+        settings=FitSettings(progress=False),
+    )
     bounds = [row["valid_bound"] for row in result.metrics]
     assert result.best_bound == max(bounds)
 
@@ -379,7 +394,14 @@ def test_pyro_estimators_and_constrained_parameters_train_too():
     x = torch.full((200, 1), 1.0)
     for objective in (Trace_ELBO(), ELBO(), IWELBO(2, gradient="dreg")):
         pair = Constrained()
-        fit(pair, x, epochs=60, objective=objective, optimizer=partial(torch.optim.Adam, lr=0.05), progress=False)
+        fit(
+            pair,
+            x,
+            epochs=60,
+            objective=objective,
+            optimizer=partial(torch.optim.Adam, lr=0.05),
+            settings=FitSettings(progress=False),
+        )
         assert pair.loc.item() == pytest.approx(0.5, abs=0.1)
         assert pair.scale.item() == pytest.approx(math.sqrt(0.5), abs=0.1)
     assert len(pyro.get_param_store()) == 0
@@ -389,7 +411,7 @@ def test_fit_leaves_the_random_state_and_the_objective_alone():
     objective = ELBO(kl_weight=0.5)
     pair, data = build(), small_data()
     before = torch.get_rng_state()
-    fit(pair, data, epochs=1, kl_warmup=3, objective=objective, progress=False)
+    fit(pair, data, epochs=1, kl_warmup=3, objective=objective, settings=FitSettings(progress=False))
     assert torch.equal(torch.get_rng_state(), before)
     assert objective.kl_weight == 0.5
 
@@ -406,7 +428,7 @@ def test_bad_arguments_are_named():
         {"clip_grad_norm": math.nan},
     ):
         with pytest.raises(ValueError, match=f"{next(iter(bad))} must be"):
-            fit(build(), small_data(), **{"epochs": 1, **bad})
+            fit(build(), small_data(), **fit_arguments(**{"epochs": 1, **bad}))
     with pytest.raises(ValueError, match="patience must be None"):
         fit(build(), torch.rand(10, 64), epochs=1, patience=1)
     with pytest.raises(ValueError, match="kl_warmup must be 0"):

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer import ELBO, NonFiniteError, PiecewiseConstant, decay_groups, fit, log_likelihood
+from pyrodgm.infer import ELBO, FitSettings, NonFiniteError, PiecewiseConstant, decay_groups, fit, log_likelihood
 from pyrodgm.infer.training.loggers import read_csv
 from pyrodgm.infer.training.loop import Training
+from pyrodgm.infer.training.settings import Plan, fit_arguments
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
 from pyrodgm.nn import NormalizedDense, mlp
@@ -49,16 +50,16 @@ def test_the_rate_of_each_step(mode):
     rates = []
     optimizer = partial(Recorder, rates=rates)
     options = {"epochs": 3, "batch_size": 10, "compile": mode, "progress": False}
-    fit(build(), data(), optimizer=optimizer, lr_schedule=SCHEDULE, **options)
+    fit(build(), data(), **fit_arguments(optimizer=optimizer, lr_schedule=SCHEDULE, **options))
     assert rates == pytest.approx([0.01] * 3 + [0.1] * 4 + [0.05] * 2)
 
 
 def test_rates_on_the_device_are_changed_in_place():
     rate = torch.tensor(0.1)
     adam = partial(torch.optim.Adam, lr=rate, capturable=False, foreach=False)
-    training = Training(
-        build(), data(), ELBO(), adam, None, None, "traced", 3, 10, 0.0, 0, lr_schedule=lambda share: 1.0 - share
-    )
+    settings = FitSettings(lr_schedule=lambda share: 1.0 - share)
+    plan = Plan(objective=ELBO(), optimizer=adam, epochs=3, batch_size=10, settings=settings)
+    training = Training(build(), data(), plan)
     training.run_epoch()
     assert training.optimizer.param_groups[0]["lr"].item() == pytest.approx(0.1 * (1 - 2 / 9))
     assert training.rows[0]["learning_rate"] == training.optimizer.param_groups[0]["lr"]
@@ -68,7 +69,12 @@ def test_resuming_goes_on_with_the_rate_of_the_step(tmp_path):
     options = {"batch_size": 10, "progress": False, "lr_schedule": SCHEDULE}
     rising = iter(range(10))
     whole = build()
-    fit(whole, data(), epochs=3, run_dir=tmp_path / "whole", valid_score=lambda pair, data: next(rising), **options)
+    fit(
+        whole,
+        data(),
+        epochs=3,
+        **fit_arguments(run_dir=tmp_path / "whole", valid_score=lambda pair, data: next(rising), **options),
+    )
     calls = []
 
     def score(pair, data):
@@ -78,14 +84,19 @@ def test_resuming_goes_on_with_the_rate_of_the_step(tmp_path):
         return float(len(calls))
 
     with pytest.raises(KeyboardInterrupt):
-        fit(build(), data(), epochs=3, run_dir=tmp_path / "stopped", valid_score=score, **options)
+        fit(build(), data(), epochs=3, **fit_arguments(run_dir=tmp_path / "stopped", valid_score=score, **options))
     resumed = build()
-    fit(resumed, data(), epochs=3, run_dir=tmp_path / "stopped", valid_score=score, resume=True, **options)
+    fit(
+        resumed,
+        data(),
+        epochs=3,
+        **fit_arguments(run_dir=tmp_path / "stopped", valid_score=score, resume=True, **options),
+    )
     same = zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
     other = {**options, "lr_schedule": None}
     with pytest.raises(ValueError, match=r"lr_schedule: was 'PiecewiseConstant\(shares=\(0.3"):
-        fit(build(), data(), epochs=4, run_dir=tmp_path / "whole", resume=True, **other)
+        fit(build(), data(), epochs=4, **fit_arguments(run_dir=tmp_path / "whole", resume=True, **other))
 
 
 def test_a_score_chooses_the_weights():
@@ -99,13 +110,13 @@ def test_a_score_chooses_the_weights():
 
     noise = []
     pair = build()
-    result = fit(pair, data(), epochs=3, batch_size=10, valid_score=score, progress=False)
+    result = fit(pair, data(), epochs=3, batch_size=10, settings=FitSettings(valid_score=score, progress=False))
     assert (result.best_epoch, result.best_bound) == (2, 3.0)
     assert [row["valid_score"] for row in result.metrics] == [1.0, 3.0, 2.0]
     assert all(torch.equal(value, seen[1][name]) for name, value in pair.state_dict().items())
     assert len(set(noise)) == 1
     plain = build()
-    fit(plain, data().train.images, epochs=3, batch_size=10, progress=False)
+    fit(plain, data().train.images, epochs=3, batch_size=10, settings=FitSettings(progress=False))
     assert all(torch.equal(v, seen[2][n]) for n, v in plain.state_dict().items() if "num_batches" not in n)
 
 
@@ -114,16 +125,16 @@ def test_a_score_that_is_not_finite_ends_training(bad, tmp_path):
     scores = iter([1.0, bad])
     options = {"batch_size": 10, "progress": False, "run_dir": tmp_path}
     first, pair = build(), build()
-    fit(first, data(), epochs=1, batch_size=10, progress=False)
+    fit(first, data(), epochs=1, batch_size=10, settings=FitSettings(progress=False))
     with pytest.raises(NonFiniteError, match=f"in the validation: valid_score is {bad}; the last good state is kept"):
-        fit(pair, data(), epochs=3, valid_score=lambda pair, data: next(scores), **options)
+        fit(pair, data(), epochs=3, **fit_arguments(valid_score=lambda pair, data: next(scores), **options))
     assert len(read_csv(tmp_path / "metrics.csv")) == 1
     assert all(torch.equal(a, b) for a, b in zip(pair.parameters(), first.parameters(), strict=True))
 
 
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="lr_schedule must be None: there is an lr_scheduler"):
-        fit(build(), data(), epochs=1, lr_schedule=SCHEDULE, lr_scheduler=lambda optimizer: None)
+        fit(build(), data(), epochs=1, settings=FitSettings(lr_schedule=SCHEDULE, lr_scheduler=lambda optimizer: None))
     with pytest.raises(ValueError, match="factors must be one more than the 1 shares, got 1"):
         PiecewiseConstant((0.5,), (1.0,))
     with pytest.raises(ValueError, match="shares must rise"):
@@ -154,8 +165,7 @@ def test_decay_is_half_the_squared_norm_in_the_loss():
         x,
         epochs=1,
         optimizer=lambda groups: made.append(torch.optim.Adam(groups)) or made[0],
-        parameter_groups=partial(decay_groups, weight_decay=factor),
-        progress=False,
+        settings=FitSettings(parameter_groups=partial(decay_groups, weight_decay=factor), progress=False),
     )
     assert [group["weight_decay"] for group in made[0].param_groups] == [factor, 0.0]
 
@@ -216,3 +226,10 @@ def test_elbo_takes_a_divergence_of_ones_own():
     own = ELBO(divergence=doubled).differentiable_loss(pair.model, pair.guide, x)
     torch.testing.assert_close(own - plain, kl(pair.posterior(x), pair.prior()).sum())
     assert isinstance(pair.prior, nn.Module)
+
+
+def test_options_that_moved_into_the_settings_are_named():
+    with pytest.raises(TypeError, match=r"pass settings=FitSettings\(valid_every=\.\.\.\)"):
+        fit(build(), data(), epochs=1, valid_every=2)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
+        fit(build(), data(), epochs=1, batchsize=2)

@@ -205,11 +205,11 @@ def test_parameters_that_are_not_finite_stop_it():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"updates": 0}, "updates must be at least 1; got 0"),
-        ({"updates": 1, "validate_every": 0}, "validate_every must be at least 1; got 0"),
-        ({"updates": 1, "kl_warmup": -1}, "kl_warmup must be at least 0; got -1"),
-        ({"updates": 1, "clip_grad_norm": 0.0}, "clip_grad_norm must be positive, or None; got 0.0"),
-        ({"updates": 1, "clip_grad_norm": -1.0}, "clip_grad_norm must be positive, or None; got -1.0"),
+        ({"updates": 0}, "updates must be at least 1, got 0"),
+        ({"updates": 1, "validate_every": 0}, "validate_every must be at least 1, got 0"),
+        ({"updates": 1, "kl_warmup": -1}, "kl_warmup must be at least 0, got -1"),
+        ({"updates": 1, "clip_grad_norm": 0.0}, "clip_grad_norm must be positive, or None, got 0.0"),
+        ({"updates": 1, "clip_grad_norm": -1.0}, "clip_grad_norm must be positive, or None, got -1.0"),
         ({"updates": 1, "valid_symbols": 1}, "at least 2 symbols, got 150, of which valid_symbols=1 leaves 1"),
         ({"updates": 1, "batch_size": 100}, "sequence: expected at least 10001 symbols"),
         ({"updates": 1, "kl_warmup": 3, "objective": TraceMeanField_ELBO()}, "kl_warmup must be 0"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pyrodgm.infer import BurdaSchedule, fit
+from pyrodgm.infer.training.settings import fit_arguments
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
 from pyrodgm.nn import mlp
@@ -43,7 +44,9 @@ def test_it_is_resumed_where_it_was(tmp_path):
         torch.manual_seed(0)
         vae = VAE(StandardNormal(2), BernoulliLikelihood(mlp(2, [4], 6)), GaussianPosterior(mlp(6, [4], 4)))
         schedule = partial(BurdaSchedule, epochs=13, stages=3)
-        return fit(vae, x, epochs=epochs, batch_size=20, lr_scheduler=schedule, progress=False, **options).metrics
+        return fit(
+            vae, x, epochs=epochs, **fit_arguments(batch_size=20, lr_scheduler=schedule, progress=False, **options)
+        ).metrics
 
     train(3, run_dir=tmp_path)
     rates = [row["learning_rate"] for row in train(6, run_dir=tmp_path, resume=True)]

@@ -215,8 +215,8 @@ with warnings.catch_warnings(record=True) as caught:
     compiled = test_step.run(test_step.ELBO(), "compiled", steps=3)
 assert any("cannot be compiled and runs as it is" in str(w.message) for w in caught), caught
 traced = test_step.run(test_step.ELBO(), "traced", steps=3)
-assert torch.equal(compiled[0], traced[0])
-assert all(torch.equal(compiled[1][name], value) for name, value in traced[1].items())
+torch.testing.assert_close(compiled[0], traced[0], rtol=1e-10, atol=1e-10)  # products and biases apart: other rounding
+torch.testing.assert_close(compiled[1], traced[1], rtol=1e-10, atol=1e-10)
 """
     missing = {"CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, env=os.environ | missing, timeout=300)
@@ -227,7 +227,7 @@ def test_mode_is_chosen_by_the_number_of_steps():
     optimizer = torch.optim.Adam(pair.parameters())
     assert TrainStep(pair, ELBO(), optimizer).mode == "traced"
     assert TrainStep(pair, ELBO(), optimizer, expected_steps=10**6).mode == "compiled"
-    with pytest.raises(ValueError, match="compile must be one of auto, eager, traced, compiled; got 'fast'"):
+    with pytest.raises(ValueError, match="compile must be one of auto, eager, traced, compiled, got 'fast'"):
         TrainStep(pair, ELBO(), optimizer, compile="fast")
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from pyrodgm.distributions import Kumaraswamy
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, BatchNormLSTM, RecurrentNetwork, StickBreakingRNN
 
 F, H, T, B = 5, 6, 8, 7
@@ -96,7 +97,7 @@ def test_fractions_start_where_they_are_to(start):
 def test_fractions_start_uniform():
     network = StickBreakingRNN(F, H)
     nn.init.zeros_(network.head_weight)
-    q = network.fractions(network(torch.randn(B, T, F)).raw)
+    q = Kumaraswamy(*network.concentrations(network(torch.randn(B, T, F)).raw))
     assert torch.allclose(q.concentration1, torch.ones(()), atol=1e-6)
     assert torch.allclose(q.concentration0, torch.ones(()), atol=1e-6)
 
@@ -110,7 +111,7 @@ def test_all_steps_with_mean_weights_are_the_run_with_those_weights(cell):
     given = network.forward_given(x, out.weights)
     assert torch.allclose(out.hidden, given.hidden)
     assert torch.allclose(out.state, given.state)
-    v = network.fractions(given.raw).mean
+    v = Kumaraswamy(*network.concentrations(given.raw)).mean
     left = torch.cat([torch.ones(B, T, 1), (1.0 - v).cumprod(-1)], -1)
     expected = torch.cat([v, torch.ones(B, T, 1)], -1) * left
     assert torch.allclose(out.weights, expected)

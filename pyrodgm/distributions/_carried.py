@@ -6,14 +6,14 @@ from torch import Tensor
 
 
 def carry_run(draw: Tensor, sources: tuple[Tensor, ...], run: Any) -> Tensor:
-    """Write on a draw what its network computed on the way, for `run_of`."""
+    """Write on a draw what its network computed on the way, for ``run_of``."""
     if not draw.is_inference():
         draw._pyrodgm_run = (_stamp(draw, sources), run)  # type: ignore[attr-defined]
     return draw
 
 
 def run_of(draw: Tensor, sources: tuple[Tensor, ...]) -> Any:
-    """What `carry_run` wrote on this very draw, None if it or anything that the run came from has changed since."""
+    """What ``carry_run`` wrote on this very draw, None if it or anything that the run came from has changed since."""
     carried = getattr(draw, "_pyrodgm_run", None)
     if carried is None:
         return None

@@ -23,8 +23,8 @@ def bits_divergence(q: Hierarchical, p: Any) -> Tensor:
     Entropies are exact given the earlier groups, and so is the cross-entropy: a pair of bits of one group has the
     product of its probabilities; of two groups, that of the earlier bit given its own zeta too,
     :math:`\sigma(\text{logits} + \log r(\zeta \mid 1) - \log r(\zeta \mid 0))`, times that of the later. With one group
-    nothing is sampled. With more it is an unbiased estimate at the last draw of `q`, with unbiased gradients; those of
-    :class:`SpikeExponential` are Rolfe's.
+    nothing is sampled. With more it is an unbiased estimate at the last draw of ``q``, with unbiased gradients; those
+    of :class:`SpikeExponential` are Rolfe's.
 
     It is never less than :math:`\mathrm{KL}(q(\zeta) \,\|\, p(\zeta))`, so that a bound with it in place of that one
     remains a bound. For :class:`SpikeExponential` the two are equal, and the registry has it.
@@ -32,14 +32,14 @@ def bits_divergence(q: Hierarchical, p: Any) -> Tensor:
     Args:
         q: groups of :class:`OverlappingBernoulli`, or :class:`SpikeExponential`.
         p: a :class:`RelaxedBoltzmann`, or :class:`SpikeBoltzmann`, over as many bits, of one machine without batch
-            dimensions and with the smoothing of `q`: of its family, with equal numbers or the same tensors.
+            dimensions and with the smoothing of ``q``: of its family, with equal numbers or the same tensors.
 
     Returns:
-        `[*batch]`, in nats.
+        ``[*batch]``, in nats.
 
     Raises:
-        NotImplementedError: `q` or `p` is something else, or their smoothings differ, as from
-            `torch.distributions.kl_divergence`.
+        NotImplementedError: ``q`` or ``p`` is something else, or their smoothings differ, as from
+            ``torch.distributions.kl_divergence``.
 
     Source: Vahdat et al. (2018), DVAE++, arXiv 1802.04920, section 3; Rolfe (2017), arXiv 1609.02200, eq. 12.
     """

@@ -1,10 +1,10 @@
-"""Mean and variance of distributions whose first two moments come together."""
+"""Base class of distributions that compute mean and variance together."""
 
 from torch import Tensor
 
 
 class FromMoments:
-    """Takes mean and variance from `_moments`, the expectations of the value and of its square, `[*batch]` each."""
+    """Takes mean and variance from ``_moments``, the expectations of the value and of its square, ``[*batch]`` each."""
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What distributions of single numbers share, and those of numbers between 0 and 1."""
+"""Base classes of univariate distributions."""
 
 from typing import Any, TypeVar
 
@@ -8,13 +8,14 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
-from pyrodgm.distributions._numeric import floating, into_open_interval, keep_logs, unit_logs
+from pyrodgm.arithmetic import floating, into_open_interval
+from pyrodgm.distributions._numeric import keep_logs, unit_logs
 
-E = TypeVar("E", bound="Elementwise")
+E = TypeVar("E", bound="Scalar")
 
 
-class Elementwise(TorchDistribution):
-    """A distribution of a number whose parameters, named in `arg_constraints`, all have the batch's shape."""
+class Scalar(TorchDistribution):
+    """A distribution of a number whose parameters, named in ``arg_constraints``, all have the batch's shape."""
 
     def __init__(self, *parameters: Tensor | float, validate_args: bool | None = None) -> None:
         values = broadcast_all(*(floating(p) if isinstance(p, Tensor) else p for p in parameters))
@@ -27,16 +28,16 @@ class Elementwise(TorchDistribution):
         batch_shape = torch.Size(batch_shape)
         for name in self.arg_constraints:
             setattr(new, name, getattr(self, name).expand(batch_shape))
-        super(Elementwise, new).__init__(batch_shape, validate_args=False)
+        super(Scalar, new).__init__(batch_shape, validate_args=False)
         new._validate_args = self._validate_args
         new.has_rsample = self.has_rsample
         return new
 
 
-class UnitInterval(Elementwise):
+class UnitInterval(Scalar):
     """A distribution of a number v in (0, 1) that is drawn and weighed by log v and log(1 - v), in float64.
 
-    A subclass gives `_rsample_wide_logs`, `log_prob_from_logs`, `_cdf_from_logs` and `_negative_entropy`.
+    A subclass gives ``_rsample_wide_logs``, ``log_prob_from_logs``, ``_cdf_from_logs`` and ``_negative_entropy``.
     """
 
     support = constraints.unit_interval
@@ -55,11 +56,11 @@ class UnitInterval(Elementwise):
         raise NotImplementedError
 
     def log_prob_from_logs(self, log_value: Tensor, log1m_value: Tensor) -> Tensor:
-        """Log-density (with respect to v) at the v whose logarithms `rsample_logs` gave, `[*sample, *batch]`."""
+        """Log-density (with respect to v) at the v whose logarithms ``rsample_logs`` gave, ``[*sample, *batch]``."""
         raise NotImplementedError
 
     def rsample_logs(self, sample_shape: Any = ()) -> tuple[Tensor, Tensor]:
-        """Log v and log(1 - v) of one reparameterised draw `[*sample, *batch]`, both exact where v rounds to 0 or 1."""
+        """Log v and log(1 - v) of one reparameterised draw ``[*sample, *batch]``, exact where v rounds to 0 or 1."""
         log_v, log1m_v = self._rsample_wide_logs(sample_shape)
         return self._narrow(log_v), self._narrow(log1m_v)
 

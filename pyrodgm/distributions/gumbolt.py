@@ -1,4 +1,4 @@
-"""Bits relaxed by the Concrete distribution, with log-probabilities continued from the bits to [0, 1]."""
+"""The Bernoulli and the Boltzmann machine of GumBolt: Concrete draws, log-probabilities of bits continued to [0, 1]."""
 
 from typing import Any
 
@@ -9,24 +9,25 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
-from pyrodgm.distributions.elementwise import Elementwise
+from pyrodgm.distributions.scalar import Scalar
 
 
-class ContinuedBernoulli(Elementwise):
+class ContinuedBernoulli(Scalar):
     r"""Concrete draws in place of a bit, with the bit's own log-probability continued to them.
 
     .. math:: \zeta = \sigma\bigl(\beta (\text{logits} + \mathrm{logit}\, \rho)\bigr), \quad \rho \sim U(0, 1), \qquad
         \log q(\zeta) = \zeta \log q + (1 - \zeta) \log(1 - q)
 
-    `log_prob` is not the density of the draws: it is the proxy that GumBolt puts into its bound, right where zeta is 0
-    or 1. With :class:`ContinuedBoltzmann` as the prior it makes that bound in any estimator that samples divergences.
+    ``log_prob`` is not the density of the draws: it is the proxy that GumBolt puts into its bound, right where zeta is
+    0 or 1. With :class:`ContinuedBoltzmann` as the prior it makes that bound in any estimator that samples divergences.
 
     Args:
-        logits: `[*batch]`, real; log-odds of the bit.
-        beta: `[*batch]`, positive; inverse temperature.
+        logits: ``[*batch]``, real; log-odds of the bit.
+        beta: ``[*batch]``, positive; inverse temperature.
 
     Raises:
-        ValueError: `logits` is not finite, `beta` is not positive, or a value is outside [0, 1] (with validation on).
+        ValueError: ``logits`` is not finite, ``beta`` is not positive, or a value is outside [0, 1] (with validation
+        on).
 
     Source: Maddison, Mnih and Teh (2016), arXiv 1611.00712 (Concrete); Khoshaman and Amin (2018), GumBolt, arXiv
     1805.07349.
@@ -63,12 +64,12 @@ class ContinuedBernoulli(Elementwise):
 
     @property
     def mean(self) -> Tensor:
-        """Probability of the bit, `[*batch]`; for large beta also the mean of the draws."""
+        """Probability of the bit, ``[*batch]``; for large beta also the mean of the draws."""
         return self.logits.sigmoid()
 
     @property
     def variance(self) -> Tensor:
-        """Variance of the bit, `[*batch]`."""
+        """Variance of the bit, ``[*batch]``."""
         return self.mean * (-self.logits).sigmoid()
 
 
@@ -81,7 +82,7 @@ class ContinuedBoltzmann(TorchDistribution):
     :math:`\int p(\zeta)\, d\zeta \le 1`. Draws are the machine's bits.
 
     Args:
-        machine: the machine, of event shape `[D]`.
+        machine: the machine, of event shape ``[D]``.
 
     Raises:
         ValueError: a value is outside [0, 1] (with validation on).

@@ -1,0 +1,54 @@
+"""Logarithms of numbers in (0, 1) without cancellation or underflow."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def floating(tensor: Tensor) -> Tensor:
+    """The tensor, or integers in the default dtype."""
+    return tensor if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """The tensor in float64, or as it is on a device that has none.
+
+    Gradients below 1e-30 do not come back from float64: further down they would be denormal numbers, with which some
+    processors multiply matrices ten times more slowly.
+    """
+    if tensor.device.type == "mps" or tensor.dtype == torch.float64:
+        return tensor
+    return _Widen.apply(tensor)
+
+
+class _Widen(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        ctx.dtype = tensor.dtype
+        return tensor.to(torch.float64)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return torch.where(gradient.abs() < 1e-30, 0.0, gradient).to(ctx.dtype)
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 - exp(x)) for x < 0, to rounding for every x; gradients are finite wherever the value is."""
+    near = x > -0.6931471805599453
+    # Each branch gets an input that is safe for it: the branch not taken sends a gradient too.
+    close, far = torch.where(near, x, -1.0), torch.where(near, -1.0, x)
+    return torch.where(near, (-torch.expm1(close)).log(), torch.log1p(-far.exp()))
+
+
+def log1m_power(power: Tensor, log_value: Tensor, log1m_value: Tensor) -> Tensor:
+    """log(1 - v^power) from log v and log(1 - v), exact even where log v has underflowed to zero."""
+    near = power.clamp(min=1.0) * log_value > -1e-16
+    return torch.where(near, power.log() + log1m_value, log1mexp(power * torch.where(near, -1.0, log_value)))
+
+
+def into_open_interval(value: Tensor) -> Tensor:
+    """The nearest number strictly inside (0, 1) of the tensor's dtype; gradients pass as if nothing was moved."""
+    info = torch.finfo(value.dtype)
+    fixed = value.detach()
+    return value + (fixed.clamp(info.tiny, 1.0 - 0.5 * info.eps) - fixed)

@@ -1,0 +1,44 @@
+"""Normalising flows on a Gaussian, by zuko."""
+
+from typing import Any
+
+import torch
+from pyro.contrib.zuko import ZukoToPyro
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+
+class FlowDistribution(ZukoToPyro):
+    """A flow on a Gaussian, with what the bridge leaves out: support, samples without gradient, an estimated mean."""
+
+    support = constraints.real_vector
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return self.dist.rsample(torch.Size(sample_shape))
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        with torch.no_grad():
+            return self.rsample(sample_shape)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "FlowDistribution":
+        return FlowDistribution(self.dist.expand(torch.Size(batch_shape)))
+
+    @property
+    def mean(self) -> Tensor:
+        # The linear part of the flow cancels in pairs of opposite draws.
+        loc = self.dist.base.mean
+        step = self.dist.base.rsample(torch.Size((64,))) - loc
+        return self.dist.transform.inv(torch.cat([loc + step, loc - step])).mean(0)
+
+
+def import_zuko() -> Any:
+    """The library; importing it switches off the validation of all distributions, which is put back here."""
+    validates = Distribution._validate_args
+    try:
+        import zuko
+    except ImportError as error:
+        raise ImportError("a flow posterior needs zuko: pip install 'pyrodgm[flows]'") from error
+    finally:
+        Distribution.set_default_validate_args(validates)
+    return zuko
