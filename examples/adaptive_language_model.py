@@ -9,7 +9,7 @@ Treebank or another text:
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ import tyro
 
 from pyrodgm import datasets, experiment
 from pyrodgm.datasets import Text
-from pyrodgm.infer import ELBO, Bits, bits_per_symbol, fit_text
+from pyrodgm.infer import ELBO, Bits, Cosine, FitSettings, bits_per_symbol, fit_text
 from pyrodgm.models import SequenceModel
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, BatchNormLSTM, RecurrentNetwork, StickBreakingRNN
 
@@ -139,32 +139,31 @@ def train(config: Config) -> tuple[dict[str, Any], str]:
     check(config, text)
     torch.manual_seed(config.seed)
     pair = build(config, text)
-    cosine = partial(
-        torch.optim.lr_scheduler.CosineAnnealingLR, T_max=config.updates, eta_min=0.01 * config.learning_rate
+    settings = FitSettings(
+        lr_schedule=Cosine(0.01) if config.decay else None,
+        clip_grad_norm=config.clip_grad_norm * config.length,  # that of a window
+        max_steps=config.updates,
+        steps_per_epoch=config.validate_every,
+        config=experiment.describe("adaptive_language_model", config),
     )
     training = fit_text(
         pair,
-        text,
-        updates=config.updates,
-        batch_size=config.batch_size,
+        replace(text, valid=text.valid[: config.valid_symbols]),
         length=config.length,
         objective=ELBO(kl_weight=config.kl_weight),
         optimizer=partial(torch.optim.Adam, lr=config.learning_rate, fused=True),
-        lr_scheduler=cosine if config.decay else None,
-        clip_grad_norm=config.clip_grad_norm,
-        kl_warmup=config.warmup,
-        validate_every=config.validate_every,
-        valid_symbols=config.valid_symbols,
+        batch_size=config.batch_size,
+        kl_warmup=config.warmup / config.validate_every,
         seed=config.seed,
         run_dir=folder,
         resume=config.resume,
-        config=experiment.describe("adaptive_language_model", config),
+        settings=settings,
     )
     found = measure(config, pair, text)
     results = {
         "arguments": asdict(config),
         "parameters": sum(p.numel() for p in pair.parameters()),
-        "best_update": training.best_update,
+        "best_update": training.best_step,
         "valid_bits": training.best_bits,
         "training_seconds": sum(training.seconds),
         "test": {name: asdict(bits) for name, bits in found.items()},

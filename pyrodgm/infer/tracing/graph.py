@@ -22,9 +22,10 @@ from pyrodgm.infer.tracing._compat import (
     tree_leaves,
     tree_unflatten,
 )
+from pyrodgm.infer.tracing.arguments import Batch
 from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum, own_parameters
 
-Prepare = Callable[..., tuple[Tensor, ...]]
+Prepare = Callable[..., Batch]
 Context = Callable[..., AbstractContextManager[Any]]
 
 
