@@ -65,7 +65,7 @@ class Training(Resumable):
         )
         with fork_rng(self.device):
             first = feed.first()
-            with self._context(*first):
+            with self.step.context(*first):
                 rehearse(pair, self.evidence_bound, feed.arguments(*first))
 
     @property
