@@ -56,8 +56,8 @@ def check_arguments(pair: Any, batch: Batch) -> None:
             given = ", ".join([*map(_shape, args), *(f"{name}={_shape(value)}" for name, value in kwargs.items())])
             name = getattr(program, "__name__", type(program).__name__)
             raise TypeError(
-                f"data must be the arguments of model and guide, which are called as {name}({given}): {name}{signature} "
-                f"has {error}; pass a tuple or a dict of tensors, or a collate_fn to the DataLoader"
+                f"data must be the arguments of model and guide, called as {name}({given}), but {name}{signature} has "
+                f"{error}: pass a tuple or a dict of tensors, or a collate_fn to the DataLoader"
             ) from None
 
 

@@ -37,6 +37,8 @@ class Training(Resumable):
 
     def __init__(self, pair: nn.Module, feed: Feed, plan: Plan, score: Callable[[], float] | None = None) -> None:
         super().__init__(pair, feed)
+        if not pair.training:  # else parts that are in evaluation mode are meant to be
+            pair.train()
         objective, settings = plan.objective, plan.settings
         self.plan, self.score = plan, score
         self.objective, self.evidence_bound = copy.copy(objective), copy.copy(objective)
@@ -82,7 +84,6 @@ class Training(Resumable):
         began, start = time.perf_counter(), copy.deepcopy(self.state())
         length = min(self.steps_per_epoch, self.total_steps - self.steps)
         losses, sizes, counts = torch.zeros(length, device=self.device), torch.empty(length), torch.empty(length)
-        self.pair.train()
         self.length, checked = length, 0
         for i in range(length):
             losses[i], sizes[i], counts[i] = self.take_step(start, i)
@@ -144,10 +145,13 @@ class Training(Resumable):
             names = [*self.feed.measures, *(["valid_score"] if self.score else [])]
             row.update(dict.fromkeys(names, math.nan))
             return row["train_bound"] if not self.feed.validates and self.score is None else math.nan
-        with fork_rng(self.device), evaluating(self.pair):
-            torch.manual_seed(self.plan.seed)
-            score, measured = self.feed.validate(self.pair, self.evidence_bound)
-        row.update(measured)
+        row.update(dict.fromkeys(self.feed.measures, math.nan))
+        score = row["train_bound"]
+        if self.feed.validates:
+            with fork_rng(self.device), evaluating(self.pair):
+                torch.manual_seed(self.plan.seed)
+                score, measured = self.feed.validate(self.pair, self.evidence_bound)
+            row.update(measured)
         if self.score is not None:
             with fork_rng(self.device), evaluating(self.pair):
                 torch.manual_seed(self.plan.seed)
@@ -158,7 +162,7 @@ class Training(Resumable):
             self.load(start)
             raise NonFiniteError(None, wrong)
         self.stopped |= self._call("on_validate", metrics=row)
-        return score if self.feed.validates or self.score is not None else row["train_bound"]
+        return score
 
     def _schedule(self, score: float) -> None:
         """Step the scheduler, which gets the score if it waits for a plateau."""

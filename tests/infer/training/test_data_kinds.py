@@ -102,7 +102,7 @@ def test_every_kind_trains_as_the_tensors_do():
         assert other.w.item() == pytest.approx(pair.w.item(), rel=1e-5), name
     found, _ = trained(Streamed(y, c), FitSettings(steps_per_epoch=1, progress=False))
     assert found == pytest.approx(bounds, rel=1e-12)
-    long, pair = trained((y, c), epochs=60)
+    _, pair = trained((y, c), epochs=60)
     w, b = least_squares(y, c)
     assert (pair.w.item(), pair.b.item()) == pytest.approx((w.item(), b.item()), rel=1e-4)
 
@@ -162,7 +162,7 @@ def test_values_outside_the_support_are_refused_in_the_words_of_the_likelihood()
 def test_data_that_fit_no_program_or_are_none_are_refused():
     y, c = columns()
     cases = [
-        ((y, c, c), TypeError, r"called as model\(\[1\], \[1\], \[1\]\): .* too many positional arguments"),
+        ((y, c, c), TypeError, r"called as model\(\[1\], \[1\], \[1\]\), but .* too many positional arguments"),
         ({"y": y, "d": c}, TypeError, "unexpected keyword argument 'd'"),
         (DataLoader(TensorDataset(y, c, c), 4), TypeError, r"called as model\(\[4\], \[4\], \[4\]\)"),
         ((y, c[:5]), ValueError, r"data\[1\] must hold as many data as the first argument, 24, got 5"),

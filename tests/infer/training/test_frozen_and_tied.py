@@ -1,4 +1,4 @@
-"""Parts frozen, thawed, tied, shared or put into evaluation mode: every way to run a step treats them as eager ones do."""
+"""Parts frozen, thawed, tied, shared or put into evaluation mode: traced steps treat them as eager ones do."""
 
 import copy
 from functools import partial
@@ -14,11 +14,7 @@ from pyrodgm.infer import (
     ELBO,
     FitSettings,
     TrainStep,
-    active_units,
     fit,
-    log_likelihood,
-    posterior_samples,
-    reconstruct,
 )
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
@@ -73,16 +69,13 @@ def test_a_schedule_of_freezing_is_the_same_traced_and_eager():
         pair.likelihood.requires_grad_(False)
         step = TrainStep(pair, ELBO(), adam(pair), compile=mode)
         torch.manual_seed(1)
-        for stage in (
-            lambda: None,
-            pair.likelihood.requires_grad_,
-            lambda: pair.posterior.requires_grad_(False),
-            pair.posterior.eval,
-            lambda: pair.requires_grad_(True),
-        ):
-            stage()
+        stages = {"thaw": (pair.likelihood, True), "freeze": (pair.posterior, False), "thaw all": (pair, True)}
+        for part, thawed in stages.values():
             for _ in range(2):
                 step(X)
+            part.requires_grad_(thawed)
+            part.train(thawed)
+        step(X)
         results.append(copies(pair))
     assert same(*results)
 
@@ -102,32 +95,15 @@ def test_a_part_put_into_evaluation_mode_after_the_first_step_is(mode):
     assert not torch.equal(mean, norm.running_mean)
 
 
-EVALUATIONS = {
-    "log_likelihood": lambda pair: log_likelihood(pair, X, 5, progress=False),
-    "active_units": lambda pair: active_units(pair, X),
-    "posterior_samples": lambda pair: posterior_samples(pair, X),
-    "reconstruct": lambda pair: reconstruct(pair, X),
-}
-
-
-@pytest.mark.parametrize("name", EVALUATIONS)
-@pytest.mark.parametrize("fails", [False, True])
-def test_evaluation_leaves_the_mode_of_every_part(name, fails):
+def test_fit_keeps_parts_that_were_put_into_evaluation_mode():
     pair = build().train()
     pair.posterior.net[1].eval()
-    pair.prior.eval()
-    modes = [module.training for module in pair.modules()]
-    if fails:
-        pair.posterior.forward = partial(_fail, pair.posterior)
-        with pytest.raises(RuntimeError, match="out of order"):
-            EVALUATIONS[name](pair)
-    else:
-        EVALUATIONS[name](pair)
-    assert [module.training for module in pair.modules()] == modes
-
-
-def _fail(module, *args):
-    raise RuntimeError("out of order")
+    mean = pair.posterior.net[1].running_mean.clone()
+    settings = FitSettings(progress=False)
+    fit(pair, X, epochs=2, batch_size=5, settings=settings)
+    assert torch.equal(mean, pair.posterior.net[1].running_mean)
+    fit(pair, X, epochs=2, batch_size=5, settings=settings)  # all of it is in evaluation mode now, and trains again
+    assert not torch.equal(mean, pair.posterior.net[1].running_mean)
 
 
 class Tied(Pair):
@@ -172,3 +148,12 @@ def test_tied_and_shared_parameters_train_and_resume_as_eagerly(tmp_path):
         results.append(copies(whole))
     assert same(*results)
     assert not torch.equal(results[0]["twice.weight"], Tied().twice.weight)
+
+
+def test_tracing_leaves_the_parameters_of_a_part_with_two_names_in_their_place():
+    pair = Tied().train()
+    before = dict(pair.named_parameters())
+    step = TrainStep(pair, ELBO(), adam(pair), compile="traced")
+    step(X)
+    assert all(before[name] is parameter for name, parameter in pair.named_parameters())
+    assert before["trunk.weight"].grad is not None

@@ -25,9 +25,14 @@ def check_support(pair: nn.Module, columns: Columns) -> None:
     """
     batch = columns.pick(slice(0, min(2, len(columns))))
     args, kwargs = split_arguments(batch)
+    buffers = [(buffer, buffer.clone()) for buffer in pair.buffers()]
     with torch.no_grad(), fork_rng(columns.values[0].device), own_parameters(), pyro.validation_enabled(False):
-        guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-        trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
+        try:
+            guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+            trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
     arguments = [*args, *kwargs.values()]
     for name, site in trace.nodes.items():
         if site["type"] != "sample" or not site["is_observed"] or _is_masked(site):
