@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.infer.estimators.protocols import KLWeighted
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, rehearse
 from pyrodgm.infer.tracing.precision import layers_in_bfloat16
 from pyrodgm.infer.training.callbacks import Event, Moment, call
@@ -44,7 +45,7 @@ class Training(Resumable):
         self.objective, self.evidence_bound = copy.copy(objective), copy.copy(objective)
         self.kl_weight = torch.ones((), device=self.device)
         self.kl_target = 1.0
-        if hasattr(objective, "kl_weight"):
+        if isinstance(objective, KLWeighted):
             self.kl_target = float(objective.kl_weight)
             self.objective.kl_weight = self.kl_weight
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
