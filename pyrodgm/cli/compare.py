@@ -56,7 +56,7 @@ def compare(config: Compare) -> None:
             gain = torch.tensor([values[image] - first[image] for image in both], dtype=torch.float64)
             shared = (results[name].shared_error, results[names[0]].shared_error)
             error = math.hypot(gain.std().item() / len(gain) ** 0.5, *shared)
-            print(f"{name} gains {gain.mean():.2f} ± {error:.2f} nats an image over {names[0]} ({len(both)} images)")
+            print(f"{name} gains {gain.mean():.2f} ± {error:.2f} nats per image over {names[0]} ({len(both)} images)")
     if config.by is not None:
         found = [own.get(config.by) for own in arguments]
         x = [value for value in found if isinstance(value, (int, float))]

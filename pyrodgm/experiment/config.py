@@ -34,7 +34,7 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     """Learning rate."""
     num_samples: int = 5000
-    """Importance samples a test image."""
+    """Importance samples per test image."""
     num_images: int | None = None
     """Number of test images, evenly spread over the test set; None: all."""
     device: str = "cpu"

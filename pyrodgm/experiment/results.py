@@ -52,7 +52,7 @@ class Results:
             means and for one sample of the posterior, and for k = 3, 5, 10 ("z mean k=5"), as far as there are so many
             labels.
         num_images: Number of test images for all this.
-        num_samples: Importance samples an image.
+        num_samples: Importance samples per image.
         seed: Seed of these.
         seconds_per_epoch: Median over the epochs of training, validation included, if they are known.
         bits_per_dimension: Mean of -log2 p(x) / D, where p(x) is the probability of the grey levels of the data.
@@ -102,7 +102,7 @@ def evaluate(
     Args:
         pair: A trained pair with ``model(x)`` and ``guide(x)``.
         data: The data it was trained on; its test images are evaluated.
-        num_samples: Importance samples an image.
+        num_samples: Importance samples per image.
         num_images: Number of test images, at least 2, evenly spread over the split; all by default.
         seed: Seed of everything random here; the caller's random state is left as it was.
         seconds: Seconds that each epoch of training took.

@@ -176,7 +176,7 @@ def _parse_table(file: Path, columns: tuple[str, ...]) -> list[dict[str, float]]
     rows = read_csv(file)
     missing = [name for name in columns if not rows or name not in rows[0]]
     if missing:
-        raise ValueError(f"expected a row an epoch with {', '.join(columns)}; missing are {', '.join(missing)}")
+        raise ValueError(f"expected a row per epoch with {', '.join(columns)}; missing are {', '.join(missing)}")
     return rows
 
 

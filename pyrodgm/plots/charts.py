@@ -47,7 +47,7 @@ def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None
     """Bounds on training and validation data by epoch, the best epoch, and the KL weight below.
 
     Args:
-        metrics: A row an epoch with ``epoch``, ``train_bound``, ``valid_bound`` (nats a datum, NaN where there was no
+        metrics: A row per epoch with ``epoch``, ``train_bound``, ``valid_bound`` (nats per datum, NaN where there was no
             validation) and ``kl_weight``, as in :attr:`pyrodgm.infer.FitResult.metrics`.
         title: Text above.
 
@@ -69,7 +69,7 @@ def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None
         label = f"best: {number(valid[best])} at epoch {epoch[best]:g}"
         bounds.plot(epoch[best], valid[best], "o", color=VERMILION, markersize=7, markeredgecolor="white", label=label)
     bounds.set_ylim(*_useful_range(train, valid, kl_weight))
-    bounds.set_ylabel("bound (nats an image)")
+    bounds.set_ylabel("bound (nats per image)")
     bounds.legend(frameon=False, loc="lower right")
     bounds.tick_params(labelbottom=False)
     weights.plot(epoch, kl_weight, color=GREY, marker=marker)

@@ -60,7 +60,7 @@ class Config:
     decay: bool = True
     """Let the learning rate fall to a hundredth along a cosine."""
     clip_grad_norm: float = 1.0
-    """Largest norm of the gradient, in nats a character."""
+    """Largest norm of the gradient, in nats per character."""
     kl_weight: float = 0.01
     """Weight of the KL term. With 1, that of the evidence bound, the stick weights stay noise (docs/results.md)."""
     warmup: int = 0

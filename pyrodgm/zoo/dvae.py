@@ -67,7 +67,7 @@ class Config(experiment.TrainingConfig):
     chains: int = 1000
     """Chains, or members of the population."""
     sweeps: int = 40
-    """Gibbs sweeps a step."""
+    """Gibbs sweeps per step."""
     schedule: Literal["published", "constant"] = "published"
     """Learning rate: times 1/10 for the first 2 % of the steps, 1 to 60 %, 1/3 to 75 %, 1/10 to 95 %, then 1/33."""
     weight_decay: float = 1e-4

@@ -60,7 +60,7 @@ class Config(experiment.TrainingConfig):
     posterior_sees_label: bool = False
     """Let q(z | x, y) see the label, as Kingma et al. have it, not q(z | x)."""
     labelled_batch_size: int | None = 50
-    """Labelled images a step, besides the unlabelled ones, or as many as there are; None: each comes about once an
+    """Labelled images per step, besides the unlabelled ones, or as many as there are; None: each comes about once an
     epoch."""
     labelled_weight: float | None = 0.375
     """Weight of the mean over labelled images, 1 minus that of the mean over unlabelled ones; None: by their number."""

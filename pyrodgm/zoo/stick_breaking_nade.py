@@ -116,7 +116,7 @@ def report(
         write_figures(config.title, pair, data, divergence, run.path / "figures", seed)
     text = (
         f"{config.title}: {results['parameters']:,} parameters, best at epoch {results['best_epoch']} of "
-        f"{len(run.metrics)}, {results['seconds']:.0f} s; {len(rows):,} test images, nats an image\n"
+        f"{len(run.metrics)}, {results['seconds']:.0f} s; {len(rows):,} test images, nats per image\n"
     )
     for name, value in likelihoods.items():
         shown = f"{value['mean']:.2f} ± {value['standard_error']:.2f}" if isinstance(value, dict) else f"{value:.3f}"

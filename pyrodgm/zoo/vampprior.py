@@ -47,7 +47,7 @@ class Config(experiment.TrainingConfig):
     components: int = 500
     """Components of a mixture, pseudo-inputs of a VampPrior."""
     neighbours: int = 10
-    """Nearest training images a datum that an exemplar prior trains with."""
+    """Nearest training images per datum that an exemplar prior trains with."""
     pseudo_inputs: Literal["mean", "images"] = "mean"
     """Where trained pseudo-inputs start: around the mean training image, or at random training images."""
     pseudo_std: float = 0.01

@@ -36,11 +36,11 @@ def test_comparison_is_image_by_image(launch, tmp_path):
     gain = torch.tensor([rows[1][image] - rows[0][image] for image in both])
     text = launch(f"compare.py {one} {two} --by components --figure {tmp_path / 'c.png'}")
     assert 1 < len(both) < 6
-    assert f"two gains {gain.mean():.2f} ± {gain.std() / len(both) ** 0.5:.2f} nats an image over one" in text
+    assert f"two gains {gain.mean():.2f} ± {gain.std() / len(both) ** 0.5:.2f} nats per image over one" in text
     for run, shared in ((one, 0.3), (two, 0.4)):  # errors of log-partitions, which no number of images averages away
         (run / "results.json").write_text(json.dumps(results(run) | {"shared_error": shared}))
     error = math.hypot(gain.std() / len(both) ** 0.5, 0.3, 0.4)
-    assert f"two gains {gain.mean():.2f} ± {error:.2f} nats an image over one" in launch(f"compare.py {one} {two}")
+    assert f"two gains {gain.mean():.2f} ± {error:.2f} nats per image over one" in launch(f"compare.py {one} {two}")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SystemExit, match="--by prior: expected a flag with numbers in every run"):
         launch(f"compare.py {one} {two} --by prior")

@@ -371,7 +371,7 @@ def test_grey_data_get_bits_per_dimension():
 
 
 def test_bits_are_those_of_the_data_alone():
-    """Grey levels that are all equally likely cost 8 bits a pixel; only their own 256 bins may be counted in bits."""
+    """Grey levels that are all equally likely cost 8 bits per pixel; only their own 256 bins may be counted in bits."""
     levels = torch.arange(256).repeat(6).reshape(6, 16, 16) / 255
     grey = Dataset.from_tensors(levels, test=levels, num_bins=256)
     binary = Dataset.from_tensors(levels.round(), test=levels.round())
