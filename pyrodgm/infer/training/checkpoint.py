@@ -84,6 +84,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What :func:`save_weights` was given as metadata."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
 def load_weights(pair: nn.Module, path: Path) -> None:
     """Read weights that :func:`save_weights` wrote into ``pair``.
 
