@@ -15,7 +15,8 @@ from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.training.loop import Training
 from pyrodgm.infer.training.resumable import Row
-from pyrodgm.infer.training.run_folder import RunFolder, describe
+from pyrodgm.infer.training.fingerprint import fingerprint
+from pyrodgm.infer.training.run_folder import RunFolder
 from pyrodgm.infer.training.settings import FitSettings, OptimizerMaker, Plan, refuse_moved, require
 
 
@@ -116,10 +117,14 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
         torch.manual_seed(seed)
         training = Training(pair, data.to(device, first.dtype), plan)
         decisive = _decisive(plan, len(data.train.images))
-        folder = None if run_dir is None else RunFolder(Path(run_dir), resume, decisive, settings.config)
+        folder = None if run_dir is None else RunFolder(Path(run_dir), resume, decisive, settings.config, pair)
         if folder is not None:
             folder.restore(training)
-        _train(training, plan, folder)
+        try:
+            _train(training, plan, folder)
+        finally:
+            if folder is not None:
+                folder.close()
     pair.load_state_dict(training.best_weights)
     pair.eval()
     return FitResult(
@@ -131,14 +136,14 @@ def _decisive(plan: Plan, count: int) -> dict[str, Any]:
     """What must be the same for a run to be resumed."""
     settings = plan.settings
     return {
-        "objective": type(plan.objective).__name__,
-        "optimizer": describe(plan.optimizer),
-        "lr_scheduler": describe(settings.lr_scheduler),
-        "lr_schedule": describe(settings.lr_schedule),
-        "parameter_groups": describe(settings.parameter_groups),
+        "objective": fingerprint(plan.objective),
+        "optimizer": fingerprint(plan.optimizer),
+        "lr_scheduler": fingerprint(settings.lr_scheduler),
+        "lr_schedule": fingerprint(settings.lr_schedule),
+        "parameter_groups": fingerprint(settings.parameter_groups),
         "batch_size": plan.batch_size,
         "labelled_batch_size": settings.labelled_batch_size,
-        "valid_score": describe(settings.valid_score),
+        "valid_score": fingerprint(settings.valid_score),
         "kl_warmup": plan.kl_warmup,
         "patience": plan.patience,
         "clip_grad_norm": settings.clip_grad_norm,

@@ -19,7 +19,8 @@ from pyrodgm.infer.evaluation.code_length import bits_per_symbol
 from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters, rehearse
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters
 from pyrodgm.infer.training.resumable import Resumable, Row
-from pyrodgm.infer.training.run_folder import RunFolder, describe
+from pyrodgm.infer.training.fingerprint import fingerprint
+from pyrodgm.infer.training.run_folder import RunFolder
 from pyrodgm.infer.training.settings import OptimizerMaker, SchedulerMaker
 from pyrodgm.infer.training.step import Compile, TrainStep, check_clip_grad_norm
 
@@ -118,9 +119,9 @@ def fit_text(
     objective = ELBO() if objective is None else objective
     optimizer = partial(torch.optim.Adam, lr=2e-3, fused=True) if optimizer is None else optimizer
     settings = {
-        "objective": type(objective).__name__,
-        "optimizer": describe(optimizer),
-        "lr_scheduler": describe(lr_scheduler),
+        "objective": fingerprint(objective),
+        "optimizer": fingerprint(optimizer),
+        "lr_scheduler": fingerprint(lr_scheduler),
         "batch_size": batch_size,
         "length": length,
         "kl_warmup": kl_warmup,
@@ -149,10 +150,14 @@ def fit_text(
             validate_every,
             seed,
         )
-        folder = None if run_dir is None else RunFolder(Path(run_dir), resume, settings, config)
+        folder = None if run_dir is None else RunFolder(Path(run_dir), resume, settings, config, pair)
         if folder is not None:
             folder.restore(training)
-        _train(training, folder, progress)
+        try:
+            _train(training, folder, progress)
+        finally:
+            if folder is not None:
+                folder.close()
     pair.load_state_dict(training.best_weights)
     pair.carry(0)
     pair.eval()

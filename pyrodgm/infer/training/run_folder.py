@@ -19,7 +19,6 @@ from pyrodgm.infer.training.checkpoint import (
     DamagedFileError,
     digest,
     load_state,
-    read_metadata,
     read_weights,
     save_state,
     save_weights,
@@ -72,6 +71,7 @@ class RunFolder:
         try:
             self._described = {"settings": fingerprint(settings), "config": _plain(config or {})}
             self._architecture = architecture(pair)
+            self._best: list[str] = []  # digests of the best weights and of those before them
             self._state = self._read_state(resume)
             if self._state is None:
                 self._write_architecture(pair)
@@ -95,7 +95,9 @@ class RunFolder:
 
     def write(self, training: Resumable) -> None:
         """Write what an epoch changed."""
-        run = {**self._described, "architecture": self._architecture}
+        if training.best_epoch == training.epoch:
+            self._best = [*self._best[-1:], digest(training.best_weights)]
+        run = {**self._described, "architecture": self._architecture, "best": self._best}
         save_state({**training.state(), "run": run}, self.path / STATE)
         if training.best_epoch == training.epoch:
             self._write_best(training)
@@ -121,6 +123,7 @@ class RunFolder:
         try:
             run = state.pop("run")
             old = {**run["settings"], "architecture": run["architecture"]}
+            self._best = list(run["best"])
             self._check_config(run)
         except (KeyError, TypeError) as error:
             raise DamagedFileError(f"{self.path / STATE} is damaged: it holds no state of a run") from error
@@ -165,7 +168,7 @@ class RunFolder:
     def _write_again(self, training: Resumable) -> None:
         """Write again what is missing or an epoch behind; refuse what is of another run."""
         best, metrics, times = (self.path / name for name in (BEST, METRICS, TIMES))
-        if training.best_epoch and self._is_behind(best, lambda: _check_best(best, training)):
+        if training.best_epoch and self._is_behind(best, lambda: self._is_before(best)):
             self._write_best(training)
         behind = self._is_behind(metrics, lambda: _check_metrics(metrics, training))
         if self._is_behind(times, lambda: len(_read_table(times)) < len(training.rows)) or behind:
@@ -177,8 +180,15 @@ class RunFolder:
             return True
         return bool(check())
 
+    def _is_before(self, best: Path) -> bool:
+        """Whether the weights in the file are those before the best of the run; an error if they are others."""
+        found = digest(read_weights(best))
+        if found not in self._best:
+            raise DamagedFileError(f"{best} holds other weights than the run in {STATE}")
+        return found != self._best[-1]
+
     def _write_best(self, training: Resumable) -> None:
-        save_weights(training.best_weights, self.path / BEST, {"epoch": str(training.best_epoch)})
+        save_weights(training.best_weights, self.path / BEST)
 
     def _write_tables(self, training: Resumable) -> None:
         write_csv(self.path / METRICS, training.rows)
@@ -190,16 +200,6 @@ class RunFolder:
 def _constants(pair: nn.Module, described: Architecture) -> dict[str, Tensor]:
     """The tensors that the state of the pair leaves out."""
     return {name: tensor for name, tensor in described.tensors.items() if name not in pair.state_dict()}
-
-
-def _check_best(file: Path, training: Resumable) -> bool:
-    """Whether the weights in the file are older than the best of the run; an error if they are others."""
-    if digest(read_weights(file)) == digest(training.best_weights):
-        return False
-    epoch = read_metadata(file).get("epoch", "")
-    if epoch.isdecimal() and int(epoch) < training.best_epoch:
-        return True
-    raise DamagedFileError(f"{file} holds other weights than epoch {training.best_epoch} of the run in {STATE}")
 
 
 def _check_metrics(file: Path, training: Resumable) -> bool:
