@@ -37,15 +37,12 @@ def data_root() -> Path:
 
 
 @pytest.fixture
-def as_a_script(monkeypatch):
+def as_a_script():
     """What a fresh interpreter would have."""
     threads = torch.get_num_threads()
     torch.set_default_dtype(torch.float32)
-    monkeypatch.syspath_prepend(str(EXAMPLES))
     yield
     torch.set_num_threads(threads)
-    for file in EXAMPLES.glob("*.py"):
-        sys.modules.pop(file.stem, None)
 
 
 @pytest.fixture

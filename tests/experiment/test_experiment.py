@@ -23,10 +23,11 @@ from pyrodgm.likelihoods import (
     GreyBernoulliLikelihood,
     PixelCNNLikelihood,
 )
-from pyrodgm.models import VAE, dense_hvae, pixel_hvae
+from pyrodgm.models import VAE
 from pyrodgm.nn import PixelCNN, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, StandardNormal, VampPrior
+from pyrodgm.zoo.pairs import dense_hvae, pixel_hvae
 
 PIXELS, LATENT = 12, 3
 FIGURES = {"real", "reconstructions", "samples", "log_likelihood", "training", "active_units"}
@@ -327,16 +328,16 @@ def test_samples_that_grow_pixel_by_pixel_are_drawn_once():
 def test_first_training_images_alone():
     labelled = dataset()
     config = experiment.TrainingConfig(data="coins", train_images=7)
-    data = experiment.load_data(config, lambda name, root: labelled)
+    data = experiment.load_data(config, load=lambda name, root: labelled)
     assert torch.equal(data.train.images, labelled.train.images[:7])
     assert torch.equal(data.train.labels, labelled.train.labels[:7])
     assert torch.equal(data.test.images, labelled.test.images)
     assert torch.equal(data.mean, labelled.train.images[:7].mean(0))
     for count in (0, 21):
         with pytest.raises(ValueError, match=f"train_images must lie between 1 and the 20 of coins, got {count}"):
-            experiment.load_data(replace(config, train_images=count), lambda name, root: labelled)
+            experiment.load_data(replace(config, train_images=count), load=lambda name, root: labelled)
     seen = []
-    experiment.load_data(experiment.TrainingConfig(root="a"), lambda *where: seen.append(where) or labelled, root="b")
+    experiment.load_data(experiment.TrainingConfig(root="a"), "b", lambda *where: seen.append(where) or labelled)
     assert seen == [("static_mnist", "b")]
 
 

@@ -119,14 +119,16 @@ class RunFolder:
                 f"{self.path / STATE} is missing, so the run of which {', '.join(left)} are left cannot be resumed: "
                 "name another run_dir, or move them elsewhere"
             )
+        written = self._read_config()
         state = load_state(self.path / STATE)
         try:
             run = state.pop("run")
             old = {**run["settings"], "architecture": run["architecture"]}
             self._best = list(run["best"])
-            self._check_config(run)
         except (KeyError, TypeError) as error:
             raise DamagedFileError(f"{self.path / STATE} is damaged: it holds no state of a run") from error
+        if written is not None and (changed := differences(run["settings"], written)):
+            raise DamagedFileError(f"{self.path / CONFIG} is not that of the run in {STATE} ({'; '.join(changed)})")
         new = {**self._described["settings"], "architecture": self._architecture}
         changed = differences(old, new)
         if changed:
@@ -135,18 +137,16 @@ class RunFolder:
             warnings.warn(f"whether {name} is the same as when the run was begun cannot be seen", stacklevel=4)
         return state
 
-    def _check_config(self, run: dict[str, Any]) -> None:
+    def _read_config(self) -> Any:
+        """The settings in ``config.json``; None if it is lost, which the state makes up for."""
         file = self.path / CONFIG
         if not file.exists():
             logger.warning("%s is missing and is written again from %s", file, STATE)
-            return
+            return None
         try:
-            written = json.loads(file.read_text(encoding="utf-8"))["settings"]
+            return json.loads(file.read_text(encoding="utf-8"))["settings"]
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedFileError(f"{file} is damaged: {error!r}; once deleted, it is written again") from error
-        changed = differences(run["settings"], written)
-        if changed:
-            raise DamagedFileError(f"{file} is not that of the run in {STATE} ({'; '.join(changed)})")
 
     def _write_config(self) -> None:
         versions = {"pyrodgm": pyrodgm.__version__, "torch": torch.__version__, "pyro": pyro.__version__}

@@ -100,7 +100,7 @@ def test_one_graph_for_each_shape_and_nothing_left_by_tracing():
         step(torch.ones(size, D))
     pair.eval()
     step(torch.ones(8, D))
-    assert len(step._graphs) == 3
+    assert len(step._gradients) == 3
     assert len(pyro.get_param_store()) == 0
 
 
