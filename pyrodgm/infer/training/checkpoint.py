@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-
 SEAL = 32  # bytes
 
 

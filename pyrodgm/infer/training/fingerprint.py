@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from pyrodgm.infer.training.checkpoint import digest
 
 LIBRARIES = ("pyrodgm", "torch", "pyro", "numpy", "builtins", "math")
 DEPTH = 8  # of objects in objects
+SHORT = 8  # values that are shown in full
 INCOMPARABLE = "not comparable"
 
 
@@ -29,10 +31,14 @@ def fingerprint(value: Any, depth: int = 0) -> Any:
     inner = partial(fingerprint, depth=depth + 1)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Tensor):
-        return f"tensor {digest(value)[:16]}"
+        return inner(value.tolist()) if value.numel() <= SHORT else f"tensor {digest(value)[:16]}"
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return inner(torch.from_numpy(np.ascontiguousarray(value)))
     if depth > DEPTH:
         return f"{INCOMPARABLE}: {_name(type(value))}"
     if isinstance(value, Mapping):
@@ -138,8 +144,6 @@ def _object(value: Any, depth: int) -> Any:
         held = {field.name: getattr(value, field.name) for field in fields(value)}
     elif hasattr(value, "__dict__"):
         held = vars(value)
-    elif hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # numbers of NumPy
-        return fingerprint(value.item(), depth)
     else:
         return f"{INCOMPARABLE}: {name}"
     return {"class": name, **{k: fingerprint(v, depth + 1) for k, v in held.items() if not k.startswith("_")}}

@@ -26,9 +26,10 @@ from pyrodgm.infer.training.checkpoint import (
 )
 from pyrodgm.infer.training.fingerprint import architecture, differences, fingerprint, incomparable
 from pyrodgm.infer.training.folder_lock import FolderLock
-from pyrodgm.infer.training.loggers import read_csv, write_csv
-from pyrodgm.infer.training.resumable import Resumable
+from pyrodgm.infer.training.loggers.csv_log import csv_text
+from pyrodgm.infer.training.resumable import Resumable, Row
 from pyrodgm.infer.training.saving import BEST, CONSTANTS, PAIR, write_pair
+from pyrodgm.infer.training.state_check import check_state
 
 CONFIG, STATE, METRICS, TIMES = "config.json", "state.pt", "metrics.csv", "times.csv"
 
@@ -86,6 +87,7 @@ class RunFolder:
             return
         start = copy.deepcopy(training.state())
         try:
+            check_state(self._state, start)
             training.load(self._state)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
             training.load(start)
@@ -101,7 +103,8 @@ class RunFolder:
         save_state({**training.state(), "run": run}, self.path / STATE)
         if training.best_epoch == training.epoch:
             self._write_best(training)
-        self._write_tables(training)
+        for name, rows in _tables(training).items():
+            write_text(self.path / name, csv_text(rows))
 
     def close(self) -> None:
         """Let other runs have the folder."""
@@ -167,18 +170,23 @@ class RunFolder:
 
     def _write_again(self, training: Resumable) -> None:
         """Write again what is missing or an epoch behind; refuse what is of another run."""
-        best, metrics, times = (self.path / name for name in (BEST, METRICS, TIMES))
-        if training.best_epoch and self._is_behind(best, lambda: self._is_before(best)):
+        best = self.path / BEST
+        if training.best_epoch and (self._is_lost(best) or self._is_before(best)):
             self._write_best(training)
-        behind = self._is_behind(metrics, lambda: _check_metrics(metrics, training))
-        if self._is_behind(times, lambda: len(_read_table(times)) < len(training.rows)) or behind:
-            self._write_tables(training)
+        for name, rows in _tables(training).items():
+            file = self.path / name
+            if not self._is_lost(file):
+                written = file.read_bytes()
+                if written == csv_text(rows).encode():
+                    continue
+                if written != csv_text(rows[:-1]).encode():  # the run was killed after it wrote its state
+                    raise DamagedFileError(f"{file} is damaged: it has other rows than the run in {STATE}")
+            write_text(file, csv_text(rows))
 
-    def _is_behind(self, file: Path, check: Any) -> bool:
+    def _is_lost(self, file: Path) -> bool:
         if not file.exists():
             logger.warning("%s is missing and is written again from %s", file, STATE)
-            return True
-        return bool(check())
+        return not file.exists()
 
     def _is_before(self, best: Path) -> bool:
         """Whether the weights in the file are those before the best of the run; an error if they are others."""
@@ -190,32 +198,17 @@ class RunFolder:
     def _write_best(self, training: Resumable) -> None:
         save_weights(training.best_weights, self.path / BEST)
 
-    def _write_tables(self, training: Resumable) -> None:
-        write_csv(self.path / METRICS, training.rows)
-        name = next(iter(training.rows[0]))
-        times = [{name: row[name], "seconds": s} for row, s in zip(training.rows, training.seconds, strict=True)]
-        write_csv(self.path / TIMES, times)
+
+def _tables(training: Resumable) -> dict[str, list[Row]]:
+    """The rows of each table."""
+    first = next(iter(training.rows[0]))
+    pairs = zip(training.rows, training.seconds, strict=True)
+    return {METRICS: training.rows, TIMES: [{first: row[first], "seconds": seconds} for row, seconds in pairs]}
 
 
 def _constants(pair: nn.Module, described: Architecture) -> dict[str, Tensor]:
     """The tensors that the state of the pair leaves out."""
     return {name: tensor for name, tensor in described.tensors.items() if name not in pair.state_dict()}
-
-
-def _check_metrics(file: Path, training: Resumable) -> bool:
-    """Whether the table lacks the last epochs of the run; an error if it has others."""
-    rows = _read_table(file)
-    expected = [{key: float(value) for key, value in row.items()} for row in training.rows]
-    if str(rows) != str(expected[: len(rows)]):  # as text, where NaN equals NaN
-        raise DamagedFileError(f"{file} has other rows than the run in {STATE}")
-    return len(rows) < len(expected)
-
-
-def _read_table(file: Path) -> list[dict[str, float]]:
-    try:
-        return read_csv(file)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DamagedFileError(f"{file} is damaged: {error}") from error
 
 
 def _plain(config: Mapping[str, Any]) -> Any:
