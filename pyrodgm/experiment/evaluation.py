@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from pyrodgm.datasets import Dataset
+from pyrodgm.datasets import Dataset, evenly_spaced
 from pyrodgm.experiment.data import check_evaluation
 from pyrodgm.experiment.report import evaluated_pair
-from pyrodgm.experiment.results import spread
 from pyrodgm.experiment.run import Run, load_pair, read_run, restore_config
 from pyrodgm.infer import DamagedFileError, log_likelihood
 
@@ -83,10 +82,13 @@ def evaluate_run(system: "ImageSystem[Any]", path: Path, flags: Evaluation) -> s
     )
     if flags.export is None:
         return text
-    x = data.test.images[spread(len(data.test), min(flags.export_images, len(data.test)))]
+    x = data.test.images[evenly_spaced(len(data.test), min(flags.export_images, len(data.test)))]
     samples = log_likelihood(evaluated_pair(pair), x, num_samples, keep=True, seed=seed, config=run.arguments)
     tree = samples.to_datatree()
-    (tree.to_zarr if flags.export.suffix == ".zarr" else tree.to_netcdf)(flags.export)
+    if flags.export.suffix == ".zarr":
+        tree.to_zarr(flags.export, zarr_format=2)  # format 3 has no consolidated metadata, which readers expect
+    else:
+        tree.to_netcdf(flags.export)
     return f"{text}\nin {flags.export}: importance samples of {len(x)} test images"
 
 

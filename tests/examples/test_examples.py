@@ -130,9 +130,9 @@ def test_commands(chain, launch, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["vae", "hvae"])
-def test_grey_images_get_bits_per_dimension(model, launch, tmp_path, data_root):
+def test_grey_images_get_bits_per_dimension(model, launch, tmp_path, made_root):
     tiny = TINY.replace("digits", "frey_faces") + " --epochs 4 --learning-rate 0.02 --optimizer adam --no-figures"
-    text = launch(f"vampprior.py {tiny} --root {data_root} --model {model} --run {tmp_path}")
+    text = launch(f"vampprior.py {tiny} --root {made_root} --model {model} --run {tmp_path}")
     values = json.loads((tmp_path / "results.json").read_text())
     bits = -values["log_likelihood"] / (560 * math.log(2))
     assert values["bits_per_dimension"] == pytest.approx(bits)

@@ -76,8 +76,8 @@ def test_parity_becomes_harder_and_then_dearer():
 
 
 @pytest.mark.parametrize("model", ["lstm", "batch-norm-lstm", "act-gru", "stick-breaking-lstm"])
-def test_language_model(launch, tmp_path, model, data_root):
-    text, results = launch(f"{TEXT} --model {model} --root {data_root}")
+def test_language_model(launch, tmp_path, model, made_root):
+    text, results = launch(f"{TEXT} --model {model} --root {made_root}")
     names = ["ens. 1", "ens. 3", "mean weights", "stopping early"]
     assert list(results["test"]) == (names if model.startswith("stick") else names[:1])
     for name, row in results["test"].items():
@@ -90,8 +90,8 @@ def test_language_model(launch, tmp_path, model, data_root):
     assert re.search("a sample: ['\"]the ", text)
 
 
-def test_language_model_resumes_under_the_same_flags_only(launch, data_root):
-    command = f"{TEXT} --model lstm --root {data_root}"
+def test_language_model_resumes_under_the_same_flags_only(launch, made_root):
+    command = f"{TEXT} --model lstm --root {made_root}"
     _, first = launch(command)
     _, again = launch(f"{command} --resume --sample 5")
     assert again["test"] == first["test"]
@@ -107,15 +107,15 @@ def test_language_model_resumes_under_the_same_flags_only(launch, data_root):
         ("--test-symbols 1", "--test-symbols must leave at least 2 of the [0-9]+ symbols"),
     ],
 )
-def test_what_follows_the_training_of_a_text_is_checked_before_it(launch, tmp_path, data_root, flags, message):
+def test_what_follows_the_training_of_a_text_is_checked_before_it(launch, tmp_path, made_root, flags, message):
     with pytest.raises(SystemExit, match=message):
-        launch(f"{TEXT} --model lstm --root {data_root} {flags}")
+        launch(f"{TEXT} --model lstm --root {made_root} {flags}")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("model", ["act-lstm", "stick-breaking-gru"])
-def test_language_model_is_evaluated_again(launch, tmp_path, data_root, model):
-    text, results = launch(f"{TEXT} --model {model} --root {data_root} --sample 0")
+def test_language_model_is_evaluated_again(launch, tmp_path, made_root, model):
+    text, results = launch(f"{TEXT} --model {model} --root {made_root} --sample 0")
     assert "a sample: 'the '" in text
     again, evaluated = launch("evaluate.py RUN")
     assert (again, evaluated) == (text, results)

@@ -22,8 +22,8 @@ from pyrodgm.infer.tracing._compat import (
     tree_leaves,
     tree_unflatten,
 )
-from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
-from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
+from pyrodgm.infer.tracing.arguments import Batch
+from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum, own_parameters
 
 Prepare = Callable[..., Batch]
 Context = Callable[..., AbstractContextManager[Any]]
@@ -129,13 +129,11 @@ class LossModule(nn.Module):
 
     def forward(self, kl_weight: Tensor | None, *inputs: Tensor) -> Tensor:
         objective, batch = self.objective, self.prepare(*inputs)
-        args, kwargs = split_arguments(batch)
         if kl_weight is not None:
             objective = copy.copy(objective)
             objective.kl_weight = kl_weight
         with own_parameters(), pyro.validation_enabled(False), self.context(*inputs):
-            loss = objective.differentiable_loss(self.pair.model, self.pair.guide, *args, **kwargs)
-            return loss / len(first_tensor(batch))
+            return loss_per_datum(self.pair, objective, batch)
 
 
 class LossGraph:
