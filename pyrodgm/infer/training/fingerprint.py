@@ -94,9 +94,9 @@ def _public(part: nn.Module) -> Any:
 
 
 def _without_modes(parts: Any) -> Any:
-    """Descriptions without the modes of parts, which ``fit`` sets."""
+    """Descriptions without the modes of parts, which ``fit`` sets, and without private attributes."""
     if isinstance(parts, dict):
-        return {k: _without_modes(v) for k, v in parts.items() if k != "training"}
+        return {k: _without_modes(v) for k, v in parts.items() if k != "training" and not k.startswith("_")}
     return [_without_modes(item) for item in parts] if isinstance(parts, list) else parts
 
 
