@@ -90,7 +90,8 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
         seed: Seed of everything random in training; the caller's random state is left as it was. It does not cover the
             initial weights, which are drawn when the pair is built, nor random numbers of NumPy and Python in a user's
             data set.
-        run_dir: Folder for ``config.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and ``state.pt``.
+        run_dir: Folder for ``config.json``, ``pair.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and
+            ``state.pt``, for one process at a time; :func:`pyrodgm.load` loads the pair from it.
         resume: Go on from ``state.pt`` if it is there. On the CPU, with as many threads, the result is that of an
             uninterrupted run, bit for bit, however the earlier process ended.
         settings: The rarer options: schedules, validation, labels, clipping, compilation, device, progress.
@@ -99,11 +100,14 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
     Raises:
         NonFiniteError: If a loss, gradient or parameter stops being finite; it names step and sites. Likewise if the
             validation bound or score is not finite. The pair and the run folder keep the last good state.
-        FileExistsError: If the run folder holds a run and ``resume`` is false.
+        FileExistsError: If the run folder holds a run, or what is left of one, and ``resume`` is false.
+        FileNotFoundError: If the run to be resumed has lost its ``state.pt``.
+        FolderInUseError: If another run, of this process or another, writes to the folder.
+        OSError: If a file cannot be written, on a full disk say; the run can be resumed once there is room.
         TypeError: If an argument is unknown or of the wrong kind, or belongs in ``settings``; says what to pass.
         ValueError: If an argument is out of range, data lie outside the support of their likelihood, or a run is
-            resumed with other settings.
-        DamagedFileError: If ``state.pt`` or ``best.safetensors`` is truncated or altered.
+            resumed with other settings, data or another architecture; names them with both values.
+        DamagedFileError: If a file of the run is truncated, altered or of another run; names it.
 
     Example:
         >>> from pyrodgm import datasets
