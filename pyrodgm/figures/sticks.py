@@ -1,5 +1,6 @@
 """Figures of stick-breaking latents: how many sticks are used, and what the first of them draw."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,7 +35,7 @@ def draw_gem_prior(prior: GEMPrior, scene: Scene) -> "dict[str, Figure]":
     rows = []
     for count in counts:
         torch.manual_seed(scene.seed)
-        rows.append(sample(scene.pair, scene.like(12), {top: lambda weights, d=count: first_sticks(weights, d)}))
+        rows.append(sample(scene.pair, scene.like(12), {top: partial(first_sticks, count=count)}))
     used = sticks_to_mass(posterior_samples(scene.pair, scene.x)[top], MASS)
     figures = {
         "first_sticks": plots.image_grid(

@@ -18,6 +18,7 @@ from pyrodgm import experiment, plots
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO, IWELBO, StratifiedELBO, StratifiedIWELBO, sample
 from pyrodgm.infer.tracing.contexts import fork_rng
+from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
 from pyrodgm.nn import Dense, mlp
@@ -102,7 +103,7 @@ def objective(config: Config) -> ELBO | IWELBO | StratifiedELBO | StratifiedIWEL
     return IWELBO(config.particles) if config.objective == "iwelbo" else StratifiedIWELBO(config.particles)
 
 
-def optimizer(config: Config) -> partial[torch.optim.Optimizer]:
+def optimizer(config: Config) -> OptimizerMaker:
     """The optimiser, made from parameters."""
     return partial(torch.optim.Adam, lr=config.learning_rate, fused=True)
 
