@@ -22,6 +22,7 @@ from pyrodgm.infer.training.callbacks import Callback, Moment
 from pyrodgm.infer.training.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.training.fit import FitResult, fit
 from pyrodgm.infer.training.fit_text import TextFitResult, fit_text
+from pyrodgm.infer.training.folder_lock import FolderInUseError
 from pyrodgm.infer.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, WandbLogger
 from pyrodgm.infer.training.nonfinite import NonFiniteError
 from pyrodgm.infer.training.optim import AdamNormGrad, Cosine, PiecewiseConstant, decay_groups
@@ -41,6 +42,7 @@ __all__ = [
     "DamagedFileError",
     "FitResult",
     "FitSettings",
+    "FolderInUseError",
     "LogLikelihood",
     "MLflowLogger",
     "MixtureDensityELBO",
