@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models.pair import Pair
-from pyrodgm.nn import Dense, mlp
+from pyrodgm.nn import Dense, mlp, stick_weights
 from pyrodgm.posteriors import StickBreakingPosterior, WeightedGaussians
 from pyrodgm.priors import GaussianComponents, GEMPrior, SymmetricDirichletPrior
 
@@ -22,15 +22,16 @@ class DLGMM(Pair):
     published objective; every other estimator trains the pair too.
 
     Args:
-        prior: Called with nothing, returns the distribution of the weights ``pi``.
+        prior: Called with nothing, returns the distribution of the logits of the sticks.
         component_prior: Called with ``pi``, returns the distribution of ``z``.
         likelihood: Called with ``z``, returns the distribution of ``x``.
         encoder: What the two posteriors share: maps ``x`` to features ``h``.
-        weights_posterior: Called with ``h``, returns the approximate posterior of ``pi``.
+        weights_posterior: Called with ``h``, returns the approximate posterior of the logits of the sticks.
         component_posterior: Called with ``h`` and ``pi``, returns that of ``z``.
 
-    ``model(x)`` and ``guide(x)`` take data ``[batch, *event]``; the data plate is ``"data"``, the sites are ``"pi"``,
-    ``"z"`` and ``"x"``. E[pi] of each datum, exact, is ``posterior_means(pair, x)["pi"]``.
+    ``model(x)`` and ``guide(x)`` take data ``[batch, *event]``; the data plate is ``"data"``, the sites are
+    ``"sticks"`` (logits of fractions), ``"z"`` and ``"x"``, and ``"pi"``, the weights, a deterministic one of the model.
+    E[pi] of each datum, exact, is ``posterior_means(pair, x)["pi"]``.
 
     Source: Nalisnick, Hertel and Smyth (2016), "Approximate inference for deep latent Gaussian mixtures".
 
@@ -58,7 +59,8 @@ class DLGMM(Pair):
     @pyro_method
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", x.shape[0], dim=-1):
-            pi = pyro.sample("pi", self.prior())
+            sticks = pyro.sample("sticks", self.prior())
+            pi = pyro.deterministic("pi", stick_weights(sticks), event_dim=1)
             z = pyro.sample("z", self.component_prior(pi))
             pyro.sample("x", self.likelihood(z), obs=x)
 
@@ -66,8 +68,8 @@ class DLGMM(Pair):
     def guide(self, x: Tensor) -> None:
         with pyro.plate("data", x.shape[0], dim=-1):
             h = self.encoder(x)
-            pi = pyro.sample("pi", self.weights_posterior(h))
-            pyro.sample("z", self.component_posterior(h, pi))
+            sticks = pyro.sample("sticks", self.weights_posterior(h), infer={"weights": "pi"})
+            pyro.sample("z", self.component_posterior(h, stick_weights(sticks)))
 
 
 def dense_dlgmm(
@@ -128,7 +130,7 @@ def dense_dpvae(
 
     Example:
         >>> dense_dpvae(64, truncation=5, hidden=(8,)).prior().event_shape
-        torch.Size([5])
+        torch.Size([4])
     """
     prior = GEMPrior(truncation, concentration)
     return _dense(prior, pixels, truncation, latent, hidden, components, spread, mean)

@@ -12,14 +12,13 @@ from pyro.infer.elbo import logger
 from pyro.infer.enum import config_enumerate, get_importance_trace
 from pyro.infer.util import torch_backward
 from torch import Tensor
-from torch.distributions import kl_divergence
 
-from pyrodgm.distributions import kl_mixture_bound
+from pyrodgm.distributions import divergence_given, kl_mixture_bound
 from pyrodgm.infer.estimators.sites import expectation, is_enumerated, samples
 from pyrodgm.infer.tracing.contexts import fork_rng
 
 Program = Callable[..., Any]
-Divergence = Callable[[Any, Any], Tensor]
+Divergence = Callable[[Any, Any, Tensor], Tensor]
 Site = dict[str, Any]
 Fallback = Literal["sample", "bound"]
 
@@ -96,8 +95,8 @@ class ELBO(TensorELBO):
         kl_fallback: What serves a site without a registered divergence: ``"sample"``, or ``"bound"``, an upper bound of
             the divergence where there is one (:func:`pyrodgm.distributions.kl_mixture_bound`, for a Normal against a
             mixture of Normals) and a sample elsewhere. The loss then bounds the evidence less tightly, with less noise.
-        divergence: Called with the distributions of a site in guide and model in place of the registered divergence;
-            raises NotImplementedError where it knows none. :func:`pyrodgm.distributions.bits_divergence` makes the
+        divergence: Called with the distributions of a site in guide and model and with the value there, in place of
+            the registered divergence (:func:`pyrodgm.distributions.divergence_given`); raises NotImplementedError where it knows none. :func:`pyrodgm.distributions.bits_divergence` makes the
             bound that of DVAE and DVAE++.
         num_particles: Number of samples of the latents to average over.
         vectorize_particles: Whether these are drawn in one vectorised pass.
@@ -127,7 +126,7 @@ class ELBO(TensorELBO):
         self,
         kl_weight: float = 1.0,
         kl_fallback: Fallback = "sample",
-        divergence: Divergence = kl_divergence,
+        divergence: Divergence = divergence_given,
         **kwargs: Any,
     ) -> None:
         if kl_fallback not in get_args(Fallback):
@@ -165,15 +164,15 @@ class ELBO(TensorELBO):
             p = model_trace.nodes[name]
             earlier = model_order[: model_order.index(name)]
             if set(earlier) <= set(guide_order[:i]):
-                kl, kind = self._known(q["fn"], p["fn"])
+                kl, kind = self._known(q["fn"], p["fn"], q["value"])
                 if kl is not None:
                     yield name, [scale_and_mask(kl, scale=q["scale"], mask=q["mask"])], kind
                     continue
             yield name, [q["log_prob"], -p["log_prob"]], "exact" if is_enumerated(q) else "sampled"
 
-    def _known(self, q: Any, p: Any) -> tuple[Tensor | None, str]:
+    def _known(self, q: Any, p: Any, value: Tensor) -> tuple[Tensor | None, str]:
         try:
-            return self.divergence(q, p), "exact"
+            return self.divergence(q, p, value), "exact"
         except NotImplementedError:
             pass
         if self.kl_fallback == "bound":

@@ -12,8 +12,9 @@ Trace = Any
 
 
 def samples(trace: Trace) -> list[Site]:
-    """The sample sites of a trace, those of plates apart."""
-    return [site for site in prune_subsample_sites(trace).nodes.values() if site["type"] == "sample"]
+    """The sample sites of a trace, excluding those of plates and deterministic ones."""
+    sites = prune_subsample_sites(trace).nodes.values()
+    return [site for site in sites if site["type"] == "sample" and not site["infer"].get("_deterministic")]
 
 
 def sum_rows(log_prob: Tensor, dims: Collection[int]) -> Tensor:
