@@ -11,6 +11,7 @@ from torch import Tensor
 from pyrodgm.infer.estimators.elbo import ELBO, Program, Site, TensorELBO
 from pyrodgm.infer.estimators.iwelbo import Rows
 from pyrodgm.infer.estimators.sites import Trace, samples
+from pyrodgm.infer.tracing._compat import guess_max_plate_nesting, in_particle_plate
 
 
 class StratifiedELBO(ELBO):
@@ -158,12 +159,12 @@ class Strata(Messenger):
 
 
 def stratified_traces(
-    elbo: TensorELBO, model: Program, guide: Program, args: tuple, kwargs: dict
+    elbo: TensorELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Trace, Trace, Strata]:
     """Traces of the model and of a guide that draws from every component, both with their log-probabilities."""
     if math.isinf(elbo.max_plate_nesting):
-        elbo._guess_max_plate_nesting(model, guide, args, kwargs)
-    model, guide = elbo._vectorized_num_particles(model), elbo._vectorized_num_particles(guide)
+        guess_max_plate_nesting(elbo, (model, guide), args, kwargs)
+    model, guide = in_particle_plate(elbo, model), in_particle_plate(elbo, guide)
     strata = Strata(int(elbo.max_plate_nesting))
     guide_trace = poutine.trace(strata(guide)).get_trace(*args, **kwargs)
     model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs)

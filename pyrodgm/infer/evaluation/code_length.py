@@ -50,7 +50,9 @@ def bits_per_symbol(
     Args:
         pair: a `SequenceModel` of symbols.
         sequence: `[N]`, N at least 2.
-        num_samples, tolerance, mean: as in `SequenceModel.predict`.
+        num_samples: draws of the weights, as in `SequenceModel.predict`.
+        tolerance: as there.
+        mean: as there.
         num_streams: fewer lose less context at their beginnings, more are faster; by default one for every thousand
             symbols, at most 64.
         length: symbols a window; the state is carried over, so that it changes nothing but memory.

@@ -11,11 +11,10 @@ import torch
 from pyro.infer import config_enumerate
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from pyrodgm.distributions._numeric import keep_logs, kept_logs
 from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated, samples, sum_rows
+from pyrodgm.infer.tracing._compat import TorchDispatchMode, tree_leaves
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.tracing.graph import UntraceableError, flatten
 
@@ -108,7 +107,7 @@ class ImportanceSampler:
         return self._graph((len(x), count), joint, (x, values, logs), compiled)(x, values, logs)
 
     def _graph(
-        self, shape: tuple[int, ...], program: Callable[..., Any], inputs: tuple, compiled: bool = False
+        self, shape: tuple[int, ...], program: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False
     ) -> Callable[..., Any]:
         """The program as a graph, made once a shape; as it is where it runs eagerly."""
         if self.mode == "eager":

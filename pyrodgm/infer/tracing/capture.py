@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,9 @@ class CapturedStep:
         return self.loss.clone()
 
 
-def _put_back(pair: nn.Module, optimizer: torch.optim.Optimizer, weights: dict, momenta: dict) -> None:
+def _put_back(
+    pair: nn.Module, optimizer: torch.optim.Optimizer, weights: dict[str, Any], momenta: dict[str, Any]
+) -> None:
     """Undo the warm-up in place: the graph keeps the addresses of parameters and of the optimiser's state."""
     pair.load_state_dict(weights)
     old = momenta["state"]

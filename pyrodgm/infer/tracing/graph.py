@@ -12,10 +12,16 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
+from torch.fx import GraphModule
 
+from pyrodgm.infer.tracing._compat import (
+    TreeSpec,
+    compile_graph,
+    trace_graph,
+    tree_flatten,
+    tree_leaves,
+    tree_unflatten,
+)
 from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
 
 Prepare = Callable[..., tuple[Tensor, ...]]
@@ -26,7 +32,7 @@ class UntraceableError(RuntimeError):
     """A program whose operations depend on the values of tensors, or that leaves tensors, cannot be traced."""
 
 
-def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False) -> Callable[..., Any]:
+def flatten(function: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False) -> Callable[..., Any]:
     """Trace ``function``, which may run Pyro programs, into one graph of tensor operations.
 
     Args:
@@ -42,21 +48,17 @@ def flatten(function: Callable[..., Any], inputs: tuple, compiled: bool = False)
     leaves, form = tree_flatten(inputs)
     result_forms: list[TreeSpec] = []
 
-    def flat(*leaves: Any) -> tuple:
+    def flat(*leaves: Any) -> tuple[Any, ...]:
         results, result_form = tree_flatten(function(*tree_unflatten(leaves, form)))
         result_forms.append(result_form)
         return tuple(results)
 
     try:
         with watcher:
-            graph = make_fx(flat, decomposition_table=_FOR_THE_COMPILER if compiled else None)(*leaves)
+            graph = trace_graph(flat, leaves, _FOR_THE_COMPILER if compiled else None)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
-    for node in graph.graph.nodes:
-        node.meta.clear()  # it holds every tensor that tracing met
-    graph.graph.eliminate_dead_code(_is_kept)
-    graph.recompile()
     run = _Compiled(graph) if compiled else graph
     return lambda *inputs: tree_unflatten(run(*tree_leaves(inputs)), result_forms[-1])
 
@@ -70,14 +72,14 @@ class _Compiled:
 
     def __init__(self, graph: GraphModule) -> None:
         self.graph = graph
-        self.runs: dict[tuple, Callable[..., Any]] = {}
+        self.runs: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def __call__(self, *inputs: Any) -> Any:
         layout = tuple((x.shape, x.stride(), x.dtype, x.device) for x in inputs if isinstance(x, Tensor))
         with torch.no_grad():
             try:
                 if layout not in self.runs:
-                    self.runs[layout] = _compile(self.graph, inputs)
+                    self.runs[layout] = compile_graph(self.graph, inputs)
                 return self.runs[layout](*inputs)
             except Exception as error:
                 if self.runs.get(layout) is self.graph:
@@ -86,12 +88,6 @@ class _Compiled:
                 warnings.warn(f"this graph cannot be compiled and runs as it is: {reason}", stacklevel=2)
                 self.runs[layout] = self.graph
                 return self.graph(*inputs)
-
-
-def _compile(graph: GraphModule, inputs: tuple) -> Callable[..., Any]:
-    import torch._inductor
-
-    return torch._inductor.compile(graph, list(inputs), options={"fallback_random": True})
 
 
 def _expm1(x: Tensor) -> Tensor:
@@ -208,12 +204,3 @@ class _Watcher(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         self.site = msg["name"]
-
-
-def _is_kept(node: Node) -> bool:
-    """Whether a node does more than its result says: changes an input, or moves on the random state."""
-    if node.op in ("placeholder", "output"):
-        return True
-    if isinstance(node.target, torch._ops.OpOverload):
-        return node.target._schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags
-    return False

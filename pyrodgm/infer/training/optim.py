@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from pyrodgm.infer.tracing._compat import divide_by_norms
+
 
 class AdamNormGrad(torch.optim.Adam):
     r"""Adam on gradients that are divided, one parameter tensor at a time, by their Euclidean norm.
@@ -34,7 +36,7 @@ class AdamNormGrad(torch.optim.Adam):
                 loss = closure()
         gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
         if gradients:
-            torch._foreach_div_(gradients, torch._foreach_add(torch._foreach_norm(gradients), 1e-7))
+            divide_by_norms(gradients, 1e-7)
         super().step()
         return loss
 

@@ -1,0 +1,129 @@
+"""Private names of PyTorch and Pyro that ``pyrodgm.infer`` needs; no other file of it has any."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import pyro.infer
+import torch
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+from torch._guards import TracingContext, tracing
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import GraphModule, Node
+from torch.fx._lazy_graph_module import _use_lazy_graph_module
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
+
+__all__ = [
+    "SLOTS",
+    "TRANSIENT",
+    "UNSAVED",
+    "TorchDispatchMode",
+    "TreeSpec",
+    "adopt",
+    "compile_graph",
+    "constrained_parameters",
+    "divide_by_norms",
+    "does_more_than_it_returns",
+    "empty_state",
+    "guess_max_plate_nesting",
+    "has_random_attributes",
+    "hooks",
+    "in_particle_plate",
+    "pickled_state",
+    "trace_graph",
+    "tree_flatten",
+    "tree_leaves",
+    "tree_unflatten",
+]
+
+# Where a module keeps what it registers; functions below take such a state as a dictionary.
+SLOTS = {"parameters": "_parameters", "buffers": "_buffers", "modules": "_modules"}
+TRANSIENT = "_non_persistent_buffers_set"
+UNSAVED = ("_compiled_call_impl",)
+
+Decompositions: TypeAlias = dict[Any, Callable[..., Any]]
+
+
+def trace_graph(function: Callable[..., Any], leaves: list[Any], decompositions: Decompositions | None) -> GraphModule:
+    """The tensor operations of ``function(*leaves)`` as a graph, those without a use left out.
+
+    PyTorch notes the shape of each result as a fake tensor, and makes a mode for each of them where it finds none: that
+    takes half of the time of tracing. Python code is made of the graph when it first runs.
+    """
+    with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))), _use_lazy_graph_module(True):
+        graph = make_fx(function, decomposition_table=decompositions)(*leaves)
+    for node in graph.graph.nodes:
+        node.meta.clear()  # it holds every tensor that tracing met
+    graph.graph.eliminate_dead_code(does_more_than_it_returns)
+    graph.recompile()
+    return graph
+
+
+def does_more_than_it_returns(node: Node) -> bool:
+    """Whether a node has to stay without a use: it changes an input, or moves on the random state."""
+    if node.op in ("placeholder", "output"):
+        return True
+    if isinstance(node.target, OpOverload):
+        return node.target._schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags
+    return False
+
+
+def compile_graph(graph: GraphModule, inputs: tuple[Any, ...]) -> Callable[..., Any]:
+    """The graph compiled for inputs of this layout, with PyTorch's eager random numbers."""
+    import torch._inductor
+
+    return torch._inductor.compile(graph, list(inputs), options={"fallback_random": True})
+
+
+def divide_by_norms(gradients: list[Tensor], floor: float) -> None:
+    """Divide each gradient, in place, by its Euclidean norm plus ``floor``; a few kernels for all of them."""
+    torch._foreach_div_(gradients, torch._foreach_add(torch._foreach_norm(gradients), floor))
+
+
+def guess_max_plate_nesting(
+    elbo: pyro.infer.ELBO, programs: tuple[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Set ``elbo.max_plate_nesting`` to the depth of plates in a run of model and guide."""
+    elbo._guess_max_plate_nesting(*programs, args, kwargs)
+
+
+def in_particle_plate(elbo: pyro.infer.ELBO, program: Callable[..., Any]) -> Callable[..., Any]:
+    """The program in a plate of ``elbo.num_particles`` particles, left of all others."""
+    return elbo._vectorized_num_particles(program)
+
+
+def empty_state(kind: type[nn.Module]) -> dict[str, Any]:
+    """What an instance of a module class holds before its constructor has added anything."""
+    return dict(vars(PyroModule() if issubclass(kind, PyroModule) else nn.Module()))
+
+
+def pickled_state(module: nn.Module) -> dict[str, Any]:
+    """What ``copy`` and ``pickle`` take from a module."""
+    own = getattr(module, "__getstate__", None)
+    return dict(own() if own is not None else vars(module))
+
+
+def hooks(state: dict[str, Any]) -> dict[str, dict[int, Any]]:
+    """Functions that PyTorch calls around the module, by the kind of hook."""
+    return {name: held for name, held in state.items() if name.endswith("_hooks") and isinstance(held, dict)}
+
+
+def constrained_parameters(state: dict[str, Any]) -> dict[str, Any]:
+    """Names of the constrained parameters of a ``PyroModule``, each with its constraint and event dimension."""
+    return state.get("_pyro_params", {})
+
+
+def has_random_attributes(state: dict[str, Any]) -> bool:
+    """Whether a ``PyroModule`` draws some of its attributes."""
+    return bool(state.get("_pyro_samples"))
+
+
+def adopt(parent: nn.Module) -> None:
+    """Give the Pyro modules in a Pyro module their place in its tree of names."""
+    if isinstance(parent, PyroModule):
+        for name, child in list(vars(parent)[SLOTS["modules"]].items()):
+            if isinstance(child, PyroModule):
+                parent.add_module(name, child)
