@@ -9,7 +9,12 @@ def version_of(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def standard_gamma(concentration: Tensor) -> tuple[Tensor, Tensor]:
+def standard_gamma(concentration: Tensor) -> Tensor:
+    """A draw from Gamma(concentration, 1)."""
+    return torch._standard_gamma(concentration)
+
+
+def standard_gamma_with_slope(concentration: Tensor) -> tuple[Tensor, Tensor]:
     """A draw from Gamma(concentration, 1), and its derivative by the concentration."""
     draw = torch._standard_gamma(concentration)
-    return draw, torch._standard_gamma_grad(concentration, draw)
+    return draw, torch.empty_like(draw) if draw.is_meta else torch._standard_gamma_grad(concentration, draw)

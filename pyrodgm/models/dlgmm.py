@@ -69,7 +69,8 @@ class DLGMM(Pair):
         with pyro.plate("data", x.shape[0], dim=-1):
             h = self.encoder(x)
             sticks = pyro.sample("sticks", self.weights_posterior(h), infer={"weights": "pi"})
-            pyro.sample("z", self.component_posterior(h, stick_weights(sticks)))
+            mixture = self.component_posterior(h, stick_weights(sticks))
+            pyro.sample("z", mixture, infer={"mixture_weights": "sticks"})
 
 
 def dense_dlgmm(

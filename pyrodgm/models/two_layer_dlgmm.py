@@ -82,9 +82,11 @@ class TwoLayerDLGMM(Pair):
         with pyro.plate("data", x.shape[0], dim=-1):
             h = self.encoder(x)
             sticks2 = pyro.sample("sticks2", self.weights_posterior(h), infer={"weights": "pi2"})
-            z2 = pyro.sample("z2", self.component_posterior(h, stick_weights(sticks2)))
+            upper = self.component_posterior(h, stick_weights(sticks2))
+            z2 = pyro.sample("z2", upper, infer={"mixture_weights": "sticks2"})
             sticks1 = pyro.sample("sticks1", self.lower_weights_posterior(h), infer={"weights": "pi1"})
-            pyro.sample("z1", self.lower_component_posterior(h, z2, stick_weights(sticks1)))
+            lower = self.lower_component_posterior(h, z2, stick_weights(sticks1))
+            pyro.sample("z1", lower, infer={"mixture_weights": "sticks1"})
 
 
 def dense_two_layer_dlgmm(

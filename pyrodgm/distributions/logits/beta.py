@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.arithmetic import with_slopes
-from pyrodgm.distributions._compat import standard_gamma
+from pyrodgm.distributions._compat import standard_gamma, standard_gamma_with_slope
 from pyrodgm.distributions.logits.logit import CONCENTRATION, Logit
 
 
@@ -44,7 +44,11 @@ class BetaLogit(Logit):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        (first, by_a), (second, by_b) = (_log_gamma(c.detach().expand(shape).contiguous()) for c in self._wide())
+        parameters = [c.detach().expand(shape).contiguous() for c in self._wide()]
+        if not torch.is_grad_enabled():
+            first, second = (standard_gamma(c + 1.0).log() - _power(c) for c in parameters)
+            return self._narrow(first - second)
+        (first, by_a), (second, by_b) = (_log_gamma(c) for c in parameters)
         given = (self.concentration1, self.concentration0)
         return with_slopes(self._narrow(first - second), given, [self._narrow(by_a), self._narrow(-by_b)])
 
@@ -79,6 +83,11 @@ class BetaLogit(Logit):
 
 def _log_gamma(concentration: Tensor) -> tuple[Tensor, Tensor]:
     """The logarithm of a Gamma draw and its derivative by the concentration."""
-    power = torch.empty_like(concentration).exponential_() / concentration
-    draw, slope = standard_gamma(concentration + 1.0)
+    draw, slope = standard_gamma_with_slope(concentration + 1.0)
+    power = _power(concentration)
     return draw.log() - power, slope / draw + power / concentration
+
+
+def _power(concentration: Tensor) -> Tensor:
+    """Minus the logarithm of u^(1 / concentration) for uniform u."""
+    return torch.empty_like(concentration).exponential_() / concentration

@@ -48,7 +48,7 @@ class NormalLogit(Logit):
         return -0.5 * ((logit - self.loc) / self.scale).square() - self.scale.log() - LOG_SQRT_2_PI
 
     def cdf(self, value: Tensor) -> Tensor:
-        return torch.special.ndtr((value - self.loc) / self.scale)
+        return 0.5 * torch.erfc((self.loc - value) / (self.scale * math.sqrt(2.0)))
 
     def icdf(self, value: Tensor) -> Tensor:
         """The logit below which there is the share ``value`` in (0, 1)."""

@@ -21,8 +21,9 @@ class MixtureDensityELBO(StratifiedELBO):
     .. math:: \mathcal L(x) = \sum_k \mathbb E[\pi_k]\, \mathbb E_{q_k}\bigl[\log p(x \mid z_k) + \log p(z_k)\bigr]
               - \sum_k \hat\pi_k \log \sum_j \hat\pi_j\, q_j(\hat z_k) - \mathrm{KL}(q(\pi) \,\|\, p(\pi))
 
-    For guides that draw weights at a site ``pi`` and then z from a :class:`~pyrodgm.distributions.DiagNormalMixture`
-    with these weights, as :class:`~pyrodgm.models.DLGMM` does; ``pi1`` and ``z1``, ``pi2`` and ``z2`` in two layers.
+    For guides that draw sticks (:class:`~pyrodgm.distributions.StickLogits`) at a site and then z from a
+    :class:`~pyrodgm.distributions.DiagNormalMixture` with their weights, as :class:`~pyrodgm.models.DLGMM` does:
+    ``pyro.sample("z", mixture, infer={"mixture_weights": "sticks"})``.
     Each component gives one draw. The terms that are linear in the weights take their exact expectation under the
     guide; the entropy of the mixture takes one draw of them. Where p(z) is one Normal its expectation under each
     component is exact too. The expectation of the whole is that of :class:`ELBO`.
@@ -71,15 +72,15 @@ class MixtureDensityELBO(StratifiedELBO):
         return torch.as_tensor(loss) / self.num_particles
 
     def _expected_weights(self, name: str, guide_trace: Trace, strata: Strata) -> Tensor:
-        weights = guide_trace.nodes.get(name.replace("z", "pi", 1))
+        weights = guide_trace.nodes.get(guide_trace.nodes[name]["infer"].get("mixture_weights"))
         if weights is None or not isinstance(strata.sites[name]["fn"], DiagNormalMixture):
             raise ValueError(
-                f"site '{name}' must be a DiagNormalMixture whose weights are drawn at site "
-                f"'{name.replace('z', 'pi', 1)}'; the guide has {', '.join(s['name'] for s in samples(guide_trace))}"
+                f"site '{name}' must be a DiagNormalMixture whose sticks are drawn at the site of the guide that "
+                f"infer={{'mixture_weights': ...}} names; the guide has {', '.join(s['name'] for s in samples(guide_trace))}"
             )
         if self.pairing == "own" and len(strata.weights) > 1:
             raise ValueError(f"pairing must be 'full' for more than one mixture, got sites {', '.join(strata.weights)}")
-        mean = weights["fn"].mean
+        mean = weights["fn"].mean_weights
         return strata.place(mean.movedim(-1, 0), strata.dim_of(name), mean.dim() - 1)
 
     def _of_mixture(self, name: str, q: Site, p: Site, strata: Strata, expected: dict[str, Tensor]) -> Tensor:

@@ -9,13 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrodgm.infer.estimators.sites import Trace, samples
+from pyrodgm.infer.evaluation.reported import reported_mean, reported_name, reported_value
 from pyrodgm.infer.tracing.contexts import evaluating
 
 
 def posterior_means(pair: nn.Module, x: Tensor, batch_size: int = 1000, num_samples: int = 10) -> dict[str, Tensor]:
     """Mean of the guide's distribution at each latent site.
 
-    One with finitely many values, which have no mean, is left out.
+    One with finitely many values, which have no mean, is left out. Sites of sticks, which hold logits, are reported as
+    the weights, under the name that the site's ``infer={"weights": name}`` gives them.
 
     Args:
         pair: A module with ``guide(x)``.
@@ -35,7 +37,7 @@ def posterior_samples(pair: nn.Module, x: Tensor, batch_size: int = 1000) -> dic
     with evaluating(pair):
         for block in x.split(batch_size):
             parts.append(
-                {site["name"]: site["value"] for site in samples(_guide_trace(pair, block)) if _has_mean(site)}
+                {reported_name(s): reported_value(s) for s in samples(_guide_trace(pair, block)) if _has_mean(s)}
             )
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
@@ -69,7 +71,7 @@ def _moments(pair: Any, x: Tensor, batch_size: int, num_samples: int) -> dict[st
             for _ in range(num_samples):
                 for site in samples(_guide_trace(pair, block)):
                     if _has_mean(site):
-                        passes.setdefault(site["name"], []).append(site["fn"].mean)
+                        passes.setdefault(reported_name(site), []).append(reported_mean(site))
                 if len(passes) == 1:
                     break
             stacks = {name: torch.stack(means) for name, means in passes.items()}
