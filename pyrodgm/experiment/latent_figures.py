@@ -10,6 +10,7 @@ from pyrodgm.datasets import Dataset
 from pyrodgm.distributions import first_sticks, sticks_to_mass
 from pyrodgm.experiment.results import spread
 from pyrodgm.infer import posterior_means, posterior_samples, sample
+from pyrodgm.nn import StickWeights
 from pyrodgm.priors import GEMPrior
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def latent_figures(pair: Any, data: Dataset, seed: int = 0) -> dict[str, "Figure
         size = pair.prior.truncation
         counts = [d for d in FIRST if d < size] + [size]
         figures["first_sticks"] = plots.image_grid(
-            torch.cat([_with_first_sticks(pair, x[:1].expand(12, -1), top, d, seed) for d in counts]),
+            torch.cat([_with_first_sticks(pair, x[:1].expand(12, -1), d, seed) for d in counts]),
             data.image_shape,
             columns=12,
             title=f"{name}: samples with the first {', '.join(map(str, counts))} sticks",
@@ -55,9 +56,15 @@ def latent_figures(pair: Any, data: Dataset, seed: int = 0) -> dict[str, "Figure
     return figures
 
 
-def _with_first_sticks(pair: Any, like: Tensor, site: str, count: int, seed: int) -> Tensor:
+def _with_first_sticks(pair: Any, like: Tensor, count: int, seed: int) -> Tensor:
     torch.manual_seed(seed)
-    return sample(pair, like, {site: lambda weights: first_sticks(weights, count)})
+    links = [module for module in pair.modules() if isinstance(module, StickWeights)]
+    hooks = [link.register_forward_hook(lambda link, given, weights: first_sticks(weights, count)) for link in links]
+    try:
+        return sample(pair, like)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _first_layer(net: nn.Module, features: int) -> nn.Linear | None:

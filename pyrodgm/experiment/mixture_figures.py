@@ -53,7 +53,7 @@ def _component_means(pair: Any, data: Dataset) -> "Figure":
 
 
 def _latent_weights(pair: Any, data: Dataset, weights: Tensor) -> dict[str, "Figure"]:
-    prior_mean, name, shape = pair.prior().mean, data.name, data.image_shape
+    prior_mean, name, shape = pair.prior().mean_weights, data.name, data.image_shape
     figures = {"component_usage": plots.component_usage(weights, prior_mean, title=f"{name}: use of the components")}
     components = pair.component_prior(prior_mean)
     if isinstance(components, DiagNormalMixture):
@@ -63,7 +63,7 @@ def _latent_weights(pair: Any, data: Dataset, weights: Tensor) -> dict[str, "Fig
         figures["component_samples"] = plots.image_grid(rows, shape, columns=12, title=title)
     x = data.test.images[spread(len(data.test), min(12, len(data.test)))].to(prior_mean.device, prior_mean.dtype)
     h = pair.encoder(x)
-    pi = pair.weights_posterior(h).mean
+    pi = pair.weights_posterior(h).mean_weights
     seen = pair.likelihood(pair.component_posterior(h, pi).loc).mean  # [12, K, *event]
     rows = torch.cat([x.unsqueeze(1), seen], 1).transpose(0, 1).flatten(0, 1)
     title = f"{name}: test images (top) and the means of each component of their posteriors, decoded"

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyro.poutine as poutine
 import torch
@@ -14,7 +14,7 @@ from pyrodgm.datasets import Dataset
 from pyrodgm.experiment.boltzmann import prior_figures
 from pyrodgm.experiment.latent_figures import latent_figures
 from pyrodgm.experiment.mixture_figures import mixture_figures
-from pyrodgm.experiment.results import Results, evaluate, has_bits, spread
+from pyrodgm.experiment.results import Results, evaluate, has_bits, knn_summary, spread, table
 from pyrodgm.experiment.run import Run
 from pyrodgm.infer import LogLikelihood, reconstruct, sample, unit_variances
 from pyrodgm.infer.estimators.sites import samples
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+class Report(NamedTuple):
+    """Results of a pair on the test images, and the log-likelihood of each of these."""
+
+    results: Results
+    likelihood: LogLikelihood
+
+
 def report(
     pair: nn.Module,
     data: Dataset,
@@ -39,7 +46,7 @@ def report(
     seed: int = 0,
     figures: bool = True,
     progress: bool | None = None,
-) -> tuple[Results, LogLikelihood]:
+) -> Report:
     """Evaluate the pair of a run, write ``results.json``, ``log_likelihood.csv`` and, if wanted, ``figures/``.
 
     A :class:`pyrodgm.models.DVAE` is evaluated with its bits, as published. Arguments and what is returned are those of
@@ -64,7 +71,16 @@ def report(
     )
     if figures:
         write_figures(pair, data, run, likelihood, seed)
-    return results, likelihood
+    return Report(results, likelihood)
+
+
+def text_report(pair: nn.Module, data: Dataset, run: Run, **options: Any) -> str:
+    """:func:`report` with its results as text: a row of the table and the errors of classifications."""
+    results = report(pair, data, run, **options).results
+    text = table({run.path.name: results}) + knn_summary(results)
+    if results.classification_error is not None:
+        text += f"\n{100 * results.classification_error:.2f} % of all test images are classified wrongly"
+    return text
 
 
 def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikelihood, seed: int = 0) -> list[Path]:

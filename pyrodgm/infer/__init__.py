@@ -18,11 +18,13 @@ from pyrodgm.infer.evaluation.metrics import (
     unit_variances,
 )
 from pyrodgm.infer.evaluation.predict import reconstruct, sample
+from pyrodgm.infer.training.callbacks import Callback, Moment
 from pyrodgm.infer.training.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.training.fit import FitResult, fit
 from pyrodgm.infer.training.fit_text import TextFitResult, fit_text
+from pyrodgm.infer.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, WandbLogger
 from pyrodgm.infer.training.nonfinite import NonFiniteError
-from pyrodgm.infer.training.optim import AdamNormGrad, PiecewiseConstant, decay_groups
+from pyrodgm.infer.training.optim import AdamNormGrad, Cosine, PiecewiseConstant, decay_groups
 from pyrodgm.infer.training.schedules import BurdaSchedule
 from pyrodgm.infer.training.settings import FitSettings
 from pyrodgm.infer.training.step import TrainStep
@@ -33,18 +35,25 @@ __all__ = [
     "AdamNormGrad",
     "Bits",
     "BurdaSchedule",
+    "CSVLogger",
+    "Callback",
+    "Cosine",
     "DamagedFileError",
     "FitResult",
     "FitSettings",
     "LogLikelihood",
+    "MLflowLogger",
     "MixtureDensityELBO",
+    "Moment",
     "NonFiniteError",
     "PiecewiseConstant",
     "SemiSupervisedELBO",
     "StratifiedELBO",
     "StratifiedIWELBO",
+    "TensorBoardLogger",
     "TextFitResult",
     "TrainStep",
+    "WandbLogger",
     "active_units",
     "bits_per_symbol",
     "classification_error",

@@ -8,7 +8,9 @@ __all__ = ["StickWeights", "stick_weights"]
 
 
 class StickWeights(nn.Module):
-    r"""Stick weights of the logits of their fractions, :math:`\pi_k = v_k \prod_{j<k} (1 - v_j)`, :math:`v = \sigma(y)`.
+    r"""Stick weights from the logits of their fractions.
+
+    .. math:: \pi_k = v_k \prod_{j<k} (1 - v_j), \qquad v_k = \sigma(y_k)
 
     Latents of sticks are logits; this layer stands in front of whatever network takes weights.
 

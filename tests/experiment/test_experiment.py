@@ -23,10 +23,11 @@ from pyrodgm.likelihoods import (
     GreyBernoulliLikelihood,
     PixelCNNLikelihood,
 )
-from pyrodgm.models import VAE, dense_hvae, pixel_hvae
-from pyrodgm.nn import PixelCNN, mlp
+from pyrodgm.models import VAE
+from pyrodgm.nn import PixelCNN, StickWeights, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, StandardNormal, VampPrior
+from pyrodgm.zoo.pairs import dense_hvae, pixel_hvae
 
 PIXELS, LATENT = 12, 3
 FIGURES = {"real", "reconstructions", "samples", "log_likelihood", "training", "active_units"}
@@ -264,12 +265,12 @@ def test_pair_without_pseudo_inputs_gets_the_other_figures(run):
 
 
 def test_sticks_get_figures_of_their_own():
-    likelihood = BernoulliLikelihood(mlp(6, [8], PIXELS))
+    likelihood = BernoulliLikelihood(nn.Sequential(StickWeights(), *mlp(6, [8], PIXELS)))
     sticks = VAE(GEMPrior(6, 2.0), likelihood, StickBreakingPosterior(mlp(PIXELS, [8], 10)))
     figures = experiment.latent_figures(sticks, dataset(labels=False))
     assert figures.keys() == {"first_sticks", "sticks_used", "sparsity"}
     norms = [bar.get_height() for bar in figures["sparsity"].axes[1].patches]
-    assert norms == pytest.approx(likelihood.net[0].linear.weight.norm(dim=0).tolist())
+    assert norms == pytest.approx(likelihood.net[1].linear.weight.norm(dim=0).tolist())
     rows = figures["first_sticks"].axes[0].images[0].get_array()
     assert rows.shape == (1 + 4 * 3 + 0, 1 + 12 * 5)
 
@@ -327,16 +328,16 @@ def test_samples_that_grow_pixel_by_pixel_are_drawn_once():
 def test_first_training_images_alone():
     labelled = dataset()
     config = experiment.TrainingConfig(data="coins", train_images=7)
-    data = experiment.load_data(config, lambda name, root: labelled)
+    data = experiment.load_data(config, load=lambda name, root: labelled)
     assert torch.equal(data.train.images, labelled.train.images[:7])
     assert torch.equal(data.train.labels, labelled.train.labels[:7])
     assert torch.equal(data.test.images, labelled.test.images)
     assert torch.equal(data.mean, labelled.train.images[:7].mean(0))
     for count in (0, 21):
         with pytest.raises(ValueError, match=f"train_images must lie between 1 and the 20 of coins, got {count}"):
-            experiment.load_data(replace(config, train_images=count), lambda name, root: labelled)
+            experiment.load_data(replace(config, train_images=count), load=lambda name, root: labelled)
     seen = []
-    experiment.load_data(experiment.TrainingConfig(root="a"), lambda *where: seen.append(where) or labelled, root="b")
+    experiment.load_data(experiment.TrainingConfig(root="a"), "b", lambda *where: seen.append(where) or labelled)
     assert seen == [("static_mnist", "b")]
 
 

@@ -9,10 +9,11 @@ from pyrodgm import plots
 from pyrodgm.datasets import Dataset, Split
 from pyrodgm.experiment import mixture_figures
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import HVAE, VAE, dense_dlgmm
+from pyrodgm.models import HVAE, VAE
 from pyrodgm.nn import Concatenate, Joint, mlp
 from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import MixtureOfGaussians, StandardNormal
+from pyrodgm.zoo.pairs import dense_dlgmm
 
 SHAPE = (1, 2, 2)
 

@@ -5,9 +5,9 @@ import torch
 
 from pyrodgm.infer import active_units, reconstruct, sample
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import conv_hvae, pixel_hvae
 from pyrodgm.nn import GatedConv2d, MaskedConv2d
 from pyrodgm.priors import StandardNormal
+from pyrodgm.zoo.pairs import conv_hvae, pixel_hvae
 
 
 def standard(posterior):

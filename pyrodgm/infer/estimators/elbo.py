@@ -95,9 +95,9 @@ class ELBO(TensorELBO):
         kl_fallback: What serves a site without a registered divergence: ``"sample"``, or ``"bound"``, an upper bound of
             the divergence where there is one (:func:`pyrodgm.distributions.kl_mixture_bound`, for a Normal against a
             mixture of Normals) and a sample elsewhere. The loss then bounds the evidence less tightly, with less noise.
-        divergence: Called with the distributions of a site in guide and model and with the value there, in place of
-            the registered divergence (:func:`pyrodgm.distributions.divergence_given`); raises NotImplementedError where it knows none. :func:`pyrodgm.distributions.bits_divergence` makes the
-            bound that of DVAE and DVAE++.
+        divergence: Called with the distributions of a site in guide and model and the value there, in place of the
+            registered divergence (:func:`pyrodgm.distributions.divergence_given`); raises NotImplementedError where it
+            knows none. :func:`pyrodgm.distributions.bits_divergence` makes the bound that of DVAE and DVAE++.
         num_particles: Number of samples of the latents to average over.
         vectorize_particles: Whether these are drawn in one vectorised pass.
         max_plate_nesting: As in :class:`pyro.infer.ELBO`.

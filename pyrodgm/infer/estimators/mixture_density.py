@@ -76,7 +76,8 @@ class MixtureDensityELBO(StratifiedELBO):
         if weights is None or not isinstance(strata.sites[name]["fn"], DiagNormalMixture):
             raise ValueError(
                 f"site '{name}' must be a DiagNormalMixture whose sticks are drawn at the site of the guide that "
-                f"infer={{'mixture_weights': ...}} names; the guide has {', '.join(s['name'] for s in samples(guide_trace))}"
+                "infer={'mixture_weights': ...} names; the guide has "
+                + ", ".join(s["name"] for s in samples(guide_trace))
             )
         if self.pairing == "own" and len(strata.weights) > 1:
             raise ValueError(f"pairing must be 'full' for more than one mixture, got sites {', '.join(strata.weights)}")

@@ -13,6 +13,8 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
+from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
+
 MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
 
 
@@ -81,14 +83,15 @@ def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...]) -> None:
+def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:
     """Run an objective once with Pyro's checks on, so that mistakes show as readable errors; change nothing.
 
     Pyro's estimators look at a program's plates when they first meet it; afterwards they consume no more randomness.
     """
     before = {name: value.clone() for name, value in pair.named_buffers()}
-    with torch.no_grad(), fork_rng(batch[0].device), own_parameters():
-        objective.differentiable_loss(pair.model, pair.guide, *batch)
+    args, kwargs = split_arguments(batch)
+    with torch.no_grad(), fork_rng(first_tensor(batch).device), own_parameters():
+        objective.differentiable_loss(pair.model, pair.guide, *args, **kwargs)
         for name, value in pair.named_buffers():
             value.copy_(before[name])
 

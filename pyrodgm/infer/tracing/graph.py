@@ -22,9 +22,10 @@ from pyrodgm.infer.tracing._compat import (
     tree_leaves,
     tree_unflatten,
 )
+from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
 
-Prepare = Callable[..., tuple[Tensor, ...]]
+Prepare = Callable[..., Batch]
 Context = Callable[..., AbstractContextManager[Any]]
 
 
@@ -128,11 +129,13 @@ class LossModule(nn.Module):
 
     def forward(self, kl_weight: Tensor | None, *inputs: Tensor) -> Tensor:
         objective, batch = self.objective, self.prepare(*inputs)
+        args, kwargs = split_arguments(batch)
         if kl_weight is not None:
             objective = copy.copy(objective)
             objective.kl_weight = kl_weight
         with own_parameters(), pyro.validation_enabled(False), self.context(*inputs):
-            return objective.differentiable_loss(self.pair.model, self.pair.guide, *batch) / len(batch[0])
+            loss = objective.differentiable_loss(self.pair.model, self.pair.guide, *args, **kwargs)
+            return loss / len(first_tensor(batch))
 
 
 class LossGraph:

@@ -1,6 +1,8 @@
 """Training any model/guide pair, with early stopping, checkpoints and exact resumption."""
 
 import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,12 +10,16 @@ from typing import Any
 
 import pyro.infer
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from pyrodgm.datasets import Dataset
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.tracing.contexts import fork_rng
+from pyrodgm.infer.training.feeds.feed import Feed
+from pyrodgm.infer.training.feeds.make import make_feed, on_device
+from pyrodgm.infer.training.loggers import Logger, TensorBoardLogger
+from pyrodgm.infer.training.loggers.tensorboard_log import has_tensorboard
 from pyrodgm.infer.training.loop import Training
+from pyrodgm.infer.training.refusals import refuse_what_cannot_train
 from pyrodgm.infer.training.resumable import Row
 from pyrodgm.infer.training.run_folder import RunFolder, describe
 from pyrodgm.infer.training.settings import FitSettings, OptimizerMaker, Plan, refuse_moved, require
@@ -42,9 +48,9 @@ class FitResult:
 
 def fit(  # noqa: PLR0913 - what everybody uses, by keyword
     pair: nn.Module,
-    data: Dataset | Tensor,
+    data: Any,
     *,
-    epochs: int,
+    epochs: int | None = None,
     objective: pyro.infer.ELBO | None = None,
     optimizer: OptimizerMaker | None = None,
     batch_size: int = 100,
@@ -95,7 +101,6 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
         >>> result.metrics[1]["train_bound"] > result.metrics[0]["train_bound"]
         True
     """
-    data = data if isinstance(data, Dataset) else Dataset.from_tensors(data)
     refuse_moved(moved)
     plan = Plan(
         objective=ELBO() if objective is None else objective,
@@ -107,27 +112,53 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
         seed=seed,
         settings=settings,
     )
-    decided = bool(data.valid) or settings.valid_score is not None
-    require(patience is None or decided, "patience", patience, "None: there are no validation data")
-    first = next(pair.parameters())
-    device = torch.device(settings.device) if settings.device is not None else first.device
-    pair.to(device)
-    with fork_rng(device):
-        torch.manual_seed(seed)
-        training = Training(pair, data.to(device, first.dtype), plan)
-        decisive = _decisive(plan, len(data.train.images))
+
+    def feed() -> tuple[Feed, Callable[[], float] | None]:
+        moved_data, score = on_device(data, pair), settings.valid_score
+        made = make_feed(
+            moved_data, pair, plan.batch_size, valid=settings.valid, labelled_batch_size=settings.labelled_batch_size
+        )
+        return made, None if score is None else partial(score, pair, moved_data)
+
+    return run(pair, feed, plan, run_dir, resume)
+
+
+def run(
+    pair: nn.Module,
+    feed: Callable[[], tuple[Feed, Callable[[], float] | None]],
+    plan: Plan,
+    run_dir: Path | str | None,
+    resume: bool,
+) -> FitResult:
+    """Train on a feed, which is made with its score once the pair is on its device and the seed is set."""
+    settings = plan.settings
+    refuse_what_cannot_train(pair, plan)
+    if settings.device is not None:
+        pair.to(settings.device)
+    with fork_rng(next(pair.parameters()).device), ExitStack() as stack:
+        torch.manual_seed(plan.seed)
+        made, score = feed()
+        decided = made.validates or score is not None
+        require(plan.patience is None or decided, "patience", plan.patience, "None: there are no validation data")
+        training = Training(pair, made, plan, score)
+        decisive = _decisive(plan) | made.identity
         folder = None if run_dir is None else RunFolder(Path(run_dir), resume, decisive, settings.config)
+        loggers = list(settings.loggers)
         if folder is not None:
             folder.restore(training)
-        _train(training, plan, folder)
-    pair.load_state_dict(training.best_weights)
-    pair.eval()
+            if has_tensorboard():
+                loggers.append(TensorBoardLogger(folder.path / "tensorboard"))
+        for logger in loggers:
+            stack.callback(logger.end)
+            logger.begin({**decisive, "config": settings.config or {}}, training.steps)
+        _train(training, plan, folder, loggers)
+        training.end()
     return FitResult(
         training.rows, training.seconds, training.best_epoch, training.best_bound, folder.path if folder else None
     )
 
 
-def _decisive(plan: Plan, count: int) -> dict[str, Any]:
+def _decisive(plan: Plan) -> dict[str, Any]:
     """What must be the same for a run to be resumed."""
     settings = plan.settings
     return {
@@ -143,26 +174,29 @@ def _decisive(plan: Plan, count: int) -> dict[str, Any]:
         "patience": plan.patience,
         "clip_grad_norm": settings.clip_grad_norm,
         "seed": plan.seed,
-        "training_images": count,
+        "steps_per_epoch": settings.steps_per_epoch,
+        "accumulate": settings.accumulate,
+        "precision": settings.precision,
     }
 
 
-def _train(training: Training, plan: Plan, folder: RunFolder | None) -> None:
+def _train(training: Training, plan: Plan, folder: RunFolder | None, loggers: Sequence[Logger]) -> None:
     """Run epochs until there are enough, or none is better any more."""
     from tqdm.auto import tqdm
 
-    steps, epochs, patience = training.steps_per_epoch, plan.epochs, plan.patience
     disable = None if plan.settings.progress is None else not plan.settings.progress
-    with tqdm(total=epochs * steps, initial=training.epoch * steps, unit="step", disable=disable) as bar:
+    with tqdm(total=training.total_steps, initial=training.steps, unit="step", disable=disable) as bar:
 
         def tick(done: int, bound: float) -> None:
             bar.update(done)
             bar.set_postfix(epoch=training.epoch + 1, train=f"{bound:.2f}", best=f"{training.best_bound:.2f}")
 
-        while training.epoch < epochs:
+        while not training.finished:
             waited = training.epoch - max(training.best_epoch, math.ceil(plan.kl_warmup))
-            if patience is not None and waited >= patience and training.validates(training.epoch):
+            if plan.patience is not None and waited >= plan.patience and training.validates(training.epoch):
                 break
-            training.run_epoch(tick)
+            row = training.run_epoch(tick)
             if folder is not None:
                 folder.write(training)
+            for logger in loggers:
+                logger.log(row, training.steps)

@@ -1,7 +1,6 @@
 """The folder of a training run."""
 
 import json
-import math
 import platform
 from dataclasses import is_dataclass
 from functools import partial
@@ -13,12 +12,12 @@ import torch
 
 import pyrodgm
 from pyrodgm.infer.training.checkpoint import DamagedFileError, load_state, save_state, save_weights, write_atomically
-from pyrodgm.infer.training.loggers import tensorboard_writer, write_csv
+from pyrodgm.infer.training.loggers import write_csv
 from pyrodgm.infer.training.resumable import Resumable
 
 
 class RunFolder:
-    """Holds ``config.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors``, ``state.pt`` and TensorBoard events.
+    """Holds ``config.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and ``state.pt``.
 
     Each file is replaced whole, ``state.pt`` last, so that what is in the folder is never older than the state from
     which a run is resumed, and going on from there writes the same again.
@@ -35,7 +34,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, resume: bool, settings: dict[str, Any], config: dict[str, Any] | None) -> None:
-        self.path, self.tensorboard = path, None
+        self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self.state_file, config_file = path / "state.pt", path / "config.json"
         if config_file.exists() and self.state_file.exists():
@@ -54,7 +53,6 @@ class RunFolder:
         """Bring ``training`` to where the run in the folder was."""
         if self.state_file.exists():
             training.load(load_state(self.state_file))
-        self.tensorboard = tensorboard_writer(self.path / "tensorboard", training.steps + 1)
 
     def write(self, training: Resumable) -> None:
         """Keep what an epoch brought."""
@@ -64,12 +62,6 @@ class RunFolder:
         name = next(iter(training.rows[0]))
         times = [{name: row[name], "seconds": s} for row, s in zip(training.rows, training.seconds, strict=True)]
         write_csv(self.path / "times.csv", times)
-        if self.tensorboard is not None:
-            row = training.rows[-1]
-            for key in row.keys() - {"epoch", "step", "update"}:
-                if not math.isnan(row[key]):
-                    self.tensorboard.add_scalar(key, row[key], training.steps)
-            self.tensorboard.flush()
         save_state(training.state(), self.state_file)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO, FitSettings, NonFiniteError, PiecewiseConstant, decay_groups, fit, log_likelihood
+from pyrodgm.infer.training.feeds.make import make_feed
 from pyrodgm.infer.training.loggers import read_csv
 from pyrodgm.infer.training.loop import Training
 from pyrodgm.infer.training.settings import Plan, fit_arguments
@@ -59,7 +60,8 @@ def test_rates_on_the_device_are_changed_in_place():
     adam = partial(torch.optim.Adam, lr=rate, capturable=False, foreach=False)
     settings = FitSettings(lr_schedule=lambda share: 1.0 - share)
     plan = Plan(objective=ELBO(), optimizer=adam, epochs=3, batch_size=10, settings=settings)
-    training = Training(build(), data(), plan)
+    pair = build()
+    training = Training(pair, make_feed(data(), pair, 10), plan)
     training.run_epoch()
     assert training.optimizer.param_groups[0]["lr"].item() == pytest.approx(0.1 * (1 - 2 / 9))
     assert training.rows[0]["learning_rate"] == training.optimizer.param_groups[0]["lr"]
