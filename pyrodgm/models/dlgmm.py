@@ -27,7 +27,8 @@ class DLGMM(Pair):
         component_posterior: Called with ``h`` and ``pi``, returns that of ``z``.
 
     ``model(x)`` and ``guide(x)`` take data ``[batch, *event]``; the data plate is ``"data"``, the sites are
-    ``"sticks"`` (logits of fractions), ``"z"`` and ``"x"``, and the model's deterministic ``"pi"``, the weights. E[pi] of each datum, exact, is ``posterior_means(pair, x)["pi"]``.
+    ``"sticks"`` (logits of fractions), ``"z"`` and ``"x"``, and the model's deterministic ``"pi"``, the weights.
+    E[pi] of each datum, exact, is ``posterior_means(pair, x)["pi"]``.
 
     The published networks are in :mod:`pyrodgm.zoo.pairs`.
 
