@@ -45,6 +45,15 @@ class StickLogits(Independent):
         return super().expand(batch_shape, self._get_checked_instance(StickLogits, _instance))
 
     @property
+    def has_rsample(self) -> bool:
+        """Whether draws are reparameterised."""
+        return self.base_dist.has_rsample
+
+    @has_rsample.setter
+    def has_rsample(self, value: bool) -> None:
+        self.base_dist.has_rsample = value
+
+    @property
     def mean_weights(self) -> Tensor:
         """E[pi], ``[*batch, K]``."""
         return fractions_to_weights(self.base_dist.fraction_moments()[0])

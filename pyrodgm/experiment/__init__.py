@@ -3,10 +3,8 @@
 from pyrodgm.experiment.config import TrainingConfig
 from pyrodgm.experiment.data import check_evaluation, load_data
 from pyrodgm.experiment.evaluation import Evaluation, evaluate_run, rebuild
-from pyrodgm.experiment.latent_figures import latent_figures
-from pyrodgm.experiment.mixture_figures import mixture_figures
 from pyrodgm.experiment.report import Report, evaluated_pair, report, text_report, write_figures
-from pyrodgm.experiment.results import Results, evaluate, knn_summary, spread, table
+from pyrodgm.experiment.results import Results, evaluate, knn_summary, table
 from pyrodgm.experiment.run import Run, check_resumable, describe, load_pair, read_config, read_run, restore_config
 from pyrodgm.experiment.system import ImageSystem, PlainSystem, System
 from pyrodgm.experiment.training import Trained, summary, train
@@ -28,16 +26,13 @@ __all__ = [
     "evaluate_run",
     "evaluated_pair",
     "knn_summary",
-    "latent_figures",
     "load_data",
     "load_pair",
-    "mixture_figures",
     "read_config",
     "read_run",
     "rebuild",
     "report",
     "restore_config",
-    "spread",
     "summary",
     "table",
     "text_report",

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from pyrodgm.datasets import Dataset
+from pyrodgm.datasets import Dataset, evenly_spaced
 from pyrodgm.experiment.data import check_evaluation
 from pyrodgm.experiment.report import evaluated_pair
-from pyrodgm.experiment.results import spread
 from pyrodgm.experiment.run import Run, load_pair, read_run, restore_config
 from pyrodgm.infer import DamagedFileError, log_likelihood
 
@@ -83,7 +82,7 @@ def evaluate_run(system: "ImageSystem[Any]", path: Path, flags: Evaluation) -> s
     )
     if flags.export is None:
         return text
-    x = data.test.images[spread(len(data.test), min(flags.export_images, len(data.test)))]
+    x = data.test.images[evenly_spaced(len(data.test), min(flags.export_images, len(data.test)))]
     samples = log_likelihood(evaluated_pair(pair), x, num_samples, keep=True, seed=seed, config=run.arguments)
     tree = samples.to_datatree()
     if flags.export.suffix == ".zarr":

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 
 from pyrodgm import experiment
-from pyrodgm.datasets import Dataset
+from pyrodgm.datasets import Dataset, evenly_spaced
 from pyrodgm.distributions import bits_divergence
 from pyrodgm.infer import ELBO, IWELBO, PiecewiseConstant, decay_groups, log_likelihood
 from pyrodgm.models import DVAE
@@ -109,7 +109,7 @@ def objective(config: Config) -> ELBO | IWELBO:
 def score(pair: DVAE, data: Dataset, num_images: int | None = None) -> float:
     """Mean log p(x) of validation images by 100 importance samples of the bits each."""
     images = data.valid.images
-    rows = experiment.spread(len(images), len(images) if num_images is None else min(num_images, len(images)))
+    rows = evenly_spaced(len(images), len(images) if num_images is None else min(num_images, len(images)))
     return log_likelihood(pair.discrete(), images[rows], 100, compile="traced", progress=False).mean
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pyrodgm import experiment, plots
-from pyrodgm.datasets import Dataset
+from pyrodgm.datasets import Dataset, evenly_spaced
 from pyrodgm.infer import ELBO
 from pyrodgm.models import NADE, StickBreakingNADE
 
@@ -95,7 +95,7 @@ def report(
 ) -> str:
     """Measure, write results and figures; returns a table."""
     config, first = experiment.restore_config(Config, run), next(pair.parameters())
-    rows = experiment.spread(len(data.test), len(data.test) if num_images is None else num_images)
+    rows = evenly_spaced(len(data.test), len(data.test) if num_images is None else num_images)
     x = data.test.images[rows].to(first.device, first.dtype)
     likelihoods, divergence = measure(pair, x, num_samples, seed)
     best = max(run.metrics, key=lambda row: -math.inf if math.isnan(row["valid_bound"]) else row["valid_bound"])

@@ -22,8 +22,8 @@ from pyrodgm.infer.tracing._compat import (
     tree_leaves,
     tree_unflatten,
 )
-from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
-from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
+from pyrodgm.infer.tracing.arguments import Batch
+from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum, own_parameters
 
 Prepare = Callable[..., Batch]
 Context = Callable[..., AbstractContextManager[Any]]
@@ -129,13 +129,11 @@ class LossModule(nn.Module):
 
     def forward(self, kl_weight: Tensor | None, *inputs: Tensor) -> Tensor:
         objective, batch = self.objective, self.prepare(*inputs)
-        args, kwargs = split_arguments(batch)
         if kl_weight is not None:
             objective = copy.copy(objective)
             objective.kl_weight = kl_weight
         with own_parameters(), pyro.validation_enabled(False), self.context(*inputs):
-            loss = objective.differentiable_loss(self.pair.model, self.pair.guide, *args, **kwargs)
-            return loss / len(first_tensor(batch))
+            return loss_per_datum(self.pair, objective, batch)
 
 
 class LossGraph:
@@ -168,7 +166,7 @@ class LossGraph:
         module = LossModule(pair, objective, prepare, context)
         self.objective = objective
         self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        names = list(self.trained)
+        names, places = list(self.trained), _places(module)
         # aliases without gradient: the optimiser's updates in place show in them
         self.values = [p.detach() for p in self.trained.values()]
         self.fixed = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
@@ -179,7 +177,8 @@ class LossGraph:
         ) -> tuple[Tensor, list[Tensor | None]]:
             leaves = [value.detach().requires_grad_() for value in values]
             state = {**dict(zip(names, leaves, strict=True)), **fixed}
-            loss = functional_call(module, state, (kl_weight, *inputs))
+            state = {place: state[name] for place, name in places.items()}
+            loss = functional_call(module, state, (kl_weight, *inputs), tie_weights=False)
             return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True))
 
         # tracing runs the program: on copies of its state, so that nothing has happened before the first step
@@ -198,6 +197,24 @@ class LossGraph:
         for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
             parameter.grad = gradient
         return loss
+
+
+def _places(module: nn.Module) -> dict[str, str]:
+    """The name of the tensor in each place of a module: tied tensors are in several.
+
+    A submodule that is registered twice is named once: ``functional_call`` would take what it has put into it under
+    the one name for what was there under the other, and leave it there.
+    """
+    named = [*module.named_parameters(), *module.named_buffers()]
+    names = {id(tensor): name for name, tensor in named}
+    places = {}
+    for prefix, part in module.named_modules():
+        own = [
+            *part.named_parameters(prefix, recurse=False, remove_duplicate=False),
+            *part.named_buffers(prefix, recurse=False, remove_duplicate=False),
+        ]
+        places |= {place: names[id(tensor)] for place, tensor in own}
+    return places
 
 
 class _Watcher(Messenger):

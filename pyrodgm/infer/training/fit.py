@@ -65,16 +65,29 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
     """Train a model/guide pair on the bound of an estimator; the pair ends with its best weights, in evaluation mode.
 
     Args:
-        pair: A module with the methods ``model(x)`` and ``guide(x)``.
-        data: A data set, or training images ``[N, D]`` in [0, 1] alone.
-        epochs: Passes over the training data.
+        pair: A module with the methods ``model`` and ``guide``. Parts of it that are in evaluation mode while the whole
+            is in training mode stay so; frozen parameters are not trained.
+        data: The training data, one of these:
+
+            - a :class:`~pyrodgm.datasets.Dataset`, whose validation images choose the weights;
+            - a tensor or NumPy array, the one argument of ``model`` and ``guide``, or a tuple of them for several, or a
+              dict for keyword arguments (covariates, masks, lengths), each with the data along its first dimension;
+            - a torch ``Dataset`` or ``IterableDataset`` whose items are such, or a ``DataLoader`` of them.
+
+            Floating-point numbers get the dtype of the pair, whole numbers int64; bytes and truth values become
+            floating-point numbers where they are the first argument. NaN is left to the masks of the model. All but the
+            last kind lie on the device whole and are indexed there.
+        epochs: Passes over the training data; may be left out where the settings have ``max_steps``.
         objective: Any :class:`pyro.infer.ELBO`; :class:`pyrodgm.infer.ELBO` by default.
         optimizer: Makes a torch optimiser from the parameters; fused Adam with learning rate 1e-3 by default.
-        batch_size: Images a step; the last batch of an epoch may be smaller.
+        batch_size: Data per step; the last batch of a pass may be smaller, and joins the one before it if it is a
+            single datum. A ``DataLoader`` has its own.
         kl_warmup: Epochs over which the objective's ``kl_weight`` rises linearly from 0 to its value.
         patience: Epochs without a better validation bound or score, counted after the warm-up, before training stops,
             which it does at a validation.
-        seed: Seed of everything random in training; the caller's random state is left as it was.
+        seed: Seed of everything random in training; the caller's random state is left as it was. It does not cover the
+            initial weights, which are drawn when the pair is built, nor random numbers of NumPy and Python in a user's
+            data set.
         run_dir: Folder for ``config.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and ``state.pt``.
         resume: Go on from ``state.pt`` if it is there. On the CPU, with as many threads, the result is that of an
             uninterrupted run, bit for bit, however the earlier process ended.
@@ -85,8 +98,9 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
         NonFiniteError: If a loss, gradient or parameter stops being finite; it names step and sites. Likewise if the
             validation bound or score is not finite. The pair and the run folder keep the last good state.
         FileExistsError: If the run folder holds a run and ``resume`` is false.
-        TypeError: If an argument is unknown, or belongs in ``settings``.
-        ValueError: If an argument is out of range, or a run is resumed with other settings.
+        TypeError: If an argument is unknown or of the wrong kind, or belongs in ``settings``; says what to pass.
+        ValueError: If an argument is out of range, data lie outside the support of their likelihood, or a run is
+            resumed with other settings.
         DamagedFileError: If ``state.pt`` or ``best.safetensors`` is truncated or altered.
 
     Example:

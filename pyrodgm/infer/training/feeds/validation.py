@@ -8,7 +8,8 @@ import pyro.infer
 import torch
 from torch import nn
 
-from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
+from pyrodgm.infer.tracing.arguments import Batch, first_tensor
+from pyrodgm.infer.tracing.contexts import loss_per_datum
 
 ValidBatches: TypeAlias = Callable[[], Iterator[Batch]]
 """Gives the arguments of model and guide for all validation data, batch by batch."""
@@ -26,9 +27,8 @@ def valid_bound(pair: nn.Module, objective: pyro.infer.ELBO, batches: ValidBatch
         return math.nan
     total, count = torch.zeros(()), 0
     for batch in batches():
-        args, kwargs = split_arguments(batch)
-        loss = objective.differentiable_loss(pair.model, pair.guide, *args, **kwargs)
-        total, count = total.to(loss.device) + loss, count + len(first_tensor(batch))
+        size, loss = len(first_tensor(batch)), loss_per_datum(pair, objective, batch)
+        total, count = total.to(loss.device) + size * loss, count + size
     if not count:
         raise ValueError("the validation data must hold at least one datum, got none")
     return -float(total) / count
