@@ -355,8 +355,8 @@ def logit_plane_grid() -> Grid:
     return points, torch.full((len(points),), (side[1] - side[0]).item() ** 2)
 
 
-def build_logit_of_beta(concentration1, concentration0, validate_args=None):
-    fraction = Beta(concentration1, concentration0, validate_args=validate_args)
+def build_logit_of_kumaraswamy(concentration1, concentration0, validate_args=None):
+    fraction = dgm.Kumaraswamy(concentration1, concentration0, validate_args=validate_args)
     return dgm.LogitOf(fraction, validate_args=validate_args)
 
 
@@ -445,9 +445,9 @@ CASES = [
     ),
     Case(
         "LogitOf",
-        build_logit_of_beta,
+        build_logit_of_kumaraswamy,
         CONCENTRATIONS,
-        of_logit(beta_log_density),
+        of_logit(kumaraswamy_log_density),
         LOGIT_POINTS,
         logit_grid,
         [math.nan],
