@@ -10,7 +10,7 @@ from torch import nn
 from pyrodgm import plots
 from pyrodgm.distributions import first_sticks, sticks_to_mass
 from pyrodgm.figures.registry import Scene, draw
-from pyrodgm.infer import posterior_samples, sample
+from pyrodgm.infer import posterior_samples, sample_means
 from pyrodgm.nn import StickWeights
 from pyrodgm.priors import GEMPrior
 
@@ -38,7 +38,7 @@ def draw_gem_prior(prior: GEMPrior, scene: Scene) -> "dict[str, Figure]":
     for count in counts:
         torch.manual_seed(scene.seed)
         with _only_first(scene.pair, count):
-            rows.append(sample(scene.pair, scene.like(12)))
+            rows.append(sample_means(scene.pair, scene.like(12)))
     used = sticks_to_mass(posterior_samples(scene.pair, scene.x)[top], MASS)
     figures = {
         "first_sticks": plots.image_grid(

@@ -17,6 +17,7 @@ from torch import nn
 from pyrodgm import experiment
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO
+from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood, GreyBernoulliLikelihood
 from pyrodgm.models import HVAE, VAE
 from pyrodgm.nn import Dense, GatedJoint, Joint, Scale, StickWeights, conv_decoder, conv_encoder, mlp
@@ -121,7 +122,7 @@ def objective(config: Config) -> ELBO:
     return ELBO()
 
 
-def optimizer(config: Config) -> partial[torch.optim.Optimizer]:
+def optimizer(config: Config) -> OptimizerMaker:
     """The optimiser, made from parameters."""
     return partial(torch.optim.Adam, lr=config.learning_rate, betas=(config.beta1, 0.999), fused=True)
 

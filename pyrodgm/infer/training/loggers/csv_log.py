@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyrodgm.infer.training.checkpoint import write_atomically
+from pyrodgm.infer.training.checkpoint import write_text
 
 
 class CSVLogger:
@@ -36,11 +36,16 @@ class CSVLogger:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write all rows anew; a killed run leaves the old table or the new one."""
+    write_text(path, csv_text(rows))
+
+
+def csv_text(rows: Sequence[Mapping[str, float]]) -> str:
+    """A table of numbers as text."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(path, lambda p: p.write_text(text.getvalue()))
+    return text.getvalue()
 
 
 def read_csv(path: Path) -> list[dict[str, float]]:
