@@ -17,6 +17,7 @@ def log_stick_weights(logits: Tensor) -> Tensor:
     Returns:
         ``[..., K]``, finite; the last weight is what is left.
 
+    >>> import torch
     >>> log_stick_weights(torch.tensor([-1000.0, 0.0]))
     tensor([-1000.0000,    -0.6931,    -0.6931])
     """
@@ -32,6 +33,7 @@ def stick_weights(logits: Tensor) -> Tensor:
     Returns:
         ``[..., K]`` on the simplex, at least 1e-30.
 
+    >>> import torch
     >>> stick_weights(torch.zeros(2))
     tensor([0.5000, 0.2500, 0.2500])
     """
@@ -47,6 +49,7 @@ def stick_logits(log_weights: Tensor) -> Tensor:
     Returns:
         ``[..., K - 1]``.
 
+    >>> import torch
     >>> stick_logits(torch.tensor([0.5, 0.25, 0.25]).log())
     tensor([0., 0.])
     """

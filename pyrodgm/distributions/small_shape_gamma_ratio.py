@@ -30,6 +30,7 @@ class SmallShapeGammaRatio(UnitInterval):
 
     Source: Nalisnick and Smyth (2017), arXiv 1605.06197, §3.1 (the sampler; the density is derived here).
 
+    >>> import torch
     >>> SmallShapeGammaRatio(torch.ones(3), torch.ones(3)).mean
     tensor([0.5000, 0.5000, 0.5000])
     """
