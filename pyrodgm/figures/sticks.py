@@ -9,7 +9,7 @@ from torch import nn
 from pyrodgm import plots
 from pyrodgm.distributions import first_sticks, sticks_to_mass
 from pyrodgm.figures.registry import Scene, draw
-from pyrodgm.infer import posterior_samples, sample
+from pyrodgm.infer import posterior_samples, sample_means
 from pyrodgm.priors import GEMPrior
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def draw_gem_prior(prior: GEMPrior, scene: Scene) -> "dict[str, Figure]":
     rows = []
     for count in counts:
         torch.manual_seed(scene.seed)
-        rows.append(sample(scene.pair, scene.like(12), {top: partial(first_sticks, count=count)}))
+        rows.append(sample_means(scene.pair, scene.like(12), {top: partial(first_sticks, count=count)}))
     used = sticks_to_mass(posterior_samples(scene.pair, scene.x)[top], MASS)
     figures = {
         "first_sticks": plots.image_grid(
