@@ -225,7 +225,7 @@ def test_elbo_takes_a_divergence_of_ones_own():
     torch.manual_seed(0)
     kl = torch.distributions.kl_divergence
 
-    def doubled(q, p):
+    def doubled(q, p, value):
         return 2.0 * kl(q, p)
 
     own = ELBO(divergence=doubled).differentiable_loss(pair.model, pair.guide, x)
