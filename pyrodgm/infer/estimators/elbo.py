@@ -88,8 +88,8 @@ class TensorELBO(pyro.infer.ELBO):
         if not is_validation_enabled():
             return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
         with warnings.catch_warnings():
-            # Pyro would count them, and warns; here they cancel
-            warnings.filterwarnings("ignore", "Found vars in model but not guide")
+            # Pyro's own reading: here sites of the model alone cancel, and `read` refuses those of the guide alone
+            warnings.filterwarnings("ignore", "Found (vars in model but not guide|non-auxiliary vars in guide)")
             return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 
 

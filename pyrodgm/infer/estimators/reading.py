@@ -100,6 +100,12 @@ class Reading:
                     "has no gradient for it; draw it in the guide",
                 )
 
+    def require_densities(self, gradient: str) -> None:
+        """Refuse sites that are functions of other draws, where a gradient takes each site for one with a density."""
+        for latent in self.latents:
+            if isinstance(base_of(latent.q), Delta):
+                raise ProgramError(latent.name, f"is a Delta, which needs gradient='reparam', got {gradient!r}")
+
 
 def read(model_trace: Trace, guide_trace: Trace) -> Reading:
     """Which sites of two traces count, the model's made by replaying the guide's.
