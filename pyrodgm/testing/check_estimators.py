@@ -1,7 +1,9 @@
 """Checks of every estimator on a random pair, against exact values and gradients."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -95,12 +97,9 @@ def _check_iwelbo(
     for objective in objectives:
         name = f"{type(objective).__name__} (alpha {alpha}, kl_weight {weight}, {gradient})"
         with FixedNoise(noise):
-            try:
-                loss = objective.differentiable_loss(pair.model, pair.guide, *batch)
-            except ProgramError as error:
-                assert error.site in refused, f"{name}: {error}"
-                continue
-        assert not refused, f"{name} must refuse one of the sites {refused}"
+            loss = _unless_refused(name, refused, objective.differentiable_loss, pair.model, pair.guide, *batch)
+        if loss is None:
+            continue
         exact, slope = exact_iwelbo(pair, batch, noise, alpha, weight, gradient)
         _agree(loss, exact, name)
         _agree(_gradient(loss, pair), slope, f"gradient of {name}")
@@ -132,9 +131,7 @@ def exact_iwelbo(
         found = terms(pair, batch, noise, 0.0, 0.0, given)
         if not posterior:
             zero = torch.zeros_like
-            found = replace(
-                found, posterior=zero(found.posterior), global_posterior=zero(found.global_posterior)
-            )
+            found = replace(found, posterior=zero(found.posterior), global_posterior=zero(found.global_posterior))
         return log_weights(pair, found, BATCH, weight)
 
     log_w = weights(drawn)
@@ -162,13 +159,8 @@ def _check_log_likelihood(pair: RandomPair, batch: tuple[Tensor, ...], mode: Any
     for sum_out in (False, True) if f.label else (False,):
         name = f"log_likelihood ({mode}, sum_out={sum_out})"
         options: Any = {"seed": f.seed, "compile": mode, "progress": False, "sum_out": sum_out}
-        try:
-            result = log_likelihood(pair, batch[0], EVIDENCE_SAMPLES, **options)
-        except ProgramError as error:
-            assert error.site in refused, f"{name}: {error}"
-            continue
-        assert not refused, f"{name} must refuse one of the sites {refused}"
-        if f.mask == "none":
+        result = _unless_refused(name, refused, partial(log_likelihood, **options), pair, batch[0], EVIDENCE_SAMPLES)
+        if result is not None and f.mask == "none":
             error = (1.0 / result.ess - 1.0 / EVIDENCE_SAMPLES).clamp(min=0.0).sqrt()
             distance = (result.values - log_evidence(pair, batch)).abs()
             assert (distance < 5.0 * error + 1e-9).all(), f"{name}: {distance} for standard errors {error}"
@@ -187,6 +179,18 @@ def _check_step(pair: RandomPair, batch: tuple[Tensor, ...], noise: dict[str, Te
     found = torch.stack([torch.zeros(()) if p.grad is None else p.grad for p in trained])
     _agree(found, _gradient(exact, pair), "gradient of the traced step")
     pair.zero_grad()
+
+
+def _unless_refused(name: str, refused: list[str], run: Callable[..., Any], *args: Any) -> Any:
+    """What ``run`` returns, or None if it refuses one of the sites that it has to refuse."""
+    try:
+        result = run(*args)
+    except ProgramError as error:
+        if error.site not in refused:
+            raise AssertionError(f"{name} must serve the pair, got: {error}") from error
+        return None
+    assert not refused, f"{name} must refuse one of the sites {refused}"
+    return result
 
 
 def _gradient(loss: Tensor, pair: RandomPair) -> Tensor:

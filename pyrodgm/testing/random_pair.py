@@ -70,12 +70,7 @@ class Features:
         return [name if value is True else f"{name}={value}" for name, value in values.items()]
 
 
-WEIGHTS = (
-    ["y_logit", "b_logit", "b_of_y", "prior_loc", "tau_loc", "z1_of_g", "z1_of_y", "z2_of_z1", "z2_of_b", "u_of_z1"]
-    + ["x_of_z2", "x_of_u", "x_of_y", "x_of_g", "x_of_c", "x2_of_z1", "v_of_z1"]
-    + ["q_g", "q_y", "q_y_of_x", "q_b", "q_b_of_y", "q_tau", "q_tau_of_x", "q_z1", "q_z1_of_x", "q_z1_of_y"]
-    + ["q_z1_of_tau", "q_z1_of_z2", "q_z2", "q_z2_of_x", "q_z2_of_z1", "q_v", "q_v_of_x"]
-)
+WEIGHTS = ["y_logit", "b_logit", "b_of_y", "prior_loc", "tau_loc", "z1_of_g", "z1_of_y", "z2_of_z1", "z2_of_b", "u_of_z1", "x_of_z2", "x_of_u", "x_of_y", "x_of_g", "x_of_c", "x2_of_z1", "v_of_z1", "q_g", "q_y", "q_y_of_x", "q_b", "q_b_of_y", "q_tau", "q_tau_of_x", "q_z1", "q_z1_of_x", "q_z1_of_y", "q_z1_of_tau", "q_z1_of_z2", "q_z2", "q_z2_of_x", "q_z2_of_z1", "q_v", "q_v_of_x"]
 SCALES = ["prior_scale", "tau_scale", "z2_scale", "u_scale", "x_scale", "x2_scale", "v_scale", "w_scale"]
 GUIDE_SCALES = ["q_g_scale", "q_tau_scale", "q_z1_scale", "q_z2_scale", "q_v_scale", "q_stretch"]
 

@@ -43,7 +43,7 @@ def test_estimators_on_programs_that_shrink(features):
 def test_every_feature_is_there_often_enough():
     counts = Counter(name for features in PROGRAMS for name in features.names())
     everything = {name for features in random_programs(2000) for name in features.names()}
-    assert len(everything) == 23
+    assert len(everything) == 24
     assert min(counts[name] for name in everything) >= 8, counts
 
 
@@ -51,7 +51,7 @@ def test_every_feature_is_there_often_enough():
 def test_evidence_of_one_program_in_each_mode(mode):
     pair = RandomPair(Features(label=True, own_site="model", model_only=True, missing=True, subsampled=True, seed=3))
     (x,) = pair.batch(4)
-    for sum_out in (False, True):
+    for sum_out in (True,) if mode == "compiled" else (False, True):
         result = log_likelihood(pair, x, 3000, seed=1, compile=mode, sum_out=sum_out)
         error = (1.0 / result.ess - 1.0 / 3000).sqrt()
         assert ((result.values - log_evidence(pair, (x,))).abs() < 4.5 * error).all()
@@ -62,7 +62,7 @@ def exact_by_pyro(features):
     return not (features.model_only or features.own_site == "model" or features.missing)
 
 
-PYRO = [f for f in random_programs(400, seed=2) if exact_by_pyro(f)][:24]
+PYRO = [f for f in random_programs(400, seed=2) if exact_by_pyro(f)][:16]
 
 
 @pytest.mark.parametrize("features", PYRO, ids=lambda f: str(f.seed))
@@ -72,8 +72,7 @@ def test_pyro_agrees_where_it_counts_the_same(features):
     noise = sigma_points(drawn_sites(pair))
     exact = -exact_elbo(pair, batch, noise)
     options = {"num_particles": len(next(iter(noise.values()))), "vectorize_particles": True, "max_plate_nesting": 2}
-    objectives = [] if features.label else [Trace_ELBO(**options)]
-    objectives.append(TraceEnum_ELBO(**options))
+    objectives = [TraceEnum_ELBO(**options) if features.label else Trace_ELBO(**options)]
     mean_field = features.mask != "model" and features.scale != "model" and not features.auxiliary
     if mean_field and not features.label and not features.reversed_guide:
         objectives.append(TraceMeanField_ELBO(**options))
@@ -93,7 +92,7 @@ def test_weights_of_pyro_count_sites_of_the_model_alone_and_ours_do_not():
     (x,) = pair.batch(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs, model, guide = vectorized_importance_weights(
+        theirs, model, _ = vectorized_importance_weights(
             pair.model, pair.guide, x, num_samples=20_000, max_plate_nesting=1
         )
     model.compute_log_prob()
