@@ -23,7 +23,7 @@ def drawn_sites(pair: RandomPair) -> list[str]:
     """The normal sites that are drawn, by either program."""
     f = pair.features
     return [
-        *(["g"] if f.global_latent else []),
+        *(["g"] if f.global_latent != "none" else []),
         *(["tau"] if f.own_site != "none" else []),
         "a" if f.auxiliary else "z1",
         *(["z2"] if f.second_latent else []),
@@ -66,7 +66,7 @@ def guide_values(pair: RandomPair, x: Tensor, noise: dict[str, Tensor], y: float
     f, w = pair.features, pair.weights
     eps = {name: value.unsqueeze(-1) for name, value in noise.items()}
     out: Values = {}
-    if f.global_latent:
+    if f.global_latent == "paired":
         out["g"] = w["q_g"] + w["q_g_scale"] * eps["g"]
     loc = w["q_z1"] + w["q_z1_of_x"] * x + w["q_z1_of_y"] * y
     if f.own_site == "paired":
@@ -100,10 +100,11 @@ def terms(
     weight = torch.ones_like(x)
     mean: Any = w["x_of_c"] * batch[1] if f.argument else 0.0
     shift: Any = 0.0
-    if f.global_latent:
-        g = given["g"]
-        global_prior = normal(g, 0.0, torch.ones_like(w["q_g"]))[:, 0]
-        global_posterior = normal(g, w["q_g"], w["q_g_scale"])[:, 0]
+    if f.global_latent != "none":
+        g = given["g"] if f.global_latent == "paired" else noise["g"].unsqueeze(-1)
+        if f.global_latent == "paired":
+            global_prior = normal(g, 0.0, torch.ones_like(w["q_g"]))[:, 0]
+            global_posterior = normal(g, w["q_g"], w["q_g_scale"])[:, 0]
         mean, shift = mean + w["x_of_g"] * g, w["z1_of_g"] * g
     if f.label:
         levels = torch.arange(LABELS, dtype=x.dtype)
@@ -131,7 +132,7 @@ def terms(
     z1 = given["z1"]
     masked = (x < 0.5).to(x.dtype)
     factors = [
-        (masked if f.mask == "both" or (f.mask == "model" and model) else 1.0)
+        (masked if f.mask == "both" or (f.mask in ("model", "own") and model) else 1.0)
         * (0.5 if f.scale == "both" or (f.scale == "model" and model) else 1.0)
         for model in (True, False)
     ]
@@ -183,7 +184,7 @@ def exact_elbo(pair: RandomPair, batch: tuple[Tensor, ...], noise: dict[str, Ten
 def log_weights(pair: RandomPair, t: Terms, size: int, kl_weight: float = 1.0) -> Tensor:
     """Log importance weights ``[K, rows]``; all data are one row where they share a latent."""
     log_w = t.observed + kl_weight * (t.prior - t.posterior)
-    if not pair.features.global_latent:
+    if pair.features.global_latent == "none":
         return log_w
     return (log_w.sum(-1) + kl_weight * (t.global_prior - t.global_posterior)).unsqueeze(-1)
 

@@ -43,14 +43,14 @@ def consistent(features: Features) -> Features:
 def _choices() -> dict[str, list[Any]]:
     """The values of each feature, rare ones once in four or five."""
     kinds = get_type_hints(Features)
-    rare = {"global_latent", "inner_subsampled", "auxiliary", "argument"}
+    rare = {"inner_subsampled", "auxiliary", "argument"}
     choices: dict[str, list[Any]] = {}
     for field in fields(Features):
         if field.name == "seed":
             continue
         literal = list(get_args(kinds[field.name]))
         if literal:
-            choices[field.name] = ["none", "none", *literal]
+            choices[field.name] = [*["none"] * (30 if field.name == "fault" else 2), *literal]
         else:
             choices[field.name] = [False, False, False, True] if field.name in rare else [False, True]
     return choices

@@ -22,7 +22,7 @@ class Features:
         label: A site ``y`` with three values, summed out.
         second_label: A site ``b`` with two values whose prior depends on ``y``.
         dependent_labels: Whether the guide's ``b`` depends on ``y`` too.
-        global_latent: A site ``g`` outside the data plate.
+        global_latent: A site ``g`` outside the data plate, with or without its like in the guide.
         second_latent: A site ``z2`` whose prior depends on ``z1``.
         reversed_guide: Whether the guide draws ``z2`` before ``z1``.
         model_only: A site ``u`` that the guide lacks.
@@ -34,18 +34,20 @@ class Features:
         inner_latent: A site ``v`` in it.
         inner_subsampled: Whether it is subsampled.
         subsampled: Whether the data plate is.
-        mask: A mask of ``z1``, in both programs or in the model alone.
+        mask: A mask of ``z1``, in both programs or in the model alone, there by a handler or of the distribution.
         scale: A scale of ``z1``, likewise.
         tied: Whether the guide shares a parameter with the model.
         frozen: Whether a parameter is not trained.
         argument: Whether the programs take a second argument.
+        fault: A site that has to be refused: a ``stray`` one of the guide, a ``factor`` in the guide, one that is
+            ``observed`` in the model alone, or a ``discrete`` one of the model whose parameter cannot be trained.
         seed: Of all numbers.
     """
 
     label: bool = False
     second_label: bool = False
     dependent_labels: bool = False
-    global_latent: bool = False
+    global_latent: Literal["none", "paired", "model"] = "none"
     second_latent: bool = False
     reversed_guide: bool = False
     model_only: bool = False
@@ -57,11 +59,12 @@ class Features:
     inner_latent: bool = False
     inner_subsampled: bool = False
     subsampled: bool = False
-    mask: Literal["none", "both", "model"] = "none"
+    mask: Literal["none", "both", "model", "own"] = "none"
     scale: Literal["none", "both", "model"] = "none"
     tied: bool = False
     frozen: bool = False
     argument: bool = False
+    fault: Literal["none", "stray", "factor", "observed", "discrete"] = "none"
     seed: int = 0
 
     def names(self) -> list[str]:
@@ -70,7 +73,12 @@ class Features:
         return [name if value is True else f"{name}={value}" for name, value in values.items()]
 
 
-WEIGHTS = ["y_logit", "b_logit", "b_of_y", "prior_loc", "tau_loc", "z1_of_g", "z1_of_y", "z2_of_z1", "z2_of_b", "u_of_z1", "x_of_z2", "x_of_u", "x_of_y", "x_of_g", "x_of_c", "x2_of_z1", "v_of_z1", "q_g", "q_y", "q_y_of_x", "q_b", "q_b_of_y", "q_tau", "q_tau_of_x", "q_z1", "q_z1_of_x", "q_z1_of_y", "q_z1_of_tau", "q_z1_of_z2", "q_z2", "q_z2_of_x", "q_z2_of_z1", "q_v", "q_v_of_x"]
+_NAMES = """
+    y_logit b_logit b_of_y prior_loc tau_loc z1_of_g z1_of_y z2_of_z1 z2_of_b u_of_z1 x_of_z2 x_of_u x_of_y
+    x_of_g x_of_c x2_of_z1 v_of_z1 q_g q_y q_y_of_x q_b q_b_of_y q_tau q_tau_of_x q_z1 q_z1_of_x q_z1_of_y
+    q_z1_of_tau q_z1_of_z2 q_z2 q_z2_of_x q_z2_of_z1 q_v q_v_of_x
+"""
+WEIGHTS = _NAMES.split()
 SCALES = ["prior_scale", "tau_scale", "z2_scale", "u_scale", "x_scale", "x2_scale", "v_scale", "w_scale"]
 GUIDE_SCALES = ["q_g_scale", "q_tau_scale", "q_z1_scale", "q_z2_scale", "q_v_scale", "q_stretch"]
 
@@ -131,7 +139,7 @@ class RandomPair(nn.Module):
         f, w, column = self.features, self.weights, self._column(x)
         mean: Any = 0.0 if covariate is None else w["x_of_c"] * self._column(covariate)
         shift: Any = 0.0
-        if f.global_latent:
+        if f.global_latent != "none":
             g = pyro.sample("g", dist.Normal(0.0, torch.ones_like(w["q_g"])))
             mean, shift = mean + w["x_of_g"] * g, shift + w["z1_of_g"] * g
         with self._data(x):
@@ -143,10 +151,15 @@ class RandomPair(nn.Module):
                     b = pyro.sample("b", dist.Bernoulli(logits=w["b_logit"] + w["b_of_y"] * y))
             prior = self.prior()
             with self._handled(column, True):
-                z1 = pyro.sample("z1", dist.Normal(prior.loc + shift, prior.scale))
+                fn = dist.Normal(prior.loc + shift, prior.scale)
+                z1 = pyro.sample("z1", fn.mask(column < 0.5) if f.mask == "own" else fn)
             mean = mean + z1
             if f.deterministic:
                 pyro.deterministic("twice", 2.0 * z1)
+            if f.fault == "observed":
+                pyro.sample("h", dist.Normal(0.0, w["x_scale"]), obs=column)
+            if f.fault == "discrete":
+                pyro.sample("k", dist.Bernoulli(logits=w["b_logit"]))
             if f.model_only:
                 u = pyro.sample("u", dist.Normal(w["u_of_z1"] * z1, w["u_scale"]))
                 mean = mean + w["x_of_u"] * u
@@ -166,7 +179,7 @@ class RandomPair(nn.Module):
 
     def guide(self, x: Tensor, covariate: Tensor | None = None) -> None:
         f, w, column = self.features, self.weights, self._column(x)
-        if f.global_latent:
+        if f.global_latent == "paired":
             pyro.sample("g", dist.Normal(w["q_g"], w["q_g_scale"]))
         with self._data(x):
             y: Any = 0.0
@@ -193,6 +206,10 @@ class RandomPair(nn.Module):
                 z1 = pyro.sample("z1", fn)
             if f.deterministic:
                 pyro.deterministic("thrice", 3.0 * z1)
+            if f.fault in ("stray", "observed"):
+                pyro.sample("stray" if f.fault == "stray" else "h", dist.Normal(0.0, w["x_scale"]))
+            if f.fault == "factor":
+                pyro.factor("f", 0.0 * column, has_rsample=True)
             if f.second_latent and not first:
                 loc = w["q_z2"] + w["q_z2_of_x"] * column + w["q_z2_of_z1"] * z1
                 pyro.sample("z2", dist.Normal(loc, w["q_z2_scale"]))
@@ -221,7 +238,7 @@ class RandomPair(nn.Module):
         mask = column < 0.5 if f.mask == "both" or (f.mask == "model" and in_model) else torch.ones_like(column).bool()
         scale = 0.5 if f.scale == "both" or (f.scale == "model" and in_model) else 1.0
         stack = ExitStack()
-        if f.mask != "none":
+        if f.mask in ("both", "model"):
             stack.enter_context(poutine.mask(mask=mask))
         if f.scale != "none":
             stack.enter_context(poutine.scale(scale=scale))
