@@ -58,9 +58,10 @@ def compare(config: Compare) -> None:
             error = math.hypot(gain.std().item() / len(gain) ** 0.5, *shared)
             print(f"{name} gains {gain.mean():.2f} ± {error:.2f} nats an image over {names[0]} ({len(both)} images)")
     if config.by is not None:
-        x = [own.get(config.by) for own in arguments]
-        if not all(isinstance(value, (int, float)) for value in x):
-            raise SystemExit(f"--by {config.by}: expected a flag with numbers in every run, got {x}")
+        found = [own.get(config.by) for own in arguments]
+        x = [value for value in found if isinstance(value, (int, float))]
+        if len(x) < len(found):
+            raise SystemExit(f"--by {config.by}: expected a flag with numbers in every run, got {found}")
         means, errors = zip(*((r.log_likelihood, r.standard_error) for r in results.values()), strict=True)
         plots.log_likelihood_curve(x, means, errors, label=config.by.replace("_", " ")).savefig(config.figure)
         print(f"in {config.figure}: log-likelihood against {config.by}")

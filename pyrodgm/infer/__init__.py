@@ -18,11 +18,12 @@ from pyrodgm.infer.evaluation.metrics import (
     posterior_samples,
     unit_variances,
 )
-from pyrodgm.infer.evaluation.predict import reconstruct, sample
+from pyrodgm.infer.evaluation.predict import reconstruct, sample, sample_means
 from pyrodgm.infer.training.callbacks import Callback, Moment
 from pyrodgm.infer.training.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.training.fit import FitResult, fit
 from pyrodgm.infer.training.fit_text import TextFitResult, fit_text
+from pyrodgm.infer.training.folder_lock import FolderInUseError
 from pyrodgm.infer.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, WandbLogger
 from pyrodgm.infer.training.nonfinite import NonFiniteError
 from pyrodgm.infer.training.optim import AdamNormGrad, Cosine, PiecewiseConstant, decay_groups
@@ -42,6 +43,7 @@ __all__ = [
     "DamagedFileError",
     "FitResult",
     "FitSettings",
+    "FolderInUseError",
     "LogLikelihood",
     "MLflowLogger",
     "MixtureDensityELBO",
@@ -71,6 +73,7 @@ __all__ = [
     "posterior_samples",
     "reconstruct",
     "sample",
+    "sample_means",
     "save_weights",
     "unit_variances",
 ]

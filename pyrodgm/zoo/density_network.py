@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from pyrodgm import experiment
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO, IWELBO, fit
+from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, DensityNetwork
 from pyrodgm.nn import Dense, mlp
@@ -67,7 +68,7 @@ def objective(config: Config) -> ELBO | IWELBO:
     return IWELBO(config.particles) if config.guide == "prior" else ELBO()
 
 
-def optimizer(config: Config) -> partial[torch.optim.Optimizer]:
+def optimizer(config: Config) -> OptimizerMaker:
     """The optimiser, made from parameters."""
     return partial(torch.optim.Adam, lr=config.learning_rate, fused=True)
 
@@ -83,16 +84,16 @@ class _Fixed(nn.Module):
         return self._module[0](*inputs)
 
 
-def with_fitted_encoder(config: Config, pair: DensityNetwork, data: Dataset) -> experiment.Results:
-    """What the network itself is worth: evaluated with an encoder fitted to its fixed decoder."""
+def with_fitted_encoder(config: Config, pair: Any, data: Dataset) -> experiment.Results:
+    """Results of a density network with an encoder fitted to its fixed decoder."""
     vae = VAE(pair.prior, _Fixed(pair.likelihood), _encoder(config, data)).to(config.device)
     fit(vae, data, epochs=config.epochs, optimizer=optimizer(config), batch_size=config.batch_size, seed=config.seed)
-    options = {"num_samples": config.num_samples, "num_images": config.num_images, "seed": config.seed}
-    return experiment.evaluate(vae, data, **options)[0]
+    num_samples, num_images = config.num_samples, config.num_images
+    return experiment.evaluate(vae, data, num_samples=num_samples, num_images=num_images, seed=config.seed)[0]
 
 
 def compare(config: Config) -> dict[str, experiment.Results]:
-    """Rows of the table over numbers of latent dimensions; runs go into folders below that of the configuration."""
+    """Rows of the table over numbers of latent dimensions; runs go into subfolders of the run folder."""
     rows = {}
     for size in config.compare:
         for guide in ("prior", "encoder"):

@@ -20,6 +20,7 @@ from torch import nn
 from pyrodgm import experiment
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO, IWELBO, MixtureDensityELBO, StratifiedELBO, posterior_means
+from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import DLGMM, VAE, TwoLayerDLGMM
 from pyrodgm.nn import Dense, mlp
@@ -74,8 +75,8 @@ def build(config: Config, data: Dataset) -> DLGMM | TwoLayerDLGMM | VAE:
         sizes = (2 * size, size)
         return dense_two_layer_dlgmm(pixels, config.components, sizes, hidden, config.concentration, mean=data.mean)
     make = dense_dlgmm if config.model == "dlgmm" else dense_dpvae
-    components = {"components": config.component_prior, "spread": config.spread}
-    return make(pixels, config.components, size, hidden, config.concentration, **components, mean=data.mean)
+    kind, spread = config.component_prior, config.spread
+    return make(pixels, config.components, size, hidden, config.concentration, kind, spread, data.mean)
 
 
 def check(config: Config) -> None:
@@ -87,15 +88,16 @@ def check(config: Config) -> None:
 
 
 def objective(config: Config) -> ELBO | IWELBO:
-    """The estimator that the flags name; a Gaussian VAE has no mixture to treat in any special way."""
+    """The estimator that the flags name; the evidence bound for a Gaussian VAE."""
     if config.objective == "iwelbo":
         return IWELBO(config.particles)
     if config.objective == "elbo" or config.model == "vae":
         return ELBO(num_particles=config.particles, vectorize_particles=True)
     if config.objective == "stratified":
         return StratifiedELBO(num_particles=config.particles)
-    pairing = "own" if config.objective == "published" else "full"
-    return MixtureDensityELBO(num_particles=config.particles, pairing=pairing)
+    return MixtureDensityELBO(
+        num_particles=config.particles, pairing="own" if config.objective == "published" else "full"
+    )
 
 
 def usage(pair: nn.Module, data: Dataset) -> str:
@@ -109,7 +111,7 @@ def usage(pair: nn.Module, data: Dataset) -> str:
     return "".join(lines)
 
 
-def optimizer(config: Config) -> partial[torch.optim.Optimizer]:
+def optimizer(config: Config) -> OptimizerMaker:
     """The optimiser, made from parameters."""
     return partial(torch.optim.Adam, lr=config.learning_rate, fused=True)
 

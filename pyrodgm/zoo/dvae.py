@@ -16,6 +16,7 @@ from pyrodgm import experiment
 from pyrodgm.datasets import Dataset, evenly_spaced
 from pyrodgm.distributions import bits_divergence
 from pyrodgm.infer import ELBO, IWELBO, PiecewiseConstant, decay_groups, log_likelihood
+from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.models import DVAE
 from pyrodgm.zoo.pairs import STRUCTURES, Method, Structure, discrete_vae
 
@@ -113,7 +114,7 @@ def score(pair: DVAE, data: Dataset, num_images: int | None = None) -> float:
     return log_likelihood(pair.discrete(), images[rows], 100, compile="traced", progress=False).mean
 
 
-def optimizer(config: Config) -> partial[torch.optim.Optimizer]:
+def optimizer(config: Config) -> OptimizerMaker:
     """The optimiser, made from groups of parameters."""
     return partial(torch.optim.Adam, lr=config.learning_rate, eps=1e-3, fused=True)
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pyrodgm import experiment
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO, IWELBO, BurdaSchedule, gradient_snr
+from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, BottomUpHVAE
 from pyrodgm.nn import Dense, mlp
@@ -107,7 +108,7 @@ def objective(config: Config) -> ELBO | IWELBO:
     return IWELBO(config.particles, gradient=config.gradient)
 
 
-def optimizer(config: Config) -> partial[torch.optim.Optimizer]:
+def optimizer(config: Config) -> OptimizerMaker:
     """The optimiser, made from parameters."""
     return partial(torch.optim.Adam, lr=config.learning_rate, eps=1e-4, fused=True)
 

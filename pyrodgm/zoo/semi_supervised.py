@@ -6,24 +6,25 @@ Nalisnick and Smyth (2017), "Stick-Breaking Variational Autoencoders", arXiv 160
 
 import math
 import statistics
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyrodgm import datasets, experiment
-from pyrodgm.datasets import Dataset
+from pyrodgm.datasets import Dataset, Split
 from pyrodgm.infer import SemiSupervisedELBO, classification_error, knn_error
+from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood, GaussianLikelihood, GreyBernoulliLikelihood
 from pyrodgm.models import SemiSupervisedVAE
-from pyrodgm.nn import ResidualDense, joint_mlp, mlp
+from pyrodgm.nn import ResidualDense, StickWeights, joint_mlp, mlp
 from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import GEMPrior, StandardNormal
 
-LIKELIHOODS = {
+LIKELIHOODS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "binary": BernoulliLikelihood,
     "grey": GreyBernoulliLikelihood,
     "real": partial(GaussianLikelihood, learn_scale=True),
@@ -87,7 +88,7 @@ def load_data(config: Config, root: str | None = None) -> Dataset:
         if name in ("mnist", "grey_mnist"):
             num_train, num_valid = num_train or 45_000, num_valid or 5000
         if num_train or num_valid:
-            data = datasets.resplit(data, num_train or len(data.train) - num_valid, num_valid, config.seed)
+            data = datasets.resplit(data, num_train or len(data.train) - (num_valid or 0), num_valid, config.seed)
         return data
 
     # Cut first: the labels that are left are a share of those of the images that are left.
@@ -103,29 +104,45 @@ def build(config: Config, data: Dataset) -> SemiSupervisedVAE:
     width = config.hidden[-1]
     # The encoder ends with its last hidden layer; classifier and posterior are linear in that.
     encoder = mlp(pixels, config.hidden[:-1], width, layer=ResidualDense)
-    encoder[-1] = ResidualDense(encoder[-1].in_features, width)
-    gaussian = config.latents == "gaussian"
-    parameters = 2 * config.truncation if gaussian else 2 * (config.truncation - 1)
+    inner = config.hidden[-2] if len(config.hidden) > 1 else pixels
+    encoder[-1] = ResidualDense(inner, width)
+    size = config.truncation
+    parameters = 2 * size if config.latents == "gaussian" else 2 * (size - 1)
     head = (
         joint_mlp([width, classes], [width], parameters) if config.posterior_sees_label else mlp(width, [], parameters)
     )
-    decoder = joint_mlp([config.truncation, classes], config.hidden[::-1], pixels, layer=ResidualDense)
+    decoder = joint_mlp([size, classes], config.hidden[::-1], pixels, layer=ResidualDense)
+    prior: nn.Module = StandardNormal(size)
+    posterior: nn.Module = GaussianPosterior(head)
+    if config.latents != "gaussian":
+        prior = GEMPrior(size, config.concentration)
+        decoder.branches[0] = StickWeights()
+        posterior = StickBreakingPosterior(head, config.latents, config.concentration)
     return SemiSupervisedVAE(
-        prior=StandardNormal(config.truncation) if gaussian else GEMPrior(config.truncation, config.concentration),
+        prior=prior,
         likelihood=LIKELIHOODS[data.values](decoder),
         classifier=CategoricalPosterior(mlp(width, [], classes)),
-        posterior=GaussianPosterior(head)
-        if gaussian
-        else StickBreakingPosterior(head, config.latents, config.concentration),
+        posterior=posterior,
         num_classes=classes,
         encoder=encoder,
         posterior_sees_label=config.posterior_sees_label,
     )
 
 
+def labels_of(split: Split) -> Tensor:
+    """The labels of a split, ``[N]``.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if split.labels is None:
+        raise ValueError("data must have labels, got none")
+    return split.labels
+
+
 def labelled_images(config: Config, data: Dataset) -> int:
-    """Labelled images a step."""
-    known = int((data.train.labels >= 0).sum())
+    """Labelled images per step."""
+    known = int((labels_of(data.train) >= 0).sum())
     if config.labelled_batch_size is not None:
         return min(config.labelled_batch_size, known)
     steps = math.ceil((len(data.train) - known) / config.batch_size)
@@ -134,14 +151,15 @@ def labelled_images(config: Config, data: Dataset) -> int:
 
 def negative_error(pair: nn.Module, data: Dataset) -> float:
     """The score of validation images that decides which weights are best."""
-    return -classification_error(pair, data.valid.images, data.valid.labels)
+    return -classification_error(pair, data.valid.images, labels_of(data.valid))
 
 
 def neighbours_error(data: Dataset) -> float:
     """Error of the five nearest labelled training images, by pixels."""
-    known = data.train.labels >= 0
-    train = data.train.images[known], data.train.labels[known]
-    return knn_error(*train, data.test.images, data.test.labels, k=min(5, int(known.sum())))
+    labels, test = labels_of(data.train), data.test
+    known = labels >= 0
+    k = min(5, int(known.sum()))
+    return knn_error(data.train.images[known], labels[known], test.images, labels_of(test), k)
 
 
 def objective(config: Config) -> SemiSupervisedELBO:
@@ -149,7 +167,7 @@ def objective(config: Config) -> SemiSupervisedELBO:
     return SemiSupervisedELBO(config.labelled_weight, config.classifier_weight)
 
 
-def optimizer(config: Config) -> partial[torch.optim.Optimizer]:
+def optimizer(config: Config) -> OptimizerMaker:
     """The optimiser, made from parameters."""
     return partial(torch.optim.Adam, lr=config.learning_rate, betas=(config.beta1, 0.999), fused=True)
 

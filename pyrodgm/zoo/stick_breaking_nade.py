@@ -19,6 +19,7 @@ from torch import Tensor
 from pyrodgm import experiment, plots
 from pyrodgm.datasets import Dataset, evenly_spaced
 from pyrodgm.infer import ELBO
+from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.models import NADE, StickBreakingNADE
 
 
@@ -141,7 +142,7 @@ def objective(config: Config) -> ELBO:
     return ELBO()
 
 
-def optimizer(config: Config) -> partial[torch.optim.Optimizer]:
+def optimizer(config: Config) -> OptimizerMaker:
     """The optimiser, made from parameters."""
     return partial(torch.optim.Adam, lr=config.learning_rate, fused=True)
 

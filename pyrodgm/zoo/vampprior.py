@@ -21,6 +21,7 @@ from torch import nn
 from pyrodgm import experiment
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO, IWELBO, AdamNormGrad
+from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood
 from pyrodgm.models import HVAE, VAE
 from pyrodgm.nn import mlp
@@ -132,7 +133,7 @@ def objective(config: Config) -> ELBO | IWELBO:
     return ELBO() if config.objective == "elbo" else IWELBO(config.particles)
 
 
-def optimizer(config: Config) -> partial[torch.optim.Optimizer]:
+def optimizer(config: Config) -> OptimizerMaker:
     """The optimiser, made from parameters."""
     kind = AdamNormGrad if config.optimizer == "adam-norm-grad" else torch.optim.Adam
     return partial(kind, lr=config.learning_rate)

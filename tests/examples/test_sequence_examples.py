@@ -85,7 +85,8 @@ def test_language_model(launch, tmp_path, model, made_root):
         assert row["count"] == 299
         (printed,) = re.findall(rf"^{name} +([\d.]+)", text, re.MULTILINE)
         assert float(printed) == pytest.approx(row["bits"], abs=5e-5)
-    files = {"best.safetensors", "config.json", "metrics.csv", "results.json", "state.pt", "tensorboard", "times.csv"}
+    files = {".lock", "best.safetensors", "config.json", "metrics.csv", "pair.json", "results.json", "state.pt"}
+    files |= {"constants.safetensors", "tensorboard", "times.csv"}
     assert {file.name for file in (tmp_path / "run").iterdir()} == files
     assert re.search("a sample: ['\"]the ", text)
 

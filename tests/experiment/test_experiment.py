@@ -23,7 +23,7 @@ from pyrodgm.likelihoods import (
     PixelCNNLikelihood,
 )
 from pyrodgm.models import VAE
-from pyrodgm.nn import PixelCNN, mlp
+from pyrodgm.nn import PixelCNN, StickWeights, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, StandardNormal, VampPrior
 from pyrodgm.zoo.pairs import dense_hvae, pixel_hvae
@@ -265,12 +265,12 @@ def test_pair_without_pseudo_inputs_gets_the_other_figures(run):
 
 
 def test_sticks_get_figures_of_their_own():
-    likelihood = BernoulliLikelihood(mlp(6, [8], PIXELS))
+    likelihood = BernoulliLikelihood(nn.Sequential(StickWeights(), *mlp(6, [8], PIXELS)))
     sticks = VAE(GEMPrior(6, 2.0), likelihood, StickBreakingPosterior(mlp(PIXELS, [8], 10)))
     figures = draw_pair(sticks, Scene(sticks, dataset(labels=False)))
     assert figures.keys() == IMAGES | {"first_sticks", "sticks_used", "sparsity"}
     norms = [bar.get_height() for bar in figures["sparsity"].axes[1].patches]
-    assert norms == pytest.approx(likelihood.net[0].linear.weight.norm(dim=0).tolist())
+    assert norms == pytest.approx(likelihood.net[1].linear.weight.norm(dim=0).tolist())
     rows = figures["first_sticks"].axes[0].images[0].get_array()
     assert rows.shape == (1 + 4 * 3 + 0, 1 + 12 * 5)
 

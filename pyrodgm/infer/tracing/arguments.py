@@ -1,5 +1,6 @@
 """The arguments that model and guide are called with."""
 
+import inspect
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -38,3 +39,27 @@ def first_tensor(batch: Batch) -> Tensor:
         if isinstance(leaf, Tensor):
             return leaf
     raise TypeError(f"a batch must hold a tensor, got {[type(part).__name__ for part in batch]}")
+
+
+def check_arguments(pair: Any, batch: Batch) -> None:
+    """Require model and guide to take the arguments of a batch.
+
+    Raises:
+        TypeError: If one of them does not; names the arguments.
+    """
+    args, kwargs = split_arguments(batch)
+    for program in (pair.model, pair.guide):
+        signature = inspect.signature(program)
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            given = ", ".join([*map(_shape, args), *(f"{name}={_shape(value)}" for name, value in kwargs.items())])
+            name = getattr(program, "__name__", type(program).__name__)
+            raise TypeError(
+                f"data must be the arguments of model and guide, called as {name}({given}), but {name}{signature} has "
+                f"{error}: pass a tuple or a dict of tensors, or a collate_fn to the DataLoader"
+            ) from None
+
+
+def _shape(value: Any) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__

@@ -15,13 +15,15 @@ from torch import nn
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.training.feeds.feed import Feed
+from pyrodgm.infer.training.feeds.identity import describe_data
 from pyrodgm.infer.training.feeds.make import make_feed, on_device
+from pyrodgm.infer.training.fingerprint import fingerprint
 from pyrodgm.infer.training.loggers import Logger, TensorBoardLogger
 from pyrodgm.infer.training.loggers.tensorboard_log import has_tensorboard
 from pyrodgm.infer.training.loop import Training
 from pyrodgm.infer.training.refusals import refuse_what_cannot_train
 from pyrodgm.infer.training.resumable import Row
-from pyrodgm.infer.training.run_folder import RunFolder, describe
+from pyrodgm.infer.training.run_folder import RunFolder
 from pyrodgm.infer.training.settings import FitSettings, OptimizerMaker, Plan, refuse_moved, require
 
 
@@ -65,17 +67,31 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
     """Train a model/guide pair on the bound of an estimator; the pair ends with its best weights, in evaluation mode.
 
     Args:
-        pair: A module with the methods ``model(x)`` and ``guide(x)``.
-        data: A data set, or training images ``[N, D]`` in [0, 1] alone.
-        epochs: Passes over the training data.
+        pair: A module with the methods ``model`` and ``guide``. Parts of it that are in evaluation mode while the whole
+            is in training mode stay so; frozen parameters are not trained.
+        data: The training data, one of these:
+
+            - a :class:`~pyrodgm.datasets.Dataset`, whose validation images choose the weights;
+            - a tensor or NumPy array, the one argument of ``model`` and ``guide``, or a tuple of them for several, or a
+              dict for keyword arguments (covariates, masks, lengths), each with the data along its first dimension;
+            - a torch ``Dataset`` or ``IterableDataset`` whose items are such, or a ``DataLoader`` of them.
+
+            Floating-point numbers get the dtype of the pair, whole numbers int64; bytes and truth values become
+            floating-point numbers where they are the first argument. NaN is left to the masks of the model. All but the
+            last kind lie on the device whole and are indexed there.
+        epochs: Passes over the training data; may be left out where the settings have ``max_steps``.
         objective: Any :class:`pyro.infer.ELBO`; :class:`pyrodgm.infer.ELBO` by default.
         optimizer: Makes a torch optimiser from the parameters; fused Adam with learning rate 1e-3 by default.
-        batch_size: Images a step; the last batch of an epoch may be smaller.
+        batch_size: Data per step; the last batch of a pass may be smaller, and joins the one before it if it is a
+            single datum. A ``DataLoader`` has its own.
         kl_warmup: Epochs over which the objective's ``kl_weight`` rises linearly from 0 to its value.
         patience: Epochs without a better validation bound or score, counted after the warm-up, before training stops,
             which it does at a validation.
-        seed: Seed of everything random in training; the caller's random state is left as it was.
-        run_dir: Folder for ``config.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and ``state.pt``.
+        seed: Seed of everything random in training; the caller's random state is left as it was. It does not cover the
+            initial weights, which are drawn when the pair is built, nor random numbers of NumPy and Python in a user's
+            data set.
+        run_dir: Folder for ``config.json``, ``pair.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and
+            ``state.pt``, for one process at a time; :func:`pyrodgm.load` loads the pair from it.
         resume: Go on from ``state.pt`` if it is there. On the CPU, with as many threads, the result is that of an
             uninterrupted run, bit for bit, however the earlier process ended.
         settings: The rarer options: schedules, validation, labels, clipping, compilation, device, progress.
@@ -84,10 +100,14 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
     Raises:
         NonFiniteError: If a loss, gradient or parameter stops being finite; it names step and sites. Likewise if the
             validation bound or score is not finite. The pair and the run folder keep the last good state.
-        FileExistsError: If the run folder holds a run and ``resume`` is false.
-        TypeError: If an argument is unknown, or belongs in ``settings``.
-        ValueError: If an argument is out of range, or a run is resumed with other settings.
-        DamagedFileError: If ``state.pt`` or ``best.safetensors`` is truncated or altered.
+        FileExistsError: If the run folder holds a run, or what is left of one, and ``resume`` is false.
+        FileNotFoundError: If the run to be resumed has lost its ``state.pt``.
+        FolderInUseError: If another run, of this process or another, writes to the folder.
+        OSError: If a file cannot be written, on a full disk say; the run can be resumed once there is room.
+        TypeError: If an argument is unknown or of the wrong kind, or belongs in ``settings``; says what to pass.
+        ValueError: If an argument is out of range, data lie outside the support of their likelihood, or a run is
+            resumed with other settings, data or another architecture; names them with both values.
+        DamagedFileError: If a file of the run is truncated, altered or of another run; names it.
 
     Example:
         >>> from pyrodgm import datasets
@@ -120,7 +140,7 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
         )
         return made, None if score is None else partial(score, pair, moved_data)
 
-    return run(pair, feed, plan, run_dir, resume)
+    return run(pair, feed, plan, run_dir, resume, partial(describe_data, data, settings.valid))
 
 
 def run(
@@ -129,8 +149,12 @@ def run(
     plan: Plan,
     run_dir: Path | str | None,
     resume: bool,
+    identity: Callable[[], dict[str, Any]],
 ) -> FitResult:
-    """Train on a feed, which is made with its score once the pair is on its device and the seed is set."""
+    """Train on a feed, which is made with its score once the pair is on its device and the seed is set.
+
+    ``identity`` describes the data for the run folder.
+    """
     settings = plan.settings
     refuse_what_cannot_train(pair, plan)
     if settings.device is not None:
@@ -142,9 +166,12 @@ def run(
         require(plan.patience is None or decided, "patience", plan.patience, "None: there are no validation data")
         training = Training(pair, made, plan, score)
         decisive = _decisive(plan) | made.identity
-        folder = None if run_dir is None else RunFolder(Path(run_dir), resume, decisive, settings.config)
+        folder = None
         loggers = list(settings.loggers)
-        if folder is not None:
+        if run_dir is not None:
+            decisive["data"] = identity()
+            folder = RunFolder(Path(run_dir), resume, decisive, settings.config, pair)
+            stack.callback(folder.close)
             folder.restore(training)
             if has_tensorboard():
                 loggers.append(TensorBoardLogger(folder.path / "tensorboard"))
@@ -162,14 +189,14 @@ def _decisive(plan: Plan) -> dict[str, Any]:
     """What must be the same for a run to be resumed."""
     settings = plan.settings
     return {
-        "objective": type(plan.objective).__name__,
-        "optimizer": describe(plan.optimizer),
-        "lr_scheduler": describe(settings.lr_scheduler),
-        "lr_schedule": describe(settings.lr_schedule),
-        "parameter_groups": describe(settings.parameter_groups),
+        "objective": fingerprint(plan.objective),
+        "optimizer": fingerprint(plan.optimizer),
+        "lr_scheduler": fingerprint(settings.lr_scheduler),
+        "lr_schedule": fingerprint(settings.lr_schedule),
+        "parameter_groups": fingerprint(settings.parameter_groups),
         "batch_size": plan.batch_size,
         "labelled_batch_size": settings.labelled_batch_size,
-        "valid_score": describe(settings.valid_score),
+        "valid_score": fingerprint(settings.valid_score),
         "kl_warmup": plan.kl_warmup,
         "patience": plan.patience,
         "clip_grad_norm": settings.clip_grad_norm,

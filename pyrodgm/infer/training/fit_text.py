@@ -9,6 +9,7 @@ import torch
 
 from pyrodgm.datasets import Text
 from pyrodgm.infer.estimators.elbo import ELBO
+from pyrodgm.infer.training.feeds.identity import describe_data
 from pyrodgm.infer.training.feeds.windows import WindowFeed
 from pyrodgm.infer.training.fit import FitResult, run
 from pyrodgm.infer.training.settings import FitSettings, OptimizerMaker, Plan, refuse_moved
@@ -96,6 +97,6 @@ def fit_text(  # noqa: PLR0913 - those of fit, and the length
         device = next(pair.parameters()).device
         return WindowFeed(pair, text.train.to(device), text.valid.to(device), plan.batch_size, length, seed), None
 
-    result = run(pair, feed, plan, run_dir, resume)
+    result = run(pair, feed, plan, run_dir, resume, partial(describe_data, text))
     pair.carry(0)
     return TextFitResult(**vars(result))

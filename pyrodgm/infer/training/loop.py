@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.infer.estimators.protocols import KLWeighted
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, rehearse
 from pyrodgm.infer.tracing.precision import layers_in_bfloat16
 from pyrodgm.infer.training.callbacks import Event, Moment, call
@@ -37,12 +38,14 @@ class Training(Resumable):
 
     def __init__(self, pair: nn.Module, feed: Feed, plan: Plan, score: Callable[[], float] | None = None) -> None:
         super().__init__(pair, feed)
+        if not pair.training:  # else parts that are in evaluation mode are meant to be
+            pair.train()
         objective, settings = plan.objective, plan.settings
         self.plan, self.score = plan, score
         self.objective, self.evidence_bound = copy.copy(objective), copy.copy(objective)
         self.kl_weight = torch.ones((), device=self.device)
         self.kl_target = 1.0
-        if hasattr(objective, "kl_weight"):
+        if isinstance(objective, KLWeighted):
             self.kl_target = float(objective.kl_weight)
             self.objective.kl_weight = self.kl_weight
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
@@ -65,7 +68,7 @@ class Training(Resumable):
         )
         with fork_rng(self.device):
             first = feed.first()
-            with self._context(*first):
+            with self.step.context(*first):
                 rehearse(pair, self.evidence_bound, feed.arguments(*first))
 
     @property
@@ -82,7 +85,6 @@ class Training(Resumable):
         began, start = time.perf_counter(), copy.deepcopy(self.state())
         length = min(self.steps_per_epoch, self.total_steps - self.steps)
         losses, sizes, counts = torch.zeros(length, device=self.device), torch.empty(length), torch.empty(length)
-        self.pair.train()
         self.length, checked = length, 0
         for i in range(length):
             losses[i], sizes[i], counts[i] = self.take_step(start, i)
@@ -144,10 +146,13 @@ class Training(Resumable):
             names = [*self.feed.measures, *(["valid_score"] if self.score else [])]
             row.update(dict.fromkeys(names, math.nan))
             return row["train_bound"] if not self.feed.validates and self.score is None else math.nan
-        with fork_rng(self.device), evaluating(self.pair):
-            torch.manual_seed(self.plan.seed)
-            score, measured = self.feed.validate(self.pair, self.evidence_bound)
-        row.update(measured)
+        row.update(dict.fromkeys(self.feed.measures, math.nan))
+        score = row["train_bound"]
+        if self.feed.validates:
+            with fork_rng(self.device), evaluating(self.pair):
+                torch.manual_seed(self.plan.seed)
+                score, measured = self.feed.validate(self.pair, self.evidence_bound)
+            row.update(measured)
         if self.score is not None:
             with fork_rng(self.device), evaluating(self.pair):
                 torch.manual_seed(self.plan.seed)
@@ -158,7 +163,7 @@ class Training(Resumable):
             self.load(start)
             raise NonFiniteError(None, wrong)
         self.stopped |= self._call("on_validate", metrics=row)
-        return score if self.feed.validates or self.score is not None else row["train_bound"]
+        return score
 
     def _schedule(self, score: float) -> None:
         """Step the scheduler, which gets the score if it waits for a plateau."""

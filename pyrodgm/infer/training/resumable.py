@@ -110,7 +110,6 @@ class Resumable:
         first = self.steps
         unclear = ["the fault did not recur when the epoch was run again"]
         error = NonFiniteError(None, unclear, f"in the epoch that begins with step {first}")
-        self.pair.train()
         for i in range(min(last - first + 1, self.length)):
             before = copy.deepcopy(self.state())
             loss, _, _ = self.one_step(i)

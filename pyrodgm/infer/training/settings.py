@@ -10,6 +10,7 @@ import pyro.infer
 import torch
 from torch import nn
 
+from pyrodgm.infer.estimators.protocols import KLWeighted
 from pyrodgm.infer.training.callbacks import Callback
 from pyrodgm.infer.training.loggers.logger import Logger
 from pyrodgm.infer.training.step import Compile, check_clip_grad_norm, check_compile
@@ -151,7 +152,7 @@ class Plan:
             raise ValueError("epochs must be given where settings have no max_steps, got None")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         require(self.kl_warmup >= 0, "kl_warmup", self.kl_warmup, "at least 0")
-        weighted = self.kl_warmup == 0 or hasattr(self.objective, "kl_weight")
+        weighted = self.kl_warmup == 0 or isinstance(self.objective, KLWeighted)
         require(weighted, "kl_warmup", self.kl_warmup, "0: the objective has no kl_weight")
         require(self.patience is None or self.patience >= 1, "patience", self.patience, "at least 1, or None")
 

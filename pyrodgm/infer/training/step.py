@@ -2,8 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Literal, TypeAlias, get_args
 
 import pyro
@@ -41,6 +41,16 @@ def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
 
 def _in_none(*batch: Tensor) -> nullcontext[None]:
     return nullcontext()
+
+
+def _frozen_parts(parameters: Iterable[nn.Parameter]) -> AbstractContextManager[Any]:
+    """Context without Pyro's warning that frozen parameters are not in its global store, where none are anyway."""
+    if all(parameter.requires_grad for parameter in parameters):
+        return nullcontext()
+    stack = ExitStack()
+    stack.enter_context(warnings.catch_warnings())
+    warnings.filterwarnings("ignore", ".* was not registered in the param store")
+    return stack
 
 
 class TrainStep:
@@ -104,7 +114,7 @@ class TrainStep:
         self.pair, self.objective, self.optimizer, self.clip_grad_norm = pair, objective, optimizer, clip_grad_norm
         automatic = "compiled" if expected_steps >= COMPILE_AFTER else "traced"
         self.mode = automatic if compile == "auto" else compile
-        self.prepare, self.context = prepare, context
+        self.prepare, self._within = prepare, context
         self._gradients: dict[Key, Callable[..., Tensor]] = {}
         self._captured: dict[Key, CapturedStep] = {}
         self._trained: tuple[bool, ...] = ()
@@ -140,6 +150,12 @@ class TrainStep:
         with flushing_denormals():
             self._descend()
         return loss / total
+
+    @contextmanager
+    def context(self, *inputs: Tensor) -> Iterator[None]:
+        """The context that model and guide run in."""
+        with self._within(*inputs), _frozen_parts(self._parameters):
+            yield
 
     def forget(self) -> None:
         """Trace anew from the next call on; needed after the optimiser has got another state."""

@@ -171,11 +171,13 @@ def test_a_run_goes_on_where_it_was_cut_off(tmp_path):
 class Overflow(CategoricalLikelihood):
     """Logits that are not finite from the given call on."""
 
-    calls, bad = 0, 10**9
+    _calls, _bad = 0, 10**9
 
     def forward(self, h):
-        self.calls += 1
-        return dist.Categorical(logits=self.net(h) * (math.nan if self.calls >= self.bad else 1.0), validate_args=False)
+        self._calls += 1
+        return dist.Categorical(
+            logits=self.net(h) * (math.nan if self._calls >= self._bad else 1.0), validate_args=False
+        )
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
@@ -186,7 +188,7 @@ def test_what_is_not_finite_stops_it_with_the_name_of_the_site(tmp_path):
     kwargs["settings"] = FitSettings(steps_per_epoch=5, compile="eager", progress=False)
     fitted = fit_text(pair, TEXT, epochs=1, **kwargs)
     weights = copy.deepcopy(pair.state_dict())
-    pair.likelihood.bad = pair.likelihood.calls + 5  # one call to rehearse, three steps
+    pair.likelihood._bad = pair.likelihood._calls + 5  # one call to rehearse, three steps
     with pytest.raises(NonFiniteError, match="not finite at step 5: log_prob of y in the model"):
         fit_text(pair, TEXT, epochs=2, **kwargs, resume=True)
     assert all(torch.equal(a, b) for a, b in zip(weights.values(), pair.state_dict().values(), strict=True))

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer.tracing.arguments import Batch
+from pyrodgm.infer.tracing.arguments import Batch, check_arguments
 from pyrodgm.infer.training.feeds.columns import KINDS, Columns, device_and_dtype, is_in_memory
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.memory import MemoryFeed, images_feed
 from pyrodgm.infer.training.feeds.passes import Passes
 from pyrodgm.infer.training.feeds.stream import StreamFeed, as_loader, is_stream, loader_batches
+from pyrodgm.infer.training.feeds.support import check_support
 from pyrodgm.infer.training.feeds.validation import VALIDATION_BATCH, ValidBatches
 
 
@@ -49,10 +50,14 @@ def make_feed(
         )
     if is_in_memory(data):
         columns = Columns(data, pair)
+        check_arguments(pair, columns.pick(slice(0, 1)))
+        check_support(pair, columns)
         rows = torch.arange(len(columns), device=columns.values[0].device)
         return MemoryFeed(columns.pick, Passes(rows, batch_size), len(rows), held_out)
     if is_stream(data):
-        return StreamFeed(as_loader(data, batch_size, shuffle=True), pair, held_out)
+        feed = StreamFeed(as_loader(data, batch_size, shuffle=True), pair, held_out)
+        check_arguments(pair, feed.arguments(*feed.first()))
+        return feed
     raise TypeError(f"data must be {KINDS}, got {type(data).__name__}")
 
 
@@ -75,6 +80,8 @@ def batches_of(data: Any, pair: nn.Module, batch_size: int, name: str = "data") 
         TypeError: If the data are of no known kind.
         ValueError: If there are none.
     """
+    if isinstance(data, Dataset):
+        raise TypeError(f"{name} must be one split of the data set, such as data.test, got the whole")
     if is_in_memory(data):
         return Columns(data, pair, name).batches(batch_size)
     if is_stream(data):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyrodgm.infer.training.checkpoint import write_atomically
+from pyrodgm.infer.training.checkpoint import write_text
 
 
 class CSVLogger:
@@ -17,12 +17,14 @@ class CSVLogger:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path, self.rows = Path(path), list[dict[str, float]]()
+        self.path, self.rows = Path(path), list[Mapping[str, Any]]()
 
     def begin(self, config: Mapping[str, Any], step: int) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        known = read_csv(self.path) if step and self.path.exists() else []
-        self.rows = [row for row in known if row["step"] <= step]
+        self.rows = []
+        if step and self.path.exists():
+            with self.path.open(newline="") as file:  # as text, so that the rows are written as they were
+                self.rows = [row for row in csv.DictReader(file) if float(row["step"]) <= step]
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         self.rows.append({**metrics, "step": step})
@@ -32,13 +34,18 @@ class CSVLogger:
         """Nothing to do: the file is complete after each epoch."""
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write all rows anew; a killed run leaves the old table or the new one."""
+    write_text(path, csv_text(rows))
+
+
+def csv_text(rows: Sequence[Mapping[str, float]]) -> str:
+    """A table of numbers as text."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(path, lambda p: p.write_text(text.getvalue()))
+    return text.getvalue()
 
 
 def read_csv(path: Path) -> list[dict[str, float]]:
