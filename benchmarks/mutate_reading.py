@@ -27,6 +27,7 @@ for features in random_programs(180):
         print(features.names(), type(error).__name__, str(error)[:150].replace(chr(10), " "))
         sys.exit(1)
 """
+# ruff: noqa: E501
 READING, ROWS, ELBO = "estimators/reading.py", "estimators/rows.py", "estimators/elbo.py"
 # name, file in pyrodgm/infer, what stands there, what is put in its place
 MUTATIONS = [
@@ -72,6 +73,7 @@ def notice(file: str, old: str, new: str) -> str:
         path.write_text(text.replace(old, new))
         run = subprocess.run(
             [sys.executable, "-c", CHECK],
+            cwd=folder,  # which comes first on the path
             env={**os.environ, "PYTHONPATH": folder, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,

@@ -10,11 +10,12 @@ import torch
 SAMPLE_SHAPES = [(), (3,), (2, 1)]
 
 
-def check_distribution(distribution: Any) -> None:
+def check_distribution(distribution: Any, moments: bool = True) -> None:
     """Check shapes, support, expansion, copies and reparametrised draws of a distribution with a batch.
 
     Args:
-        distribution: A Pyro distribution with at least one batch dimension; its moments must be defined.
+        distribution: A Pyro distribution with at least one batch dimension.
+        moments: Whether it has a mean and a variance.
 
     Raises:
         AssertionError: If a check fails; says which.
@@ -32,9 +33,9 @@ def check_distribution(distribution: Any) -> None:
         _equal("shape of a sample", tuple(x.shape), (*sample_shape, *batch, *event))
         _equal("shape of log_prob", tuple(d.log_prob(x).shape), (*sample_shape, *batch))
         assert d.support.check(x).all(), "samples must lie in the support"
-    for name in ("mean", "variance"):
+    for name in ("mean", "variance") if moments else ():
         _equal(f"shape of {name}", tuple(getattr(d, name).shape), (*batch, *event))
-    _check_expand(d)
+    _check_expand(d, moments)
     x = d.sample()
     for how, other in (("pickled", pickle.loads(pickle.dumps(d))), ("deep", copy.deepcopy(d)), ("saved", _saved(d))):
         torch.testing.assert_close(other.log_prob(x), d.log_prob(x), msg=f"a {how} copy must have the same log_prob")
@@ -47,7 +48,7 @@ def check_distribution(distribution: Any) -> None:
         assert refused, "rsample must raise NotImplementedError where has_rsample is False"
 
 
-def _check_expand(d: Any) -> None:
+def _check_expand(d: Any, moments: bool) -> None:
     batch, event = tuple(d.batch_shape), tuple(d.event_shape)
     x = d.sample()
     new = d.expand((3, *batch))
@@ -55,7 +56,8 @@ def _check_expand(d: Any) -> None:
     _equal("its batch shape", tuple(new.batch_shape), (3, *batch))
     _equal("shape of its samples", tuple(new.sample((4,)).shape), (4, 3, *batch, *event))
     torch.testing.assert_close(new.log_prob(x), d.log_prob(x).expand(3, *batch))
-    torch.testing.assert_close(new.mean, d.mean.expand(new.mean.shape))
+    if moments:
+        torch.testing.assert_close(new.mean, d.mean.expand(new.mean.shape))
     _equal("batch shape expanded twice", tuple(new.expand((5, 3, *batch)).log_prob(x).shape), (5, 3, *batch))
     draws = new.sample((8,))
     assert not torch.equal(draws[:, 0], draws[:, 1]), "elements of an expanded distribution must be drawn apart"

@@ -18,8 +18,8 @@ PARTICLES = 4
 def check_pair(pair: nn.Module, x: Tensor, traced: bool = True) -> None:
     """Check a pair on a batch of data; the pair is left as it was.
 
-    - Model and guide have the same latent sites, each in the data plate ``"data"`` at dimension -1 alone, with one finite
-      log-density per datum; ``"x"`` holds the data.
+    - Model and guide have the same latent sites, each in the data plate ``"data"`` at dimension -1 alone, with one
+      finite log-density per datum; ``"x"`` holds the data.
     - Draws of the guide lie in the support of the model's distributions.
     - A plate of particles to the left gives what one pass per particle gives: networks broadcast over it.
     - A copy has the same state and shares none of it.
@@ -83,7 +83,9 @@ def _sides(latent: Latent) -> list[Any]:
 
 def _check_particles(pair: Any, x: Tensor) -> None:
     guide = poutine.trace(pyro.plate("particles", PARTICLES, dim=-2)(pair.guide)).get_trace(x)
-    model = poutine.trace(poutine.replay(pyro.plate("particles", PARTICLES, dim=-2)(pair.model), trace=guide)).get_trace(x)
+    model = poutine.trace(
+        poutine.replay(pyro.plate("particles", PARTICLES, dim=-2)(pair.model), trace=guide)
+    ).get_trace(x)
     model.compute_log_prob()
     guide.compute_log_prob()
     reading = read(model, guide)

@@ -275,7 +275,7 @@ def test_any_other_scale_is_refused_by_name(scale):
         lambda: IWELBO(3).loss(scaled, exact_guide, X),
         lambda: StratifiedIWELBO(3).loss(scaled, exact_guide, X),
     ):
-        with pytest.raises(ProgramError, match=r"site '\w+' must have no scale but that of subsampled plates that all sites are in, 1, got"):
+        with pytest.raises(ProgramError, match=r"site '\w+' must have no scale but that of .*, 1, got"):
             run()
 
 
