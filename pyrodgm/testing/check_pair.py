@@ -115,7 +115,7 @@ def _check_traced(pair: nn.Module, x: Tensor) -> None:
     for mode in ("eager", "traced"):
         own = copy.deepcopy(pair)
         trained = [p for p in own.parameters() if p.requires_grad]
-        step = TrainStep(own, ELBO(), torch.optim.SGD(trained, lr=1e-3), compile=mode)  # type: ignore[arg-type]
+        step = TrainStep(own, ELBO(), torch.optim.SGD(trained, lr=1e-3), compile=mode)
         with fork_rng(x.device):
             torch.manual_seed(0)
             losses = torch.stack([step(x), step(x)])

@@ -195,7 +195,7 @@ class Enumeration:
         self.log_probs = {dim: fn_of(site).log_prob(site["value"]) for dim, site in self.sites.items()}
 
     def expectation(self, term: Tensor) -> Tensor:
-        """Sum of a site's term ``[*values, *plates]``, averaged over the enumerated values that it depends on, ``[]``."""
+        """Sum of a term ``[*values, *plates]``, averaged over the enumerated values that it depends on, ``[]``."""
         weight: Tensor | None = None
         waiting, done = _extents(term, self.sites), set[int]()
         while waiting:
