@@ -247,7 +247,7 @@ def test_classification_error(x):
         best = pair.classifier.net(x).argmax(-1)
     assert classification_error(pair, x, best, batch_size=3) == 0.0
     assert classification_error(pair, x, torch.cat([(best[:1] + 1) % CLASSES, best[1:]])) == 0.25
-    with pytest.raises(ValueError, match="labels must be as many as the data, .*4, got 2"):
+    with pytest.raises(ValueError, match=r"labels must be as many as the data, .*4, got 2"):
         classification_error(pair, x, best[:2])
     with pytest.raises(ValueError, match="site: expected a discrete sample site of the guide, got 'z'"):
         classification_error(pair, x, best, site="z")

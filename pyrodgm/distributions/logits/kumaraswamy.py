@@ -55,7 +55,7 @@ class KumaraswamyLogit(Logit):
         super().__init__(concentration1, concentration0, validate_args=validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        a, b = self._wide()
+        a, _ = self._wide()
         noise = torch.empty_like(
             a.detach().expand(self._extended_shape(sample_shape)), memory_format=torch.contiguous_format
         )
