@@ -9,8 +9,8 @@ import torch
 
 from pyrodgm.datasets import Text
 from pyrodgm.infer.estimators.elbo import ELBO
-from pyrodgm.infer.training.feeds.identity import describe_data
 from pyrodgm.infer.training.feeds.feed import Feed
+from pyrodgm.infer.training.feeds.identity import describe_data
 from pyrodgm.infer.training.feeds.windows import WindowFeed
 from pyrodgm.infer.training.fit import FitResult, run
 from pyrodgm.infer.training.settings import FitSettings, OptimizerMaker, Plan, refuse_moved
