@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 import torch
 from torch import nn
+from toy_pairs import small_vae
 
 from pyrodgm import experiment
 from pyrodgm.datasets import Dataset, Split, evenly_spaced
@@ -50,9 +51,7 @@ def dataset(labels=True):
 
 
 def pair(vamp=True):
-    posterior = GaussianPosterior(mlp(PIXELS, [8], 2 * LATENT))
-    prior = VampPrior.around_mean(posterior, 5, torch.full((PIXELS,), 0.5)) if vamp else StandardNormal(LATENT)
-    return VAE(prior, BernoulliLikelihood(mlp(LATENT, [8], PIXELS)), posterior)
+    return small_vae(PIXELS, LATENT, 8, pseudo_inputs=5 * vamp)
 
 
 def coins(mean, copied=()):
