@@ -23,14 +23,23 @@ def wide(tensor: Tensor) -> Tensor:
 
 
 class _Widen(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        ctx.dtype = tensor.dtype
+    def forward(tensor: Tensor) -> Tensor:
         return tensor.to(torch.float64)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.dtype = inputs[0].dtype
+
+    @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return torch.where(gradient.abs() < 1e-30, 0.0, gradient).to(ctx.dtype)
+        return torch.where(gradient.abs() < 1e-30, 0.0, gradient.clamp(-1e36, 1e36)).to(ctx.dtype)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent.to(torch.float64)
 
 
 def log1mexp(x: Tensor) -> Tensor:
