@@ -1,7 +1,11 @@
 """Deep generative models whose priors and posteriors go past the Gaussian, on Pyro and PyTorch."""
 
 import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyrodgm.infer.training.hub import load_from_hub, push_to_hub
+    from pyrodgm.infer.training.saving import load, save
 
 __version__ = "0.1.0"
 
@@ -21,13 +25,23 @@ _SUBPACKAGES = (
     "zoo",
 )
 
+_FUNCTIONS = {
+    "load": "infer.training.saving",
+    "load_from_hub": "infer.training.hub",
+    "push_to_hub": "infer.training.hub",
+    "save": "infer.training.saving",
+}
+__all__ = ["__version__", "load", "load_from_hub", "push_to_hub", "save"]
 
-def __getattr__(name: str) -> ModuleType:
-    """Import a subpackage at its first use, so that ``import pyrodgm`` is light."""
+
+def __getattr__(name: str) -> Any:
+    """Import a subpackage or function at its first use, so that ``import pyrodgm`` is light."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBPACKAGES])
+    return sorted({*globals(), *_SUBPACKAGES, *_FUNCTIONS})

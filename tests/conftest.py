@@ -10,7 +10,8 @@ import pytest
 import torch
 from example_runs import EXAMPLES
 
-torch.set_num_threads(1)  # the tensors are small, and threads that wait for each other are slow on a busy machine
+# The tensors are small, and threads that wait for each other are slow on a busy machine.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -40,7 +41,6 @@ def as_a_script(monkeypatch):
     """What a fresh interpreter would have."""
     threads = torch.get_num_threads()
     torch.set_default_dtype(torch.float32)
-    torch.set_num_threads(1)
     monkeypatch.syspath_prepend(str(EXAMPLES))
     yield
     torch.set_num_threads(threads)

@@ -2,14 +2,13 @@
 
 import copy
 import io
-import subprocess
-import sys
 from functools import partial
 
 import pyro
 import pyro.poutine as poutine
 import pytest
 import torch
+from fresh_process import run_python
 from pairs import BATCH, PAIRS, REFUSALS, UNTRAINED, D, bottom_up_hvae, objective_of, vae_vamp
 from pyro.infer import (
     SVI,
@@ -232,19 +231,19 @@ def test_state_is_read_in_a_fresh_process(tmp_path):
         save_weights(pair.state_dict(), tmp_path / f"{build.__name__}.safetensors")
         expected.append(log_likelihood(pair, x, 10, seed=1, compile="eager").mean)
     torch.save(x, tmp_path / "x.pt")
-    script = f"""
+    program = """
 import sys, torch
-sys.path.insert(0, {str(__file__.rsplit("/", 1)[0])!r})
 torch.set_default_dtype(torch.float64)
-from pairs import BATCH, PAIRS, REFUSALS, UNTRAINED, D, bottom_up_hvae, objective_of, vae_vamp
+from pairs import PAIRS
 from pyrodgm.infer import load_weights, log_likelihood
+folder = sys.argv[1]
 for build in PAIRS:
     pair = build()
-    load_weights(pair, f"{tmp_path}/{{build.__name__}}.safetensors")
-    print(repr(log_likelihood(pair, torch.load("{tmp_path}/x.pt"), 10, seed=1, compile="eager").mean))
+    load_weights(pair, f"{folder}/{build.__name__}.safetensors")
+    print(repr(log_likelihood(pair, torch.load(f"{folder}/x.pt"), 10, seed=1, compile="eager").mean))
 """
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert [float(line) for line in run.stdout.split()] == expected
+    found = run_python("-c", program, tmp_path).stdout.split()
+    assert [float(line) for line in found] == expected  # the same programs with the same threads, to the last bit
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

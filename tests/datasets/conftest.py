@@ -1,8 +1,10 @@
+import socket
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from fresh_process import PATIENCE
 
 from pyrodgm import datasets
 
@@ -28,7 +30,7 @@ class Handler(SimpleHTTPRequestHandler):
         self.wfile.flush()
         if fault == "stall":
             self.stalled.set()
-            self.done.wait(60)
+            self.done.wait(PATIENCE)
         self.close_connection = True
 
 
@@ -57,9 +59,9 @@ def stalled():
 @pytest.fixture
 def closed_address():
     """An address of this machine at which nobody listens."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        address = f"http://127.0.0.1:{httpd.server_port}/"
-    return address
+    with socket.socket() as bound:  # without listening: no other server can take the port
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/"
 
 
 @pytest.fixture(scope="session")

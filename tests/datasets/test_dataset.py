@@ -1,10 +1,8 @@
 """Data sets from a user's own tensors."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
+from fresh_process import run_python
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrodgm.datasets import Dataset, Split
@@ -161,5 +159,4 @@ def test_import_needs_no_further_library():
         "loaded = {'sklearn', 'scipy', 'pooch', 'requests', 'matplotlib'} & set(sys.modules); "
         "sys.exit(str(loaded) if loaded else 0)"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    run_python("-c", program)

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from fresh_process import PATIENCE
 
 from pyrodgm import datasets
 from pyrodgm.datasets import files, mnist, static_mnist
@@ -146,7 +147,7 @@ def test_a_killed_download_leaves_no_file_under_the_final_name(file, server, sta
     halting = replace(file, url=address + "stall/name.gz")
     program = f"from pyrodgm.datasets.files import DataFile, read; read({halting!r}, {str(tmp_path)!r})"
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL) as process:
-        assert stalled.wait(60)
+        assert stalled.wait(PATIENCE)
         os.kill(process.pid, signal.SIGKILL)
     assert not (tmp_path / "folder" / "name.gz").exists()
     assert files.read(replace(file, url=address + "name.gz"), tmp_path) == CONTENT

@@ -4,10 +4,10 @@ import codecs
 import os
 import pickle
 import subprocess
-import sys
 
 import numpy as np
 import pytest
+from fresh_process import run_python
 
 from pyrodgm.datasets.pickled import parse_pickle
 
@@ -139,4 +139,4 @@ def test_reading_needs_no_numpy_of_the_writer():
         (array,) = parse_pickle(PYTHON2.replace(b"numpy.core.multiarray", module))
         assert array.sum() == 0 + 255 + 233 + 65
     program = "from pyrodgm.datasets.pickled import parse_pickle; import sys; sys.exit('scipy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    run_python("-c", program)

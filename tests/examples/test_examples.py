@@ -5,15 +5,13 @@ import csv
 import inspect
 import json
 import math
-import os
 import re
 import runpy
-import subprocess
-import sys
 
 import pytest
 import torch
-from example_runs import EXAMPLES, ROOT, TINY, TINY_DVAE, printed, results
+from example_runs import EXAMPLES, TINY, TINY_DVAE, printed, results
+from fresh_process import run_python
 
 from pyrodgm import datasets, experiment
 
@@ -321,10 +319,7 @@ def test_rare_labels_and_fewer_training_images(launch, tmp_path):
 
 
 def test_as_a_program(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(EXAMPLES / "vampprior.py"), *TINY.split(), "--no-figures"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    done = run_python(EXAMPLES / "vampprior.py", *TINY.split(), "--no-figures", cwd=tmp_path)
     assert "Warning" not in done.stderr
     (row,) = printed(done.stdout)
     assert row[0] == round(results(tmp_path / "runs" / "digits-vae-vampprior-14")["log_likelihood"], 2)

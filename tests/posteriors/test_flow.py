@@ -1,11 +1,10 @@
 import importlib.util
-import subprocess
-import sys
 from functools import partial
 
 import pyro.distributions as dist
 import pytest
 import torch
+from fresh_process import run_python
 from torch import nn
 
 from pyrodgm.infer import ELBO, FitSettings, active_units, fit, posterior_means
@@ -167,4 +166,4 @@ except ValueError:
 else:
     raise SystemExit("distributions are not validated any more")
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run_python("-c", program)

@@ -9,6 +9,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.datasets.split import aligned
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
 from pyrodgm.infer.training.step import Compile, check_compile
@@ -147,7 +148,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
 
     first = next(pair.parameters())
     device = first.device
-    x_like = x.to(first.dtype) if x.is_floating_point() else x
+    x_like = aligned(x.to(first.dtype) if x.is_floating_point() else x)
     # Filled block by block: results kept apart would lie between the freed samples and scatter the heap.
     joined: dict[str, Any] = {}
     kept: dict[str, Any] = {"log_weights": None, "draws": None, "pointwise": None}

@@ -5,7 +5,8 @@ from typing import Any, TypeAlias
 
 import pyro.infer
 import torch
-from torch import Tensor
+from pyro.nn import PyroModule
+from torch import Tensor, nn
 from torch._guards import TracingContext, tracing
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -16,18 +17,32 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
 __all__ = [
+    "SLOTS",
+    "TRANSIENT",
+    "UNSAVED",
     "TorchDispatchMode",
     "TreeSpec",
+    "adopt",
     "compile_graph",
+    "constrained_parameters",
     "divide_by_norms",
     "does_more_than_it_returns",
+    "empty_state",
     "guess_max_plate_nesting",
+    "has_random_attributes",
+    "hooks",
     "in_particle_plate",
+    "pickled_state",
     "trace_graph",
     "tree_flatten",
     "tree_leaves",
     "tree_unflatten",
 ]
+
+# Where a module keeps what it registers; functions below take such a state as a dictionary.
+SLOTS = {"parameters": "_parameters", "buffers": "_buffers", "modules": "_modules"}
+TRANSIENT = "_non_persistent_buffers_set"
+UNSAVED = ("_compiled_call_impl",)
 
 Decompositions: TypeAlias = dict[Any, Callable[..., Any]]
 
@@ -78,3 +93,37 @@ def guess_max_plate_nesting(
 def in_particle_plate(elbo: pyro.infer.ELBO, program: Callable[..., Any]) -> Callable[..., Any]:
     """The program in a plate of ``elbo.num_particles`` particles, left of all others."""
     return elbo._vectorized_num_particles(program)
+
+
+def empty_state(kind: type[nn.Module]) -> dict[str, Any]:
+    """What an instance of a module class holds before its constructor has added anything."""
+    return dict(vars(PyroModule() if issubclass(kind, PyroModule) else nn.Module()))
+
+
+def pickled_state(module: nn.Module) -> dict[str, Any]:
+    """What ``copy`` and ``pickle`` take from a module."""
+    own = getattr(module, "__getstate__", None)
+    return dict(own() if own is not None else vars(module))
+
+
+def hooks(state: dict[str, Any]) -> dict[str, dict[int, Any]]:
+    """Functions that PyTorch calls around the module, by the kind of hook."""
+    return {name: held for name, held in state.items() if name.endswith("_hooks") and isinstance(held, dict)}
+
+
+def constrained_parameters(state: dict[str, Any]) -> dict[str, Any]:
+    """Names of the constrained parameters of a ``PyroModule``, each with its constraint and event dimension."""
+    return state.get("_pyro_params", {})
+
+
+def has_random_attributes(state: dict[str, Any]) -> bool:
+    """Whether a ``PyroModule`` draws some of its attributes."""
+    return bool(state.get("_pyro_samples"))
+
+
+def adopt(parent: nn.Module) -> None:
+    """Give the Pyro modules in a Pyro module their place in its tree of names."""
+    if isinstance(parent, PyroModule):
+        for name, child in list(vars(parent)[SLOTS["modules"]].items()):
+            if isinstance(child, PyroModule):
+                parent.add_module(name, child)

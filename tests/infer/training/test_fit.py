@@ -17,7 +17,16 @@ from pyro.nn import PyroParam, pyro_method
 from torch import nn
 
 from pyrodgm import datasets
-from pyrodgm.infer import ELBO, IWELBO, DamagedFileError, FitSettings, NonFiniteError, fit, load_weights
+from pyrodgm.infer import (
+    ELBO,
+    IWELBO,
+    DamagedFileError,
+    FitSettings,
+    NonFiniteError,
+    fit,
+    load_weights,
+    log_likelihood,
+)
 from pyrodgm.infer.training.loggers import read_csv
 from pyrodgm.infer.training.settings import fit_arguments
 from pyrodgm.likelihoods import BernoulliLikelihood
@@ -63,10 +72,10 @@ def same(first, second):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-def train_and_die(run_dir, moment, count):
+def train_and_die(run_dir, moment, count, threads):
     """Body of a process that kills itself at the ``count``-th file that it puts in place."""
     torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     seen = 0
     replace, fsync = os.replace, os.fsync
 
@@ -113,7 +122,7 @@ def uninterrupted(tmp_path_factory):
     [("before", 1), ("during", 5), ("before", 5), ("after", 6), ("before", 9), ("during", 9), ("after", 13)],
 )
 def test_killed_run_resumes_bit_for_bit(processes, uninterrupted, tmp_path, moment, count):
-    process = processes.Process(target=train_and_die, args=(tmp_path, moment, count))
+    process = processes.Process(target=train_and_die, args=(tmp_path, moment, count, torch.get_num_threads()))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -128,7 +137,7 @@ def test_killed_run_resumes_bit_for_bit(processes, uninterrupted, tmp_path, mome
 
 def test_run_killed_from_outside_resumes_bit_for_bit(processes, uninterrupted, tmp_path):
     for delay in (0.3, 0.1, 0.2):
-        process = processes.Process(target=train_and_die, args=(tmp_path, "never", 0))
+        process = processes.Process(target=train_and_die, args=(tmp_path, "never", 0, torch.get_num_threads()))
         process.start()
         while not (tmp_path / "config.json").exists() and process.is_alive():
             time.sleep(0.01)
@@ -231,6 +240,37 @@ def test_progress_bar_shows_the_running_bound(capsys):
 
 def test_without_a_folder_the_result_is_the_same(uninterrupted):
     assert same(train(None)[0], uninterrupted[1])
+
+
+class Linear(Pair):
+    """The bound is that of a product of the data, blown up so that the last digit shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(64, 40)
+
+    @pyro_method
+    def model(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(0.0, 1.0).expand([40]).to_event(1), obs=torch.sin(2.0**40 * self.net(x)))
+
+    @pyro_method
+    def guide(self, x):
+        pass
+
+
+def test_where_the_data_lie_in_memory_changes_no_digit():
+    """Validation reads them in place, and products of unaligned memory round otherwise."""
+    x = torch.rand(300, 64, generator=torch.Generator().manual_seed(2))
+
+    def bounds(x):
+        torch.manual_seed(0)
+        pair, data = Linear(), datasets.Dataset.from_tensors(x[:200], x[200:])
+        metrics = fit(pair, data, epochs=2, optimizer=partial(torch.optim.SGD, lr=0.0)).metrics
+        return metrics, log_likelihood(pair, x, 1).mean
+
+    elsewhere = torch.empty(x.numel() + 1)[1:].view_as(x).copy_(x)
+    assert bounds(elsewhere) == bounds(x)
 
 
 def test_traps_around_resuming(tmp_path):
