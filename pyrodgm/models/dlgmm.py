@@ -67,7 +67,7 @@ class DLGMM(Pair):
         with pyro.plate("data", x.shape[0], dim=-1):
             h = self.encoder(x)
             pi = pyro.sample("pi", self.weights_posterior(h))
-            pyro.sample("z", self.component_posterior(h, pi))
+            pyro.sample("z", self.component_posterior(h, pi), infer={"mixture_weights": "pi"})
 
 
 def dense_dlgmm(

@@ -79,9 +79,9 @@ class TwoLayerDLGMM(Pair):
         with pyro.plate("data", x.shape[0], dim=-1):
             h = self.encoder(x)
             pi2 = pyro.sample("pi2", self.weights_posterior(h))
-            z2 = pyro.sample("z2", self.component_posterior(h, pi2))
+            z2 = pyro.sample("z2", self.component_posterior(h, pi2), infer={"mixture_weights": "pi2"})
             pi1 = pyro.sample("pi1", self.lower_weights_posterior(h))
-            pyro.sample("z1", self.lower_component_posterior(h, z2, pi1))
+            pyro.sample("z1", self.lower_component_posterior(h, z2, pi1), infer={"mixture_weights": "pi1"})
 
 
 def dense_two_layer_dlgmm(

@@ -1,7 +1,9 @@
 """The evidence lower bound, with exact divergences where they are known."""
 
 import math
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import pyro.infer
@@ -10,17 +12,17 @@ import torch
 from pyro.distributions.util import scale_and_mask
 from pyro.infer.elbo import logger
 from pyro.infer.enum import config_enumerate, get_importance_trace
-from pyro.infer.util import torch_backward
+from pyro.infer.util import is_validation_enabled, torch_backward
 from torch import Tensor
 from torch.distributions import kl_divergence
 
 from pyrodgm.distributions import kl_mixture_bound
-from pyrodgm.infer.estimators.sites import expectation, is_enumerated, samples
+from pyrodgm.infer.estimators.protocols import Divergence, Program
+from pyrodgm.infer.estimators.reading import Enumeration, Latent, fn_of, mask_of, read
+from pyrodgm.infer.estimators.sites import is_enumerated
+from pyrodgm.infer.tracing._compat import guess_max_plate_nesting, in_particle_plate
 from pyrodgm.infer.tracing.contexts import fork_rng
 
-Program = Callable[..., Any]
-Divergence = Callable[[Any, Any], Tensor]
-Site = dict[str, Any]
 Fallback = Literal["sample", "bound"]
 
 
@@ -53,31 +55,42 @@ class TensorELBO(pyro.infer.ELBO):
         torch_backward(loss, self.retain_graph)
         return float(loss.detach())
 
-    def _get_traces(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> Iterator[tuple[Any, Any]]:
+    def in_particles(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Program, Program]:
+        """Both programs inside a plate of the particles, left of all others; as they are for one particle."""
+        if math.isinf(self.max_plate_nesting):
+            guess_max_plate_nesting(self, (model, guide), args, kwargs)
+        return in_particle_plate(self, model), in_particle_plate(self, guide)
+
+    def _get_traces(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Iterator[tuple[Any, Any]]:
         if math.isinf(self.max_plate_nesting) and not self.vectorize_particles:
             # enumerated values go to the left of all plates; Pyro itself looks for these only where there are particles
             with fork_rng(next((a.device for a in args if isinstance(a, Tensor)), torch.device("cpu"))):
                 self._guess_max_plate_nesting(model, guide, args, kwargs)
         return super()._get_traces(model, guide, args, kwargs)
 
-    def _guess_max_plate_nesting(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> None:
+    def _guess_max_plate_nesting(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         silent, logger.disabled = logger.disabled, True  # Pyro writes its guess to the terminal
         try:
             super()._guess_max_plate_nesting(model, guide, args, kwargs)
         finally:
             logger.disabled = silent
 
-    def _get_trace(self, model: Program, guide: Program, args: tuple, kwargs: dict) -> tuple[Any, Any]:
+    def _get_trace(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any]:
         guide = poutine.enum(config_enumerate(guide, "parallel"), first_available_dim=-1 - self.max_plate_nesting)
-        return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
-
-    def _require_reparametrized(self, site: Site) -> None:
-        if torch.is_grad_enabled() and not site["fn"].has_rsample:
-            family = type(_base(site["fn"])).__name__
-            raise ValueError(
-                f"{type(self).__name__} needs reparametrised guide sites, but site '{site['name']}' is {family}, which "
-                "has no rsample; train this pair with pyro.infer.Trace_ELBO or TraceEnum_ELBO"
-            )
+        if not is_validation_enabled():
+            return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
+        with warnings.catch_warnings():
+            # Pyro would count them, and warns; here they cancel
+            warnings.filterwarnings("ignore", "Found vars in model but not guide")
+            return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 
 
 class ELBO(TensorELBO):
@@ -86,8 +99,9 @@ class ELBO(TensorELBO):
     .. math:: \mathcal L(x) = \mathbb E_{q(z \mid x)}[\log p(x \mid z)] - w\, \mathrm{KL}(q(z \mid x) \,\|\, p(z))
 
     A registered :func:`torch.distributions.kl_divergence` serves a site only if every latent site that the model draws
-    before it comes before it in the guide too; only then is the sum over sites of expected divergences the divergence
-    of the whole. :meth:`describe` tells which sites are served so.
+    before it comes before it in the guide too, and where plates, masks and scales of the two sites agree; only then is
+    the sum over sites of expected divergences the divergence of the whole. :meth:`describe` tells which sites are
+    served so. A latent site that the guide lacks is drawn from the model and cancels.
 
     A discrete site of the guide that takes finitely many values is summed out exactly, all of them in one batched pass.
 
@@ -104,9 +118,10 @@ class ELBO(TensorELBO):
         max_plate_nesting: As in :class:`pyro.infer.ELBO`.
 
     Raises:
-        ValueError: For an unknown ``kl_fallback``; from the loss where it is differentiated, if a latent site of the
-            guide has neither a reparametrised sampler nor finitely many values; from the loss, if sites with finitely
-            many values lie in different plates.
+        ValueError: For an unknown ``kl_fallback``; from the loss (a :class:`ProgramError`), for a site that
+            :func:`~pyrodgm.infer.estimators.reading.read` refuses, for one that lies outside a plate of a site with
+            finitely many values that it depends on, and, where the loss is differentiated, for a latent site that has
+            neither a reparametrised sampler nor, in the guide, finitely many values.
 
     Source: Kingma and Welling (2013), arXiv 1312.6114, eq. 3.
 
@@ -138,40 +153,51 @@ class ELBO(TensorELBO):
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         loss: Tensor | float = 0.0
         for model_trace, guide_trace in self._get_traces(model, guide, args, kwargs):
-            for site in samples(model_trace):
-                if site["is_observed"]:
-                    loss = loss - expectation(site["log_prob"], guide_trace, self.max_plate_nesting)
-            for _, terms, _ in self._divergences(model_trace, guide_trace):
-                divergence = sum(expectation(term, guide_trace, self.max_plate_nesting) for term in terms)
+            reading = read(model_trace, guide_trace)
+            reading.require_gradients(type(self).__name__)
+            enumeration = Enumeration(reading)
+            for site in reading.observed:
+                loss = loss - enumeration.expectation(site["log_prob"], site)
+            for latent in reading.latents:
+                terms = self._divergence(latent).terms
+                divergence = sum(enumeration.expectation(term, latent.q) for term in terms)
                 loss = loss + self.kl_weight.to(divergence) * divergence
         return torch.as_tensor(loss) / self.num_particles
 
     def describe(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> dict[str, str]:
-        """For each latent site whether its divergence is ``"exact"``, ``"sampled"`` or a ``"bound"``."""
-        with torch.no_grad():
-            model_trace, guide_trace = next(self._get_traces(model, guide, args, kwargs))
-            return {name: kind for name, _, kind in self._divergences(model_trace, guide_trace)}
+        """How each latent site is served: its divergence ``"exact"``, ``"sampled"`` or a ``"bound"``.
 
-    def _divergences(self, model_trace: Any, guide_trace: Any) -> Iterator[tuple[str, list[Tensor], str]]:
-        """Name, terms of the divergence (summed over nothing yet), and kind, for each latent site of the guide."""
-        model_order, guide_order = _latent_names(model_trace), _latent_names(guide_trace)
-        for i, name in enumerate(guide_order):
-            q = guide_trace.nodes[name]
-            if not is_enumerated(q):
-                self._require_reparametrized(q)
-            if name not in model_order:  # an auxiliary site, which only the guide has
-                yield name, [q["log_prob"]], "sampled"
-                continue
-            p = model_trace.nodes[name]
-            earlier = model_order[: model_order.index(name)]
-            if set(earlier) <= set(guide_order[:i]):
-                kl, kind = self._known(q["fn"], p["fn"])
-                if kl is not None:
-                    yield name, [scale_and_mask(kl, scale=q["scale"], mask=q["mask"])], kind
-                    continue
-            yield name, [q["log_prob"], -p["log_prob"]], "exact" if is_enumerated(q) else "sampled"
+        A site that only the model has is ``"drawn from the model"``, and counts as neither prior nor posterior.
+        """
+        with torch.no_grad():
+            reading = read(*next(self._get_traces(model, guide, args, kwargs)))
+            kinds = {}
+            for latent in reading.latents:
+                term = self._divergence(latent)
+                kinds[latent.name] = term.kind if bool(torch.as_tensor(term.holds).all()) else "sampled"
+            return kinds | {site["name"]: "drawn from the model" for site in reading.from_model}
+
+    def _divergence(self, latent: Latent) -> "_Term":
+        """The divergence of one site, exact where a registered one stands for the difference of log-densities."""
+        q, p = latent.q, latent.p
+        if p is None:
+            return _Term([q["log_prob"]], "sampled")
+        sampled = _Term([q["log_prob"], -p["log_prob"]], "exact" if is_enumerated(q) else "sampled")
+        agreement = latent.agreement()
+        if agreement is False or not latent.has_divergence():
+            return sampled
+        kl, kind = self._known(fn_of(q), fn_of(p))
+        if kl is None:
+            return sampled
+        exact = scale_and_mask(kl, scale=q["scale"], mask=mask_of(q))
+        if isinstance(agreement, Tensor):
+            exact = torch.where(agreement, exact, q["log_prob"] - p["log_prob"])
+        return _Term([exact], kind, agreement)
 
     def _known(self, q: Any, p: Any) -> tuple[Tensor | None, str]:
+        if q.batch_shape != p.batch_shape:  # some divergences are written for equal shapes alone
+            shape = torch.broadcast_shapes(q.batch_shape, p.batch_shape)
+            q, p = q.expand(shape), p.expand(shape)
         try:
             return self.divergence(q, p), "exact"
         except NotImplementedError:
@@ -184,11 +210,10 @@ class ELBO(TensorELBO):
         return None, "sampled"
 
 
-def _latent_names(trace: Any) -> list[str]:
-    return [site["name"] for site in samples(trace) if not site["is_observed"]]
+@dataclass(frozen=True)
+class _Term:
+    """A site's divergence: terms that add up to it, and how they came; where it does not hold it was sampled."""
 
-
-def _base(fn: Any) -> Any:
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return fn
+    terms: list[Tensor]
+    kind: str
+    holds: bool | Tensor = True

@@ -7,8 +7,11 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
-from pyrodgm.infer.estimators.elbo import Program, TensorELBO
-from pyrodgm.infer.estimators.sites import exchange, samples, sum_rows
+from pyrodgm.infer.estimators.elbo import TensorELBO
+from pyrodgm.infer.estimators.protocols import Program
+from pyrodgm.infer.estimators.reading import Reading, counted, read
+from pyrodgm.infer.estimators.rows import Rows
+from pyrodgm.infer.estimators.sites import Trace, exchange
 
 Gradient = Literal["reparam", "stl", "dreg"]
 
@@ -20,7 +23,8 @@ class IWELBO(TensorELBO):
               w_k = \frac{p(x, z_k)}{q(z_k \mid x)}, \quad z_k \sim q(z \mid x)
 
     The data are the rows of the plates that all sites share; subsampling of such a plate scales the bounds of the rows,
-    outside the logarithm, so that the result stays a lower bound (for :math:`\alpha \ge 0`) of the evidence.
+    outside the logarithm, so that the result stays a lower bound (for :math:`\alpha \ge 0`) of the evidence. A latent
+    site that the guide lacks is drawn from the model and cancels.
 
     Args:
         num_particles: Number of samples K, drawn in one vectorised pass.
@@ -34,8 +38,10 @@ class IWELBO(TensorELBO):
         max_plate_nesting: As in :class:`pyro.infer.ELBO`.
 
     Raises:
-        ValueError: For alpha = 1 or an unknown gradient; from the loss, if a site of the guide has no reparametrised
-            sampler, or if a plate that not all sites share is subsampled.
+        ValueError: For alpha = 1 or an unknown gradient; from the loss (a :class:`ProgramError`), if a site has no
+            reparametrised sampler where the loss is differentiated, if a plate that not all sites share is subsampled,
+            if a site is scaled otherwise than by subsampling or masked in one program alone, or for a site that
+            :func:`~pyrodgm.infer.estimators.reading.read` refuses.
 
     Source: Burda et al. (2015), arXiv 1509.00519, eq. 8; Li and Turner (2016), arXiv 1602.02311; Roeder et al. (2017),
     arXiv 1703.09194; Tucker et al. (2018), arXiv 1810.04152.
@@ -60,42 +66,55 @@ class IWELBO(TensorELBO):
         self.gradient = gradient
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
-        if math.isinf(self.max_plate_nesting):
-            self._guess_max_plate_nesting(model, guide, args, kwargs)
-        model, guide = self._vectorized_num_particles(model), self._vectorized_num_particles(guide)
+        model, guide = self.in_particles(model, guide, args, kwargs)
         guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
-        latents = {site["name"]: site["value"] for site in samples(guide_trace) if not site["is_observed"]}
-        for name in latents:
-            self._require_reparametrized(guide_trace.nodes[name])
 
-        def run(program: Program, values: dict[str, Tensor]) -> Any:
+        def run(program: Program, values: dict[str, Tensor]) -> Trace:
             replayed = poutine.replay(program, trace=exchange(guide_trace, values))
-            return poutine.trace(replayed).get_trace(*args, **kwargs)
+            trace = poutine.trace(replayed).get_trace(*args, **kwargs)
+            trace.compute_log_prob()
+            return trace
 
         if self.gradient == "reparam" or not torch.is_grad_enabled():
-            model_trace = run(model, {})
-            rows = Rows(self, model_trace, guide_trace)
-            return -rows.scale * self._bound(rows.log_p(model_trace) - rows.log_q(guide_trace)).sum()
+            guide_trace.compute_log_prob()
+            reading = read(run(model, {}), guide_trace)
+            reading.require_gradients(type(self).__name__)
+            rows = Rows.of(reading)
+            return -rows.scale * self._bound(self._log_p(reading, rows) - self._log_q(reading, rows)).sum()
 
         # log q as a function of the samples alone: at leaves, so that the guide's parameters get no score gradient
+        latents = {site["name"]: site["value"] for site in counted(guide_trace) if not site["is_observed"]}
         leaves = {name: z.detach().requires_grad_() for name, z in latents.items() if z.requires_grad}
         leaf_trace = run(guide, leaves)
         # log p at samples whose gradient is scaled on its way back into the guide
         factor: list[Tensor] = []
         scaled = {name: _scale_gradient(latents[name], factor) for name in leaves}
-        model_trace = run(model, scaled)
+        reading = read(run(model, scaled), leaf_trace)
+        reading.require_gradients(type(self).__name__)
 
-        rows = Rows(self, model_trace, leaf_trace)
-        log_p, log_q = rows.log_p(model_trace), rows.log_q(leaf_trace)
+        rows = Rows.of(reading)
+        log_p, log_q = self._log_p(reading, rows), self._log_q(reading, rows)
         log_w = (log_p - log_q).detach()
         weight = self._weight(log_w)
-        factor.append(self.alpha + (1.0 - self.alpha) * weight if self.gradient == "dreg" else torch.ones_like(weight))
+        # what is left of the score term: of the log-weight, only the divergence's share depends on the guide
+        share = self.kl_weight.to(weight) * (1.0 - self.alpha) * (1.0 - weight)
+        factor.append(1.0 - share if self.gradient == "dreg" else torch.ones_like(weight))
         surrogate = (weight * log_p).sum()
         for name, leaf in leaves.items():
-            (slope,) = torch.autograd.grad((weight * log_q).sum(), leaf, retain_graph=True)
+            (slope,) = torch.autograd.grad(
+                (weight * log_q).sum(), leaf, retain_graph=True, materialize_grads=True, allow_unused=True
+            )
             surrogate = surrogate - (slope * scaled[name]).sum()
         bound = self._bound(log_w).sum()
         return -rows.scale * (bound + surrogate - surrogate.detach())
+
+    def _log_p(self, reading: Reading, rows: Rows) -> Tensor:
+        prior = rows.total(latent.p for latent in reading.latents if latent.p is not None)
+        return rows.total(reading.observed) + self.kl_weight.to(prior) * prior
+
+    def _log_q(self, reading: Reading, rows: Rows) -> Tensor:
+        log_q = rows.total(latent.q for latent in reading.latents)
+        return self.kl_weight.to(log_q) * log_q
 
     def _bound(self, log_w: Tensor) -> Tensor:
         """The bound of each row from log-weights with the particles at the dimension left of all plates."""
@@ -109,46 +128,6 @@ class IWELBO(TensorELBO):
         if self.num_particles == 1:
             return torch.ones_like(log_w)
         return torch.softmax((1.0 - self.alpha) * log_w, dim=-self.max_plate_nesting)
-
-
-class Rows:
-    """The independent rows of a pair: the elements of the plates that all sites share."""
-
-    def __init__(self, elbo: TensorELBO, *traces: Any) -> None:
-        self.elbo = elbo
-        sites = [s for trace in traces for s in samples(trace)]
-        stacks = [{f for f in s["cond_indep_stack"] if f.vectorized} for s in sites]
-        shared = set.intersection(*stacks)
-        self.dims = {f.dim for f in shared}
-        self.scale = math.prod(f.full_size / f.size for f in shared if f.full_size)
-        for site, stack in zip(sites, stacks, strict=True):
-            for f in stack - shared:
-                if f.full_size and f.full_size != f.size:
-                    raise ValueError(
-                        f"site '{site['name']}' is in the subsampled plate '{f.name}', which other sites are not in; "
-                        "a bound with importance weights cannot subsample it"
-                    )
-
-    def _log_prob(self, site: Any) -> Tensor:
-        """Log-probability of each row, with the scale of the rows' plates taken out."""
-        return sum_rows(site["log_prob"], self.dims) / self.scale
-
-    def log_p(self, trace: Any) -> Tensor:
-        trace.compute_log_prob()
-        observed = [self._log_prob(s) for s in samples(trace) if s["is_observed"]]
-        latent = [self._log_prob(s) for s in samples(trace) if not s["is_observed"]]
-        return _total(observed) + self._weighted(_total(latent))
-
-    def log_q(self, trace: Any) -> Tensor:
-        trace.compute_log_prob()
-        return self._weighted(_total([self._log_prob(s) for s in samples(trace)]))
-
-    def _weighted(self, log_prob: Tensor) -> Tensor:
-        return self.elbo.kl_weight.to(log_prob) * log_prob
-
-
-def _total(terms: list[Tensor]) -> Tensor:
-    return torch.stack(torch.broadcast_tensors(*terms)).sum(0) if terms else torch.zeros(())
 
 
 def _scale_gradient(z: Tensor, factor: list[Tensor]) -> Tensor:

@@ -8,9 +8,10 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
 from pyrodgm.distributions import DiagNormalMixture
-from pyrodgm.infer.estimators.elbo import Program, Site
-from pyrodgm.infer.estimators.sites import Trace, samples
-from pyrodgm.infer.estimators.stratified import Strata, StratifiedELBO, stratified_traces
+from pyrodgm.infer.estimators.protocols import Program
+from pyrodgm.infer.estimators.reading import ProgramError
+from pyrodgm.infer.estimators.sites import Site
+from pyrodgm.infer.estimators.stratified import Strata, StratifiedELBO, read_stratified
 
 Pairing = Literal["full", "own"]
 
@@ -21,8 +22,9 @@ class MixtureDensityELBO(StratifiedELBO):
     .. math:: \mathcal L(x) = \sum_k \mathbb E[\pi_k]\, \mathbb E_{q_k}\bigl[\log p(x \mid z_k) + \log p(z_k)\bigr]
               - \sum_k \hat\pi_k \log \sum_j \hat\pi_j\, q_j(\hat z_k) - \mathrm{KL}(q(\pi) \,\|\, p(\pi))
 
-    For guides that draw weights at a site ``pi`` and then z from a :class:`~pyrodgm.distributions.DiagNormalMixture`
-    with these weights, as :class:`~pyrodgm.models.DLGMM` does; ``pi1`` and ``z1``, ``pi2`` and ``z2`` in two layers.
+    For guides that draw weights at a site of their own and then z from a
+    :class:`~pyrodgm.distributions.DiagNormalMixture` with these weights, and say so, as
+    :class:`~pyrodgm.models.DLGMM` does: ``pyro.sample("z", mixture, infer={"mixture_weights": "pi"})``.
     Each component gives one draw. The terms that are linear in the weights take their exact expectation under the
     guide; the entropy of the mixture takes one draw of them. Where p(z) is one Normal its expectation under each
     component is exact too. The expectation of the whole is that of :class:`ELBO`.
@@ -55,27 +57,29 @@ class MixtureDensityELBO(StratifiedELBO):
         self.pairing = pairing
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
-        model_trace, guide_trace, strata = stratified_traces(self, model, guide, args, kwargs)
-        expected = {name: self._expected_weights(name, guide_trace, strata) for name in strata.weights}
+        reading, strata = read_stratified(self, model, guide, args, kwargs)
+        guide_sites = {latent.name: latent.q for latent in reading.latents}
+        expected = {name: self._expected_weights(name, guide_sites, strata) for name in strata.weights}
         loss: Tensor | float = 0.0
-        for site in samples(model_trace):
-            if site["is_observed"]:
-                loss = loss - strata.expectation(site["log_prob"], site, expected)
-        for name, terms, _ in self._divergences(model_trace, guide_trace):
-            q = guide_trace.nodes[name]
-            if name in strata.weights:
-                divergence = self._of_mixture(name, q, model_trace.nodes[name], strata, expected)
+        for site in reading.observed:
+            loss = loss - strata.expectation(site["log_prob"], site, expected)
+        for latent in reading.latents:
+            if latent.name in strata.weights and latent.p is not None:
+                divergence = self._of_mixture(latent.name, latent.q, latent.p, strata, expected)
             else:
-                divergence = torch.stack([strata.expectation(term, q, expected) for term in terms]).sum()
+                terms = [strata.expectation(t, latent.q, expected) for t in self._divergence(latent).terms]
+                divergence = torch.stack(terms).sum()
             loss = loss + self.kl_weight.to(divergence) * divergence
         return torch.as_tensor(loss) / self.num_particles
 
-    def _expected_weights(self, name: str, guide_trace: Trace, strata: Strata) -> Tensor:
-        weights = guide_trace.nodes.get(name.replace("z", "pi", 1))
-        if weights is None or not isinstance(strata.sites[name]["fn"], DiagNormalMixture):
-            raise ValueError(
-                f"site '{name}' must be a DiagNormalMixture whose weights are drawn at site "
-                f"'{name.replace('z', 'pi', 1)}'; the guide has {', '.join(s['name'] for s in samples(guide_trace))}"
+    def _expected_weights(self, name: str, guide_sites: dict[str, Site], strata: Strata) -> Tensor:
+        site = strata.sites[name]
+        weights = guide_sites.get(site["infer"].get("mixture_weights", ""))
+        if weights is None or not isinstance(site["fn"], DiagNormalMixture):
+            raise ProgramError(
+                name,
+                "must be a DiagNormalMixture whose weights are drawn at the site of the guide that "
+                f"infer={{'mixture_weights': ...}} names; the guide has {', '.join(guide_sites)}",
             )
         if self.pairing == "own" and len(strata.weights) > 1:
             raise ValueError(f"pairing must be 'full' for more than one mixture, got sites {', '.join(strata.weights)}")
@@ -101,7 +105,7 @@ class MixtureDensityELBO(StratifiedELBO):
             prior = _components(p["fn"], dim)
         else:
             return log_q - strata.expectation(p["log_prob"], p, drawn)
-        cross_entropy = scale_and_mask(_cross_entropy((loc, spread), prior), scale=scale, mask=mask)
+        cross_entropy = scale_and_mask(_cross_entropy((loc, spread), prior), scale=p["scale"], mask=p["mask"])
         return log_q + strata.expectation(cross_entropy, q, expected)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pyro.poutine as poutine
 from torch import Tensor
 
-from pyrodgm.infer.estimators.elbo import ELBO, Program
+from pyrodgm.infer.estimators.elbo import ELBO
+from pyrodgm.infer.estimators.protocols import Program
 
 
 class SemiSupervisedELBO(ELBO):

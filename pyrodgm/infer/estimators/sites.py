@@ -1,9 +1,8 @@
-"""Log-probabilities of the rows of a program: the elements of its data plates."""
+"""Sample sites of traces."""
 
 from collections.abc import Collection
 from typing import Any
 
-import torch
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
@@ -33,26 +32,3 @@ def exchange(trace: Trace, values: dict[str, Tensor]) -> Trace:
 def is_enumerated(site: Site) -> bool:
     """Whether all values of the site were taken side by side, along a dimension of their own."""
     return "_enumerate_dim" in site["infer"]
-
-
-def enumerated_log_probs(guide_trace: Trace) -> Tensor | None:
-    """Joint log-probability of the values of all enumerated sites of a guide, ``[*values, *plates]``; None without any.
-
-    Raises:
-        ValueError: If they lie in different plates.
-    """
-    sites = [site for site in samples(guide_trace) if is_enumerated(site)]
-    stacks = {frozenset(f.name for f in site["cond_indep_stack"] if f.vectorized) for site in sites}
-    if len(stacks) > 1:
-        plates = ", ".join(f"{s['name']} in {[f.name for f in s['cond_indep_stack']]}" for s in sites)
-        raise ValueError(f"enumerated sites must lie in the same plates, got {plates}")
-    terms = [site["fn"].log_prob(site["value"]) for site in sites]
-    return torch.stack(torch.broadcast_tensors(*terms)).sum(0) if terms else None
-
-
-def expectation(term: Tensor, guide_trace: Trace, max_plate_nesting: int) -> Tensor:
-    """Sum of ``term`` ``[*values, *plates]`` over the plates, averaged over the values of enumerated sites, ``[]``."""
-    if term.dim() <= max_plate_nesting:
-        return term.sum()
-    log_probs = enumerated_log_probs(guide_trace)
-    return term.sum() if log_probs is None else (log_probs.exp() * term).sum()

@@ -8,10 +8,11 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from pyrodgm.infer.estimators.elbo import ELBO, Program, Site, TensorELBO
-from pyrodgm.infer.estimators.iwelbo import Rows
-from pyrodgm.infer.estimators.sites import Trace, samples
-from pyrodgm.infer.tracing._compat import guess_max_plate_nesting, in_particle_plate
+from pyrodgm.infer.estimators.elbo import ELBO, TensorELBO
+from pyrodgm.infer.estimators.protocols import Program, Stratified
+from pyrodgm.infer.estimators.reading import ProgramError, Reading, plates, read
+from pyrodgm.infer.estimators.rows import Rows
+from pyrodgm.infer.estimators.sites import Site
 
 
 class StratifiedELBO(ELBO):
@@ -54,13 +55,13 @@ class StratifiedELBO(ELBO):
         super().__init__(kl_weight, num_particles=num_particles, vectorize_particles=True, **kwargs)
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
-        model_trace, guide_trace, strata = stratified_traces(self, model, guide, args, kwargs)
+        reading, strata = read_stratified(self, model, guide, args, kwargs)
         loss: Tensor | float = 0.0
-        for site in samples(model_trace):
-            if site["is_observed"]:
-                loss = loss - strata.expectation(site["log_prob"], site)
-        for name, terms, _ in self._divergences(model_trace, guide_trace):
-            divergence = sum(strata.expectation(term, guide_trace.nodes[name]) for term in terms)
+        for site in reading.observed:
+            loss = loss - strata.expectation(site["log_prob"], site)
+        for latent in reading.latents:
+            terms = self._divergence(latent).terms
+            divergence = sum(strata.expectation(term, latent.q) for term in terms)
             loss = loss + self.kl_weight.to(divergence) * divergence
         return torch.as_tensor(loss) / self.num_particles
 
@@ -92,16 +93,16 @@ class StratifiedIWELBO(TensorELBO):
         )
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
-        model_trace, guide_trace, strata = stratified_traces(self, model, guide, args, kwargs)
-        for site in samples(guide_trace):
-            self._require_reparametrized(site)
-        rows = Rows(self, model_trace, guide_trace)
+        reading, strata = read_stratified(self, model, guide, args, kwargs)
+        rows = Rows.of(reading)
         for name in strata.weights:
-            outside = {f.dim for f in guide_trace.nodes[name]["cond_indep_stack"] if f.vectorized} - rows.dims
+            outside = {frame.dim for frame in plates(strata.sites[name])} - rows.dims
             if outside:
-                raise ValueError(f"site '{name}' is a mixture in a plate (dim {max(outside)}) that not all sites share")
+                raise ProgramError(name, f"is a mixture in a plate (dim {max(outside)}) that not all sites share")
         rows.dims |= set(strata.dims)
-        log_w = rows.log_p(model_trace) - rows.log_q(guide_trace)
+        prior = rows.total(latent.p for latent in reading.latents if latent.p is not None)
+        divergence = prior - rows.total(latent.q for latent in reading.latents)
+        log_w = rows.total(reading.observed) + self.kl_weight.to(divergence) * divergence
         for weights in strata.weights.values():
             # a component whose weight underflows has no gradient, instead of none that is a number
             log_w = log_w + weights.clamp(min=torch.finfo(weights.dtype).tiny).log().to(log_w.dtype)
@@ -127,7 +128,7 @@ class Strata(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         fn = msg["fn"]
-        if msg["done"] or msg["is_observed"] or not hasattr(fn, "rsample_stratified"):
+        if msg["done"] or msg["is_observed"] or not isinstance(fn, Stratified):
             return
         dim = -self.plates - 1 - len(self.dims)
         value, weights = fn.rsample_stratified()
@@ -149,25 +150,22 @@ class Strata(Messenger):
         for name, dim in zip(self.weights, self.dims, strict=True):
             if term.dim() < -dim or term.shape[dim] == 1 != self.weights[name].shape[dim]:
                 continue
-            plates = [{f.dim for f in s["cond_indep_stack"] if f.vectorized} for s in (self.sites[name], site)]
-            if not plates[0] <= plates[1]:
-                raise ValueError(
-                    f"site '{site['name']}' must lie in all plates of '{name}', a mixture that it depends on"
-                )
+            if not plates(self.sites[name]) <= plates(site):
+                raise ProgramError(site["name"], f"must lie in all plates of '{name}', a mixture that it depends on")
             term = term * (self.weights if weights is None else weights)[name]
         return term.sum()
 
 
-def stratified_traces(
+def read_stratified(
     elbo: TensorELBO, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Trace, Trace, Strata]:
-    """Traces of the model and of a guide that draws from every component, both with their log-probabilities."""
-    if math.isinf(elbo.max_plate_nesting):
-        guess_max_plate_nesting(elbo, (model, guide), args, kwargs)
-    model, guide = in_particle_plate(elbo, model), in_particle_plate(elbo, guide)
+) -> tuple[Reading, Strata]:
+    """The sites of a model and of a guide that draws from every component, with their log-probabilities."""
+    model, guide = elbo.in_particles(model, guide, args, kwargs)
     strata = Strata(int(elbo.max_plate_nesting))
     guide_trace = poutine.trace(strata(guide)).get_trace(*args, **kwargs)
     model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs)
     model_trace.compute_log_prob()
     guide_trace.compute_log_prob()
-    return model_trace, guide_trace, strata
+    reading = read(model_trace, guide_trace)
+    reading.require_gradients(type(elbo).__name__)
+    return reading, strata

@@ -68,28 +68,10 @@ class LogLikelihood:
         )
 
     def to_datatree(self) -> Any:
-        """Export to an ArviZ ``DataTree``.
+        """Export to an ArviZ ``DataTree``; see :func:`pyrodgm.infer.evaluation.export.to_datatree`."""
+        from pyrodgm.infer.evaluation.export import to_datatree
 
-        Groups: ``posterior`` (draws of each latent), ``sample_stats`` (log importance weights), ``log_likelihood``
-        (log p(x | z) of each draw), ``observed_data`` (x) and ``importance`` (log-likelihood, effective sample size and
-        k-hat of each datum). The first three need ``keep=True`` in :func:`log_likelihood`. ``attrs`` holds model,
-        configuration, seed and versions.
-        """
-        import arviz_base
-        import xarray
-
-        groups: dict[str, dict[str, Any]] = {"observed_data": {"x": self.x.cpu().numpy()}}
-        if self.draws is not None and self.log_weights is not None and self.pointwise is not None:
-            groups["posterior"] = {name: z.cpu().numpy()[None] for name, z in self.draws.items()}
-            groups["sample_stats"] = {"log_weight": self.log_weights.cpu().numpy()[None]}
-            groups["log_likelihood"] = {"x": self.pointwise.cpu().numpy()[None]}
-        dims = {name: ["datum"] for name in ("log_weight", *(self.draws or {}))}
-        tree = arviz_base.from_dict(groups, dims={**dims, "x": ["datum"]}, attrs={"/": self.attributes})
-        summary = {"log_likelihood": self.values, "ess": self.ess, "k_hat": self.k_hat}
-        tree["importance"] = xarray.DataTree(
-            xarray.Dataset({name: ("datum", value.cpu().numpy()) for name, value in summary.items()})
-        )
-        return tree
+        return to_datatree(self)
 
 
 def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run: independent of each other
@@ -115,7 +97,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     as fit the memory.
 
     Args:
-        pair: A module with ``model(x)`` and ``guide(x)`` whose sites all lie in the data plate, at dimension -1.
+        pair: A module with ``model(x)`` and ``guide(x)`` whose sites all lie in the data plate, at dimension -1. If
+            that is subsampled, its scale is taken out. Latent sites that the guide lacks are drawn from the model.
         x: Data ``[N, *event]``; moved to the device and dtype of the pair in blocks.
         num_samples: Importance samples a datum, S.
         max_bytes: Bound on the memory for samples and activations; at least one datum and one sample at a time are
@@ -132,7 +115,9 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         progress: Whether to show a progress bar; by default where the output is a terminal.
 
     Raises:
-        ValueError: If an argument is out of range, or a site lies outside the data plate.
+        ValueError: If an argument is out of range; for a site (a :class:`ProgramError`) that lies outside the data
+            plate, is scaled otherwise than by it or masked in one program alone, or that
+            :func:`~pyrodgm.infer.estimators.reading.read` refuses.
         FloatingPointError: If a log-weight is NaN or infinite; names the datum.
 
     Source: Burda et al. (2015), arXiv 1509.00519.
@@ -147,8 +132,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     from tqdm.auto import tqdm
 
     first = next(pair.parameters())
-    device = first.device
-    x_like = aligned(x.to(first.dtype) if x.is_floating_point() else x)
+    device, dtype = first.device, first.dtype
+    x = aligned(x)
     # Filled block by block: results kept apart would lie between the freed samples and scatter the heap.
     joined: dict[str, Any] = {}
     kept: dict[str, Any] = {"log_weights": None, "draws": None, "pointwise": None}
@@ -160,11 +145,11 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
             torch.manual_seed(seed)
         long = len(x) * num_samples >= COMPILE_AFTER
         mode = ("compiled" if long else "traced") if compile == "auto" else compile
-        sampler = ImportanceSampler(pair, x_like[:1].to(device), len(x), num_samples, max_bytes, mode, sum_out)
+        sampler = ImportanceSampler(pair, x[:1].to(device, dtype), len(x), num_samples, max_bytes, mode, sum_out)
         disable = None if progress is None else not progress
         with tqdm(total=len(x), unit="datum", disable=disable) as bar:
-            for i, block in enumerate(x_like.split(sampler.block)):
-                result = sampler.weigh(block.to(device), keep)
+            for i, block in enumerate(x.split(sampler.block)):
+                result = sampler.weigh(block.to(device, dtype), keep)
                 begin = i * sampler.block
                 bad = ~torch.isfinite(result["values"])
                 if bad.any():

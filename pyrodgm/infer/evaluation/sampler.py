@@ -13,7 +13,9 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
 from pyrodgm.distributions._numeric import keep_logs, kept_logs
-from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated, samples, sum_rows
+from pyrodgm.infer.estimators.reading import ProgramError, counted, fn_of, mask_of, plates, read
+from pyrodgm.infer.estimators.rows import Rows
+from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated
 from pyrodgm.infer.tracing._compat import TorchDispatchMode, tree_leaves
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.tracing.graph import UntraceableError, flatten
@@ -38,13 +40,12 @@ class ImportanceSampler:
         self.template: Trace = None  # the sites of the guide; their values are those of a probe
         self.block = self.chunk = 0
         with fork_rng(x.device):
-            bare = poutine.trace(pair.guide).get_trace(x)
-            bare_model = poutine.trace(poutine.replay(pair.model, trace=bare)).get_trace(x)
-            for site in samples(bare) + samples(bare_model):
-                if not any(f.dim == -1 and f.size == 1 for f in site["cond_indep_stack"]):
-                    raise ValueError(f"site '{site['name']}' lies outside the data plate at dimension -1")
-            depth = max(-f.dim for s in samples(bare_model) for f in s["cond_indep_stack"] if f.vectorized)
-            self.particle_dim = -depth - 1
+            sites = self._checked(x)
+            for site in sites:
+                if not any(frame.dim == -1 and frame.size == 1 for frame in plates(site)):
+                    raise ProgramError(site["name"], "lies outside the data plate at dimension -1")
+            self.particle_dim = min(frame.dim for site in sites for frame in plates(site)) - 1
+            self.masked = any(isinstance(mask_of(site), Tensor) for site in sites if not site["is_observed"])
             guide_bytes = _growth(lambda n: self._guide(x, n))
             model_bytes = _growth(lambda n: self._model(x, *self._guide(x, n)[:2], slice(0, n)))
         self.block = _even(count, int(max_bytes / 2 / (guide_bytes * num_samples)))
@@ -53,6 +54,9 @@ class ImportanceSampler:
 
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size and k-hat of a block ``[B, *event]``, on the CPU."""
+        if self.masked:  # by masks that may depend on the data
+            with fork_rng(x.device):
+                self._checked(x)
         values, logs, log_q = self._guide(x, self.num_samples)
         log_w, pointwise = [], []
         for begin in range(0, self.num_samples, self.chunk):
@@ -68,6 +72,14 @@ class ImportanceSampler:
             result["draws"] = {name: z.cpu() for name, z in values.items()}
         return result
 
+    def _checked(self, x: Tensor) -> list[Site]:
+        """All sites of the pair, each of which can be weighed per datum."""
+        guide = poutine.trace(self.pair.guide).get_trace(x)
+        model = poutine.trace(poutine.replay(self.pair.model, trace=guide)).get_trace(x)
+        with pyro.validation_enabled(True):
+            Rows.of(read(model, guide), {-1})
+        return counted(guide) + counted(model)
+
     def _guide(self, x: Tensor, num_samples: int) -> tuple[Values, Logs, Tensor]:
         """Draws of all sites, the logarithms that they keep, and log q(z | x) of what is drawn, ``[samples, B]``."""
         guide = self._particles(self.pair.guide, num_samples)
@@ -78,16 +90,20 @@ class ImportanceSampler:
             trace = poutine.trace(guide).get_trace(x)
             trace.compute_log_prob()
             self.template = self.template or prune_subsample_sites(trace)  # plates have the sizes of the probe
-            sites = samples(trace)
-            drawn = [site for site in sites if not is_enumerated(site)]
+            sites = [site for site in counted(trace) if not site["is_observed"]]
             logs = {s["name"]: list(kept_logs(s["value"]) or ()) for s in sites}
-            return {s["name"]: s["value"] for s in sites}, logs, self._rows(drawn) if drawn else x.new_zeros(())
+            log_q = self._total([site for site in sites if not is_enumerated(site)], x)
+            for site in sites:
+                if is_enumerated(site) and mask_of(site) is not True:  # its values are summed with their probabilities
+                    whole = {**site, "log_prob": fn_of(site).log_prob(site["value"]) * site["scale"]}
+                    log_q = log_q + self._total([site], x) - self._total([whole], x)
+            return {s["name"]: s["value"] for s in sites}, logs, log_q
 
         return self._graph((len(x),), draw, (x,))(x)
 
     def _model(self, x: Tensor, values: Values, logs: Logs, part: slice) -> tuple[Tensor, Tensor]:
         """Log p(x, z) and log p(x | z), ``[*values, samples, B]``, of some of the samples."""
-        sites = {s["name"]: s for s in samples(self.template)}
+        sites = self.template.nodes
         values = {name: self._part(sites[name], value, part) for name, value in values.items()}
         logs = {name: [self._part(sites[name], log, part) for log in kept] for name, kept in logs.items()}
         count = part.stop - part.start
@@ -98,9 +114,9 @@ class ImportanceSampler:
             replayed = poutine.replay(self._particles(self.pair.model, count), trace=exchange(self.template, values))
             trace = poutine.trace(replayed).get_trace(x)
             trace.compute_log_prob()
-            given = self._rows([s for s in samples(trace) if s["is_observed"]])
-            latents = [s for s in samples(trace) if not s["is_observed"]]
-            return given + self._rows(latents) if latents else given, given
+            reading = read(trace, self.template)
+            given = self._total(reading.observed, x)
+            return given + self._total([s.p for s in reading.latents if s.p is not None], x), given
 
         usual = (len(x), count) == (self.block, self.chunk)
         compiled = usual and self.mode == "compiled"
@@ -130,12 +146,13 @@ class ImportanceSampler:
     def _particles(self, program: Callable[..., Any], count: int) -> Callable[..., Any]:
         return pyro.plate("num_particles_vectorized", count, dim=self.particle_dim)(program)
 
-    def _rows(self, sites: list[Any]) -> Tensor:
-        rows = []
-        for log_prob in (s["log_prob"] for s in sites):
-            kept = (-1, *range(-log_prob.dim(), self.particle_dim + 1))
-            rows.append(sum_rows(log_prob, kept).flatten(self.particle_dim + 1))
-        return torch.stack(torch.broadcast_tensors(*rows)).sum(0)
+    def _total(self, sites: list[Site], x: Tensor) -> Tensor:
+        """Sum of the log-probabilities of sites, ``[*values, samples, B]``, without the scale of the data plate."""
+        if not sites:
+            return x.new_zeros(())
+        rows = Rows(sites, dims=(-1, self.particle_dim))
+        rows.dims |= set(range(-max(s["log_prob"].dim() for s in sites), self.particle_dim + 1))
+        return rows.total(sites).flatten(self.particle_dim + 1)
 
 
 def _even(total: int, limit: int) -> int:
@@ -149,23 +166,29 @@ def _summarise(log_weights: Tensor) -> dict[str, Tensor]:
     total = log_weights.logsumexp(0)
     ess = (2 * total - (2 * log_weights).logsumexp(0)).exp()
     values = total - math.log(len(log_weights))
-    return {"values": values.cpu(), "ess": ess.cpu(), "k_hat": _pareto_k_hat(log_weights.cpu())}
+    return {"values": values.cpu(), "ess": ess.cpu(), "k_hat": pareto_smooth(log_weights.cpu())[1]}
 
 
-def _pareto_k_hat(log_weights: Tensor) -> Tensor:
-    """Pareto shape of each column's upper tail: minus infinity if that is flat, infinity if there is no fit."""
+def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-weights ``[num_samples, N]`` with the largest of each column smoothed, and the Pareto shape of their tails.
+
+    The shape is minus infinity if a tail is flat, infinity if there is no fit; the weights then stay as they are.
+    """
     import numpy as np
     from arviz_stats.base import array_stats
 
+    smoothed, k_hat = log_weights.clone(), torch.full(log_weights.shape[1:], math.inf, dtype=torch.float64)
+    if len(log_weights) < 25:
+        return smoothed, k_hat
     count = math.ceil(min(0.2 * len(log_weights), 3 * math.sqrt(len(log_weights))))
-    k_hat = torch.full(log_weights.shape[1:], math.inf, dtype=torch.float64)
-    if count < 5:
-        return k_hat
     tail = log_weights.topk(count, dim=0).values
     flat = tail[0] - tail[-1] < 1e-9
     with np.errstate(all="ignore"):
-        k_hat[~flat] = torch.as_tensor(array_stats.psislw(-log_weights[:, ~flat].T.numpy())[1])
-    return k_hat.nan_to_num(nan=math.inf).masked_fill(flat, -math.inf)
+        fits, shapes = array_stats.psislw(-log_weights[:, ~flat].T.numpy())
+    k_hat[~flat] = torch.as_tensor(shapes)
+    fitted = torch.as_tensor(fits).T
+    smoothed[:, ~flat] = torch.where(torch.isfinite(fitted).all(0), fitted, smoothed[:, ~flat])
+    return smoothed, k_hat.nan_to_num(nan=math.inf).masked_fill(flat, -math.inf)
 
 
 class _Allocations(TorchDispatchMode):

@@ -1,7 +1,5 @@
 """The contexts in which the library runs the programs of others."""
 
-import functools
-import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +10,8 @@ import pyro.infer
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
+
+from pyrodgm.infer.tracing.kept_calls import kept_calls
 
 MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
 
@@ -39,20 +39,17 @@ def own_parameters() -> Iterator[None]:
 def evaluating(pair: nn.Module) -> Iterator[None]:
     """Context in which a pair is run but not changed: evaluation mode, no gradients, none of Pyro's checks.
 
-    A module that is called with nothing, as priors are, gives the same each time, so it runs once.
+    Afterwards every submodule has the mode that it had before. Parts that are called with nothing, as priors are, run
+    once where that gives the same (:func:`~pyrodgm.infer.tracing.kept_calls.kept_calls`).
     """
-    training = pair.training
-    nullary = [m for m in pair.modules() if not inspect.signature(m.forward).parameters]
-    pair.eval()
+    modes = [(module, module.training) for module in pair.modules()]
     try:
-        for module in nullary:
-            module.forward = functools.cache(module.forward)
-        with torch.no_grad(), own_parameters(), pyro.validation_enabled(False):
+        pair.eval()
+        with kept_calls(pair), torch.no_grad(), own_parameters(), pyro.validation_enabled(False):
             yield
     finally:
-        for module in nullary:
-            module.__dict__.pop("forward", None)
-        pair.train(training)
+        for module, training in modes:
+            module.training = training
 
 
 @contextmanager
@@ -81,16 +78,43 @@ def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+class _DataCount(Messenger):
+    """Counts the data that a batch stands for: the size of the plate that it is a subsample of."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self.batch_size = self.count = batch_size
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        for frame in msg["cond_indep_stack"]:
+            if frame.size == self.batch_size and frame.full_size:
+                self.count = max(self.count, frame.full_size)
+
+
+def loss_per_datum(pair: Any, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...]) -> Tensor:
+    """The loss of an objective over the number of data that it speaks of, a tensor ``[]`` in nats.
+
+    That is the size of the batch; or, where a plate of the program is subsampled to that size and so scales what is in
+    it, the size of the plate.
+    """
+    with _DataCount(len(batch[0])) as data:
+        loss: Tensor = objective.differentiable_loss(pair.model, pair.guide, *batch)
+    return loss / data.count
+
+
 def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...]) -> None:
     """Run an objective once with Pyro's checks on, so that mistakes show as readable errors; change nothing.
 
     Pyro's estimators look at a program's plates when they first meet it; afterwards they consume no more randomness.
     """
     before = {name: value.clone() for name, value in pair.named_buffers()}
-    with torch.no_grad(), fork_rng(batch[0].device), own_parameters():
-        objective.differentiable_loss(pair.model, pair.guide, *batch)
-        for name, value in pair.named_buffers():
-            value.copy_(before[name])
+    try:
+        with torch.no_grad(), fork_rng(batch[0].device), own_parameters():
+            objective.differentiable_loss(pair.model, pair.guide, *batch)
+    finally:
+        with torch.no_grad():
+            for name, value in pair.named_buffers():
+                value.copy_(before[name])
 
 
 def fork_rng(device: torch.device) -> Any:

@@ -22,7 +22,7 @@ from pyrodgm.infer.tracing._compat import (
     tree_leaves,
     tree_unflatten,
 )
-from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
+from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum, own_parameters
 
 Prepare = Callable[..., tuple[Tensor, ...]]
 Context = Callable[..., AbstractContextManager[Any]]
@@ -132,7 +132,7 @@ class LossModule(nn.Module):
             objective = copy.copy(objective)
             objective.kl_weight = kl_weight
         with own_parameters(), pyro.validation_enabled(False), self.context(*inputs):
-            return objective.differentiable_loss(self.pair.model, self.pair.guide, *batch) / len(batch[0])
+            return loss_per_datum(self.pair, objective, batch)
 
 
 class LossGraph:

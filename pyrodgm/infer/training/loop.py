@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyrodgm.datasets import Dataset
 from pyrodgm.datasets.training_indices import training_rows
-from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, rehearse
+from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, loss_per_datum, rehearse
 from pyrodgm.infer.training.feeds import Batches
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters
 from pyrodgm.infer.training.resumable import Resumable, Row
@@ -123,7 +123,7 @@ class Training(Resumable):
         with fork_rng(self.device), evaluating(self.pair):
             torch.manual_seed(self.plan.seed)
             for x in images.split(max(self.plan.batch_size, VALIDATION_BATCH)):
-                total += self.evidence_bound.differentiable_loss(self.pair.model, self.pair.guide, x)
+                total += len(x) * loss_per_datum(self.pair, self.evidence_bound, (x,))
         return -float(total) / len(images)
 
     def _score(self) -> float:

@@ -4,7 +4,6 @@ import gc
 import math
 import weakref
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -202,27 +201,6 @@ def test_nothing_is_kept_of_a_block_but_its_results(monkeypatch):
     log_likelihood(pair, draw(pair, 8), 100, max_bytes=1, keep=True)
     assert len(alive) == 8
     assert alive[2] == alive[-1]
-
-
-def test_result_exports_to_a_datatree():
-    pair = ProbabilisticPCA(stretch=1.2)
-    x = draw(pair, 4)
-    result = log_likelihood(pair, x, 30, seed=5, keep=True, config={"latent": LATENT})
-    tree = result.to_datatree()
-    assert tree["posterior"]["z"].shape == (1, 30, 4, LATENT)
-    assert np.allclose(tree["sample_stats"]["log_weight"].values[0], result.log_weights)
-    joint = dist.Normal(0.0, 1.0).log_prob(result.draws["z"]).sum(-1) + result.pointwise
-    log_q = pair.posterior(x).log_prob(result.draws["z"])
-    assert torch.allclose(joint - log_q, result.log_weights)
-    assert np.allclose(tree["log_likelihood"]["x"].values[0], result.pointwise)
-    assert np.allclose(tree["observed_data"]["x"].values, x)
-    assert np.allclose(tree["importance"]["k_hat"].values, result.k_hat)
-    assert tree.attrs["model"] == "ProbabilisticPCA"
-    assert tree.attrs["seed"] == 5
-    assert {type(value) for value in tree.attrs.values()} <= {str, int}  # subclasses have no place in files
-    small = log_likelihood(pair, x, 30).to_datatree()
-    assert "posterior" not in small.children
-    assert "30 samples" in str(result)
 
 
 def test_caller_is_left_as_it_was():
