@@ -94,7 +94,7 @@ def trained(case: Case, config: Config) -> tuple[nn.Module, Tensor]:
         epochs = config.epochs * (10 if case == "frey" else 1)  # 1,565 faces only
         settings = FitSettings(compile="compiled", progress=False)
         fit(pair, data, epochs=epochs, kl_warmup=epochs / 4, settings=settings)
-        save_weights(pair, path)
+        save_weights(pair.state_dict(), path)
     chosen = torch.randperm(len(data.test.images), generator=torch.Generator().manual_seed(1))[: config.images]
     return pair, data.test.images[chosen]
 

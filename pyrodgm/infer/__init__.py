@@ -5,9 +5,10 @@ from pyrodgm.infer.estimators.iwelbo import IWELBO
 from pyrodgm.infer.estimators.mixture_density import MixtureDensityELBO
 from pyrodgm.infer.estimators.semi_supervised import SemiSupervisedELBO
 from pyrodgm.infer.estimators.stratified import StratifiedELBO, StratifiedIWELBO
+from pyrodgm.infer.evaluation.bidirectional import Certificate, bidirectional
 from pyrodgm.infer.evaluation.code_length import Bits, bits_per_symbol
 from pyrodgm.infer.evaluation.gradients import gradient_snr
-from pyrodgm.infer.evaluation.importance import LogLikelihood, log_likelihood
+from pyrodgm.infer.evaluation.importance import log_likelihood
 from pyrodgm.infer.evaluation.metrics import (
     active_units,
     classification_error,
@@ -18,6 +19,8 @@ from pyrodgm.infer.evaluation.metrics import (
     unit_variances,
 )
 from pyrodgm.infer.evaluation.predict import reconstruct, sample
+from pyrodgm.infer.evaluation.refined.guide import RefinedGuide, refine
+from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.training.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.training.fit import FitResult, fit
 from pyrodgm.infer.training.fit_text import TextFitResult, fit_text
@@ -33,6 +36,7 @@ __all__ = [
     "AdamNormGrad",
     "Bits",
     "BurdaSchedule",
+    "Certificate",
     "DamagedFileError",
     "FitResult",
     "FitSettings",
@@ -40,12 +44,14 @@ __all__ = [
     "MixtureDensityELBO",
     "NonFiniteError",
     "PiecewiseConstant",
+    "RefinedGuide",
     "SemiSupervisedELBO",
     "StratifiedELBO",
     "StratifiedIWELBO",
     "TextFitResult",
     "TrainStep",
     "active_units",
+    "bidirectional",
     "bits_per_symbol",
     "classification_error",
     "decay_groups",
@@ -59,6 +65,7 @@ __all__ = [
     "posterior_means",
     "posterior_samples",
     "reconstruct",
+    "refine",
     "sample",
     "save_weights",
     "unit_variances",

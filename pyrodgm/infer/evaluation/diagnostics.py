@@ -48,7 +48,8 @@ def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
             fitted = torch.as_tensor(weights).T
             smoothed[:, fits] = torch.where(torch.isfinite(fitted).all(0), fitted, smoothed[:, fits])
     equal = log_weights.amax(0) - log_weights.amin(0) < 1e-9
-    return smoothed, k_hat.nan_to_num(nan=math.inf).masked_fill(equal & (len(log_weights) >= LEAST), -math.inf)
+    k_hat = torch.where(k_hat.isnan(), math.inf, k_hat)
+    return smoothed, k_hat.masked_fill(equal & (len(log_weights) >= LEAST), -math.inf)
 
 
 def _has_tail(log_weights: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import gc
 import math
 import weakref
+from functools import partial
 
 import pyro
 import pyro.distributions as dist
@@ -14,7 +15,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pyrodgm.infer import log_likelihood
+from pyrodgm import infer
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
@@ -23,6 +24,7 @@ from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import GEMPrior, StandardNormal, VampPrior
 
 D, LATENT = 6, 3
+log_likelihood = partial(infer.log_likelihood, proposal="guide")
 
 
 class ProbabilisticPCA(Pair):

@@ -81,9 +81,12 @@ class Coordinates:
                 start += shape.numel()
         self.size = start
         try:
-            self._features(x, torch.zeros(1, 1, self.size, dtype=x.dtype, device=x.device))
+            self.moments(x, torch.zeros(2, 1, self.size, dtype=x.dtype, device=x.device))
         except NoCurvatureError as error:
             raise UnsupportedError(str(error)) from error
+        except (NotImplementedError, RuntimeError) as error:  # what PyTorch raises for what it cannot differentiate
+            reason = str(error).strip().split("\n")[0]
+            raise UnsupportedError(f"it has no forward-mode derivatives: {reason}") from error
 
     def values(self, x: Tensor, u: Tensor) -> dict[str, Tensor]:
         """Values ``[points, B, *event]`` of the sites at u."""
@@ -92,23 +95,14 @@ class Coordinates:
 
     def log_joint(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Log p(x, u) and log p(x | u), ``[points, B]``, with the Jacobian of the coordinates in the first."""
-        given: Any = 0.0
-        prior: Any = 0.0
-        for site in samples(self._run(x, u)):
-            if site["is_observed"]:
-                given = given + site["fn"].log_prob(site["value"])
-            elif from_normal(_base(site["fn"])) is None:
-                prior = prior + site["fn"].log_prob(site["value"])
-            else:
-                part = self._part(u, site["name"])
-                prior = prior + torch.distributions.Normal(0.0, 1.0).log_prob(part.flatten(2)).sum(-1)
-        return given + prior, given
+        with torch.no_grad():
+            return self._log_joint(x, u)
 
     def gradient(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """The gradient ``[points, B, D]`` of log p(x, u) in u, and log p(x, u) itself, ``[points, B]``."""
         with torch.enable_grad():
             u = u.detach().requires_grad_()
-            joint = self.log_joint(x, u)[0]
+            joint = self._log_joint(x, u)[0]
             return torch.autograd.grad(joint.sum(), u)[0], joint.detach()
 
     def moments(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,9 +118,29 @@ class Coordinates:
         """Draws of the guide in these coordinates, ``[count, B, D]``."""
         guide = poutine.trace(_particles(self.pair.guide, count)).get_trace(x)
         model = poutine.trace(poutine.replay(_particles(self.pair.model, count), trace=guide)).get_trace(x)
-        parts = [to_normal(_base(s["fn"]), s["value"]) for s in (model.nodes[place.name] for place in self.places)]
-        shape = (count, len(x))
-        return torch.cat([v.expand(*shape, *p.event_shape).flatten(2) for v, p in zip(parts, self.places, strict=True)], -1)
+        return self.from_trace(model, count, len(x))
+
+    def from_trace(self, trace: Trace, *shape: int) -> Tensor:
+        """The vectors ``[*shape, D]`` of the values that a trace of the model has."""
+        parts = []
+        for place in self.places:
+            site = trace.nodes[place.name]
+            part = to_normal(_base(site["fn"]), site["value"])
+            parts.append(part.expand(*shape, *place.event_shape).reshape(*shape, -1))
+        return torch.cat(parts, -1)
+
+    def _log_joint(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        given: Any = 0.0
+        prior: Any = 0.0
+        for site in samples(self._run(x, u)):
+            if site["is_observed"]:
+                given = given + site["fn"].log_prob(site["value"])
+            elif from_normal(_base(site["fn"])) is None:
+                prior = prior + site["fn"].log_prob(site["value"])
+            else:
+                part = self._part(u, site["name"])
+                prior = prior + torch.distributions.Normal(0.0, 1.0).log_prob(part.flatten(2)).sum(-1)
+        return given + prior, given
 
     def _part(self, u: Tensor, name: str) -> Tensor:
         place = next(place for place in self.places if place.name == name)

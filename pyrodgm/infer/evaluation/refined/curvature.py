@@ -10,7 +10,6 @@ from functools import singledispatch
 from typing import Any
 
 import torch
-
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, OneHotCategorical
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from pyrodgm.infer.evaluation.refined.curvature import positive_definite
 
 START_DRAWS = 32  # draws of the guide that the start is taken from; they run no decoder
+SIZES = ((6, 4), (6, 2), (4, 2), (3, 2))  # rounds and points of fits, the largest that a budget allows
 FRESH = 3  # rounds that take the new curvature; later ones take the running mean
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -35,11 +36,16 @@ class Plan:
         A point costs one evaluation for each forward derivative and three for value and gradient. The fit gets up to
         half of the budget.
         """
-        for rounds, points in ((6, 4), (6, 2), (4, 2), (3, 2)):
+        for rounds, points in SIZES:
             cost = rounds * points * (size + 3)
             if 2 * cost <= budget:
                 return cls(rounds, points, budget - cost)
         return None
+
+    @staticmethod
+    def least_cost(size: int) -> int:
+        """Decoder evaluations of the smallest fit."""
+        return SIZES[-1][0] * SIZES[-1][1] * (size + 3)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Gaussian:
 
     def standardise(self, points: Tensor) -> Tensor:
         """The inverse of :meth:`place`."""
-        return ((points - self.mean).movedim(-2, 0) @ self.factor).movedim(0, -2)
+        return torch.einsum("...bi,bij->...bj", points - self.mean, self.factor)
 
     def pull_back(self, gradient: Tensor) -> Tensor:
         """A gradient ``[*, B, D]`` in the points as one in standardised points."""
@@ -94,8 +100,8 @@ def fit(first: Gaussian, plan: Plan, moments: Moments, dtype: torch.dtype) -> Ga
     .. math:: A \leftarrow \overline{J^\top F J + \Lambda}, \qquad
         m \leftarrow m + A^{-1} \bar g, \qquad q = \mathcal N(m, A^{-1})
 
-    The bars are means over points of q, so that the fixed point has the mean gradient zero and the mean curvature as its
-    precision: that of the Gaussian nearest in KL(q || p), with Gauss-Newton curvature for the Hessian. After the first
+    The bars are means over points of q, so that at the fixed point the mean gradient is zero and the precision is the
+    mean curvature: the Gaussian nearest in KL(q || p), with Gauss-Newton curvature for the Hessian. After the first
     three rounds the curvature is a running mean; a step has at most the length sqrt(D) in the metric A, and shrinks as
     rounds are averaged.
 

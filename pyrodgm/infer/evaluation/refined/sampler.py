@@ -11,7 +11,7 @@ from pyrodgm.infer.evaluation.memory import even, growth
 from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.annealing import LEAPFROGS, anneal
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
-from pyrodgm.infer.evaluation.refined.gauss_newton import START_DRAWS, Gaussian, Plan, fit, start
+from pyrodgm.infer.evaluation.refined.gauss_newton import SIZES, START_DRAWS, Gaussian, Plan, fit, start
 from pyrodgm.infer.tracing.contexts import fork_rng
 
 MORE = 3  # times the draws of the first stage, for data that it flags
@@ -24,7 +24,8 @@ class RefinedSampler:
     """Fits a proposal for each datum, draws afresh and weighs, a block of data at a time, within a memory bound.
 
     Data whose weights cannot be trusted get more draws of the same proposal, and those still untrusted are annealed
-    from it. No draw that a fit has seen is weighed.
+    from it, where the budget is large enough: not after a fit of fewer rounds than usual, and no annealing that would
+    take more than twice the budget. No draw that a fit has seen is weighed.
 
     Args:
         coordinates: Of the pair.
@@ -61,6 +62,8 @@ class RefinedSampler:
             result["log_weights"], result["pointwise"] = log_weights.cpu(), given.cpu()
             values = [self.coordinates.values(x, part) for part in u.split(self.chunk)]
             result["draws"] = {name: torch.cat([part[name] for part in values]).cpu() for name in values[0]}
+            return result
+        if self.plan.rounds < SIZES[0][0]:  # a quick look
             return result
         flagged = is_flagged(result["ess"], result["k_hat"]).nonzero().squeeze(-1)
         for row in flagged.tolist():  # few data, one at a time: their graphs have one shape
@@ -113,10 +116,10 @@ class RefinedSampler:
         chunk = even(count, int(max_bytes / 2 / draw_bytes))
         further = self._draw(x, gaussian, count, chunk)[1]
         result = {**summarise(torch.cat([log_weights, further])), "stage": MORE_DRAWS, "evaluations": float(count)}
-        if not bool(is_flagged(result["ess"], result["k_hat"])):
+        cost = CHAINS * (1 + LEAPFROGS * (TEMPERATURES - 1)) * GRADIENT
+        if not bool(is_flagged(result["ess"], result["k_hat"])) or cost > 2 * (self._fit_cost + self.plan.draws):
             return result
         standard = gaussian.standardise(student.draw(gaussian, CHAINS)[0])
         betas = torch.linspace(0.0, 1.0, TEMPERATURES + 1, dtype=torch.float64)
         annealed = summarise(self.anneal(x, gaussian, standard, betas))
-        cost = CHAINS * (1 + LEAPFROGS * (TEMPERATURES - 1)) * GRADIENT
         return {**annealed, "stage": ANNEALED, "evaluations": float(count + cost)}
