@@ -15,8 +15,7 @@ import tyro
 
 from pyrodgm.distributions import bits_divergence
 from pyrodgm.infer import ELBO, IWELBO, TrainStep, decay_groups
-from pyrodgm.models import DVAE
-from pyrodgm.models.dvae import Method
+from pyrodgm.zoo.pairs import Method, discrete_vae
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def case(config: Config, struct: str, k: int) -> SimpleNamespace:
     """The whole step and its sampler alone."""
     torch.manual_seed(0)
     machine = {"sampler": config.sampler, "num_chains": config.chains, "num_sweeps": config.sweeps}
-    pair = DVAE.published(config.baseline, struct, torch.full((784,), 0.13), 30.0, **machine).to(config.device)
+    pair = discrete_vae(config.baseline, struct, torch.full((784,), 0.13), 30.0, **machine).to(config.device)
     exact = ELBO(num_particles=k, vectorize_particles=True, max_plate_nesting=1, divergence=bits_divergence)
     objective = exact if config.baseline.startswith(("dvae_", "dvaepp")) else IWELBO(k)
     capturable = config.device.startswith("cuda")

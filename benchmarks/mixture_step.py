@@ -3,11 +3,10 @@
 python benchmarks/mixture_step.py
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from types import ModuleType
 
 import harness
 import torch
@@ -16,10 +15,7 @@ import tyro
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import TrainStep
 from pyrodgm.infer.tracing.contexts import matmul_precision
-
-sys.path.append(str(Path(__file__).parents[1] / "examples"))
-import dirichlet_process_vae
-import gaussian_mixture_vae
+from pyrodgm.zoo import dirichlet_process_vae, gaussian_mixture_vae
 
 STRATIFIED = "--posterior mixture --objective stratified"
 CASES = {
@@ -50,7 +46,7 @@ class Config:
     """File for the numbers."""
 
 
-def make_step(config: Config, example: object, flags: str, x: torch.Tensor) -> Callable[[], object]:
+def make_step(config: Config, example: ModuleType, flags: str, x: torch.Tensor) -> Callable[[], object]:
     """One training step of what an example's flags name."""
     torch.manual_seed(0)
     arguments = tyro.cli(example.Config, args=flags.split())

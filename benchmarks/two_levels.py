@@ -13,8 +13,9 @@ import torch
 import tyro
 
 from pyrodgm.infer import ELBO, AdamNormGrad, TrainStep
-from pyrodgm.models import HVAE, conv_hvae, dense_hvae, pixel_hvae
+from pyrodgm.models import HVAE
 from pyrodgm.priors import ExemplarPrior, MixtureOfGaussians, StandardNormal, VampPrior, training_rows
+from pyrodgm.zoo.pairs import conv_hvae, dense_hvae, pixel_hvae
 
 
 @dataclass(frozen=True)

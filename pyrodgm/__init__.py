@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
+    "arithmetic",
     "boltzmann",
+    "cli",
     "datasets",
     "distributions",
     "experiment",
+    "figures",
     "infer",
     "likelihoods",
     "models",

@@ -3,8 +3,11 @@
 import os
 import runpy
 import sys
+from collections import Counter
 from pathlib import Path
 
+import made_data
+import missing
 import pyro
 import pytest
 import torch
@@ -29,23 +32,34 @@ def clean_state():
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """Folder with the public data sets; tests that need it are skipped where there is none."""
-    root = Path(os.environ["PYRODGM_DATA"]) if "PYRODGM_DATA" in os.environ else SHARED_DATA
+    """Folder with the published files; tests that compare with these are skipped where there are none."""
+    root = Path(os.environ.get("PYRODGM_DATA") or SHARED_DATA)
     if not root.is_dir():
-        pytest.skip("no data sets here: set PYRODGM_DATA to a folder that has them")
+        pytest.skip(missing.DATA)
+    return root
+
+
+@pytest.fixture(scope="session")
+def made_files(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    return root, made_data.write(root)
+
+
+@pytest.fixture
+def made_root(made_files, monkeypatch) -> Path:
+    """Folder with small data sets in the formats of the published ones, which the readers take for these."""
+    root, known = made_files
+    made_data.accept(monkeypatch, known)
     return root
 
 
 @pytest.fixture
-def as_a_script(monkeypatch):
+def as_a_script():
     """What a fresh interpreter would have."""
     threads = torch.get_num_threads()
     torch.set_default_dtype(torch.float32)
-    monkeypatch.syspath_prepend(str(EXAMPLES))
     yield
     torch.set_num_threads(threads)
-    for file in EXAMPLES.glob("*.py"):
-        sys.modules.pop(file.stem, None)
 
 
 @pytest.fixture
@@ -59,3 +73,15 @@ def launch(as_a_script, monkeypatch, capsys):
         return capsys.readouterr().out
 
     return launch
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line on what was not tested here, and how to get it tested."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    if reasons:
+        counted = "; ".join(f"{count} for want of {reason}" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"Tests that were skipped: {counted}.")

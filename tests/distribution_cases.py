@@ -37,6 +37,8 @@ class Case:
     batch: int = 2
     event_dim: int = 0
     discrete: bool = False  # has points of positive mass
+    proxy: bool = False  # its log_prob is not the density of its draws
+    moments: bool = True  # has a mean and a variance in closed form
 
     def distribution(self, dtype: torch.dtype = torch.float64, device: str = "cpu", **kwargs: Any) -> TorchDistribution:
         return self.build(**{k: v.to(device, dtype) for k, v in self.params.items()}, **kwargs)
@@ -278,6 +280,37 @@ def build_gaussian_integral(validate_args=None, **parameters):
     return dgm.GaussianIntegralBoltzmann(machine, 4.0, 2.0, validate_args=validate_args)
 
 
+def build_continued_boltzmann(validate_args=None, **parameters):
+    machine = dgm.BoltzmannMachine(**parameters, validate_args=validate_args)
+    return dgm.ContinuedBoltzmann(machine, validate_args=validate_args)
+
+
+class Running:
+    """A network of three pixels in a row: the logits of each are its context and what the pixel before it adds."""
+
+    image_shape = (1, 1, 3)
+
+    def __call__(self, images, context):
+        before = torch.nn.functional.pad(images[..., :-1], (1, 0))
+        return (context[..., 0, :, :] + 1.5 * before[..., 0, :, :]).unsqueeze(-3).unsqueeze(-4)
+
+    def ancestral(self, context, draw, done=None):
+        images = context.new_zeros(len(context), *self.image_shape)
+        for i in range(3):
+            images[..., i] = draw(self(images, context).movedim(-4, 1))[..., i]
+        return images
+
+
+def build_autoregressive(context, validate_args=None):
+    return dgm.AutoregressiveImages(Running(), context, None, validate_args=validate_args)
+
+
+def running_log_density(value, context):
+    before = np.concatenate([np.zeros_like(value[..., :1]), value[..., :-1]], -1)
+    logits = context[0, 0] + 1.5 * before
+    return (value * logits - np.logaddexp(0, logits)).sum(-1)
+
+
 def square_grid() -> Grid:
     side, volume = unit_grid(300, 2.5)
     return torch.cartesian_prod(side, side), torch.cartesian_prod(volume, volume).prod(-1)
@@ -506,4 +539,58 @@ CASES = [
         [[math.nan, 0.0]],
         event_dim=1,
     ),
+    Case(
+        "ContinuedBernoulli",
+        dgm.ContinuedBernoulli,
+        {"logits": wide(0.4, -1.5), "beta": wide(3.0, 12.0)},
+        lambda value, logits, beta: value * logits - np.logaddexp(0, logits),
+        wide(0.0, 1e-9, 0.1, 0.5, 1.0),
+        unit_grid,
+        OUTSIDE_UNIT,
+        proxy=True,
+    ),
+    Case(
+        "ContinuedBoltzmann",
+        build_continued_boltzmann,
+        {
+            "weights": wide([[1.0, -2.0, 0.5], [0.3, 1.5, -1.0]], [[-4.0, 3.0, 0.0], [2.0, -1.0, 0.7]]),
+            "left_bias": wide([0.5, -0.2], [1.0, 0.0]),
+            "right_bias": wide([-1.0, 0.4, 0.0], [0.3, -2.0, 0.1]),
+        },
+        machine_log_density,
+        torch.cat([UNITS, UNITS.flip(0) * 0.7 + 0.1]),
+        lambda: (UNITS, torch.ones(32, dtype=torch.float64)),
+        [[1.5, 0.0, 1.0, 1.0, 0.0], [math.nan, 0.0, 1.0, 1.0, 0.0]],
+        event_dim=1,
+        proxy=True,
+    ),
+    Case(
+        "GreyBernoulli",
+        lambda logits, validate_args=None: dgm.GreyBernoulli(logits=logits, validate_args=validate_args),
+        {"logits": wide(0.4, -1.5)},
+        lambda value, logits: value * logits - np.logaddexp(0, logits),
+        wide(0.0, 0.1, 0.5, 1.0),
+        unit_grid,
+        OUTSIDE_UNIT,
+        proxy=True,
+    ),
+    Case(
+        "AutoregressiveImages",
+        build_autoregressive,
+        {"context": wide([[[0.4, -1.0, 0.2]]], [[[-0.3, 0.6, 1.5]]])},
+        running_log_density,
+        BITS,
+        lambda: (BITS, torch.ones(len(BITS), dtype=torch.float64)),
+        [[0.0, 0.5, 1.0], [math.nan, 0.0, 0.0]],
+        event_dim=1,
+        discrete=True,
+        moments=False,
+    ),
 ]
+
+# Distributions that a row cannot describe, and what tests them instead.
+ELSEWHERE = {
+    "FlowDistribution": "tests/posteriors/test_flow.py",  # its parameters are networks
+    "Hierarchical": "tests/distributions/test_hierarchical.py",  # its parameter is a function
+    "RecurrentSticks": "tests/nn/recurrent/test_networks.py",  # likewise
+}

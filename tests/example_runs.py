@@ -9,8 +9,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 TINY = "--data digits --components 3 --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 TINY_DVAE = (
-    "--dataset digits --units 4 --hidden 5 --sampler pcd --chains 10 --sweeps 2 --epochs 2 "
-    "--num-samples 30 --num-images 6"
+    "--data digits --units 4 --hidden 5 --sampler pcd --chains 10 --sweeps 2 --epochs 2 --num-samples 30 --num-images 6"
 )
 
 

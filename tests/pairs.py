@@ -26,24 +26,20 @@ from pyrodgm.infer import (
     StratifiedIWELBO,
 )
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import (
-    DVAE,
-    HVAE,
-    VAE,
-    BottomUpHVAE,
-    DensityNetwork,
-    SemiSupervisedVAE,
+from pyrodgm.models import HVAE, VAE, BottomUpHVAE, DensityNetwork, SemiSupervisedVAE
+from pyrodgm.nn import Dense, GatedJoint, Joint, joint_mlp, mlp
+from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior, StickBreakingPosterior
+from pyrodgm.priors import BoltzmannPrior, ExemplarPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.zoo.pairs import (
+    Structure,
     conv_hvae,
     dense_dlgmm,
     dense_dpvae,
     dense_hvae,
     dense_two_layer_dlgmm,
+    discrete_vae,
     pixel_hvae,
 )
-from pyrodgm.models.dvae import Structure
-from pyrodgm.nn import Dense, GatedJoint, Joint, joint_mlp, mlp
-from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior, StickBreakingPosterior
-from pyrodgm.priors import BoltzmannPrior, ExemplarPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
 
 D, LATENT, BATCH = 12, 3, 5
 
@@ -172,7 +168,7 @@ def vae_boltzmann_population():
 def dvae(method, groups, size, beta):
     """In evaluation mode, since normalisation over a batch makes its data depend on each other."""
     structure = Structure(groups, size, (8,))
-    return DVAE.published(method, structure, torch.full((D,), 0.4), beta, sampler="exact").eval()
+    return discrete_vae(method, structure, torch.full((D,), 0.4), beta, sampler="exact").eval()
 
 
 def dvae_spike_exp():

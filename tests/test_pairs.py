@@ -4,6 +4,7 @@ import copy
 import io
 from functools import partial
 
+import missing
 import pyro
 import pyro.poutine as poutine
 import pytest
@@ -258,7 +259,7 @@ def test_dtype(build, x, dtype):
 @pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.cuda)])
 def test_device(build, x, device):
     if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
+        pytest.skip(missing.DEVICE)
     pair = build().to(device)
     with pyro.validation_enabled(False):
         loss = ELBO().differentiable_loss(pair.model, pair.guide, x.to(device))

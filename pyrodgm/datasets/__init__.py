@@ -1,6 +1,7 @@
 """Readers of the public data sets in the formats in which people find them."""
 
 from pyrodgm.datasets.dataset import Dataset
+from pyrodgm.datasets.evenly_spaced import evenly_spaced
 from pyrodgm.datasets.hide_labels import hide_labels
 from pyrodgm.datasets.pca import pca
 from pyrodgm.datasets.registry import load
@@ -9,4 +10,15 @@ from pyrodgm.datasets.split import Split
 from pyrodgm.datasets.text import Text, stream_batches
 from pyrodgm.datasets.texts import load_text
 
-__all__ = ["Dataset", "Split", "Text", "hide_labels", "load", "load_text", "pca", "resplit", "stream_batches"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "Text",
+    "evenly_spaced",
+    "hide_labels",
+    "load",
+    "load_text",
+    "pca",
+    "resplit",
+    "stream_batches",
+]

@@ -53,11 +53,11 @@ class ContinuedBernoulli(Scalar):
         return value * logsigmoid(self.logits) + (1.0 - value) * logsigmoid(-self.logits)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        shape = self._extended_shape(sample_shape)
-        tiny = torch.finfo(self.logits.dtype).tiny
+        like = self.logits.expand(self._extended_shape(sample_shape))
+        tiny = torch.finfo(like.dtype).tiny
         # The difference of two exponentials' logarithms is a logistic draw with both tails.
         one, two = (
-            torch.empty(shape, dtype=self.logits.dtype, device=self.logits.device).exponential_().clamp(min=tiny)
+            torch.empty_like(like, memory_format=torch.contiguous_format).exponential_().clamp(min=tiny)
             for _ in range(2)
         )
         return torch.sigmoid(self.beta * (self.logits + one.log() - two.log()))

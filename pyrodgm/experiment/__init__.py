@@ -1,33 +1,41 @@
-"""What examples share: flags, training, reading a run folder back, results on test data, figures."""
+"""Parts of the published systems that train on images: flags, training, run folders, results, figures."""
 
-from pyrodgm.experiment.latent_figures import latent_figures
-from pyrodgm.experiment.mixture_figures import mixture_figures
-from pyrodgm.experiment.report import evaluated_pair, report, write_figures
-from pyrodgm.experiment.results import Results, evaluate, knn_summary, spread, table
+from pyrodgm.experiment.config import TrainingConfig
+from pyrodgm.experiment.data import check_evaluation, load_data
+from pyrodgm.experiment.evaluation import Evaluation, evaluate_run, rebuild
+from pyrodgm.experiment.report import Report, evaluated_pair, report, text_report, write_figures
+from pyrodgm.experiment.results import Results, evaluate, knn_summary, table
 from pyrodgm.experiment.run import Run, check_resumable, describe, load_pair, read_config, read_run, restore_config
-from pyrodgm.experiment.training import TrainingConfig, check_evaluation, load_data, summary, train
+from pyrodgm.experiment.system import ImageSystem, PlainSystem, System
+from pyrodgm.experiment.training import Trained, summary, train
 
 __all__ = [
+    "Evaluation",
+    "ImageSystem",
+    "PlainSystem",
+    "Report",
     "Results",
     "Run",
+    "System",
+    "Trained",
     "TrainingConfig",
     "check_evaluation",
     "check_resumable",
     "describe",
     "evaluate",
+    "evaluate_run",
     "evaluated_pair",
     "knn_summary",
-    "latent_figures",
     "load_data",
     "load_pair",
-    "mixture_figures",
     "read_config",
     "read_run",
+    "rebuild",
     "report",
     "restore_config",
-    "spread",
     "summary",
     "table",
+    "text_report",
     "train",
     "write_figures",
 ]

@@ -3,30 +3,25 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import pyro.poutine as poutine
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pyrodgm import plots
-from pyrodgm.datasets import Dataset
-from pyrodgm.experiment.boltzmann import prior_figures
-from pyrodgm.experiment.latent_figures import latent_figures
-from pyrodgm.experiment.mixture_figures import mixture_figures
-from pyrodgm.experiment.results import Results, evaluate, has_bits, spread
+from pyrodgm.datasets import Dataset, evenly_spaced
+from pyrodgm.experiment.results import Results, evaluate, has_bits, knn_summary, table
 from pyrodgm.experiment.run import Run
-from pyrodgm.infer import LogLikelihood, reconstruct, sample, unit_variances
-from pyrodgm.infer.estimators.sites import samples
-from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
+from pyrodgm.figures import Scene, draw_pair
+from pyrodgm.infer import LogLikelihood
 from pyrodgm.infer.training.checkpoint import write_atomically
 from pyrodgm.infer.training.loggers import write_csv
-from pyrodgm.likelihoods import PixelCNNLikelihood
-from pyrodgm.models import DVAE
-from pyrodgm.priors import ExemplarPrior, VampPrior
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+
+class Report(NamedTuple):
+    """Results of a pair on the test images, and the log-likelihood of each of these."""
+
+    results: Results
+    likelihood: LogLikelihood
 
 
 def report(
@@ -39,10 +34,10 @@ def report(
     seed: int = 0,
     figures: bool = True,
     progress: bool | None = None,
-) -> tuple[Results, LogLikelihood]:
+) -> Report:
     """Evaluate the pair of a run, write ``results.json``, ``log_likelihood.csv`` and, if wanted, ``figures/``.
 
-    A :class:`pyrodgm.models.DVAE` is evaluated with its bits, as published. Arguments and what is returned are those of
+    A :class:`Relaxed` pair is evaluated with its discrete latents. Arguments and results are those of
     :func:`evaluate`.
     """
     results, likelihood = evaluate(
@@ -56,7 +51,7 @@ def report(
     )
     text = json.dumps(asdict(results), indent=2, allow_nan=False)
     write_atomically(run.path / "results.json", lambda file: file.write_text(text + "\n"))
-    rows = spread(len(data.test), results.num_images)
+    rows = evenly_spaced(len(data.test), results.num_images)
     columns = {"image": rows, "log_likelihood": likelihood.values, "ess": likelihood.ess, "k_hat": likelihood.k_hat}
     lists = [values.tolist() for values in columns.values()]
     write_csv(
@@ -64,7 +59,16 @@ def report(
     )
     if figures:
         write_figures(pair, data, run, likelihood, seed)
-    return results, likelihood
+    return Report(results, likelihood)
+
+
+def text_report(pair: nn.Module, data: Dataset, run: Run, **options: Any) -> str:
+    """:func:`report` with its results as text: a row of the table and the errors of classifications."""
+    results = report(pair, data, run, **options).results
+    text = table({run.path.name: results}) + knn_summary(results)
+    if results.classification_error is not None:
+        text += f"\n{100 * results.classification_error:.2f} % of all test images are classified wrongly"
+    return text
 
 
 def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikelihood, seed: int = 0) -> list[Path]:
@@ -78,43 +82,16 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
         seed: Seed of the samples that are shown.
 
     Returns:
-        The files: ``real``, ``reconstructions``, ``samples``, ``log_likelihood``, ``training``, ``active_units``; for a
-        VampPrior ``pseudo_inputs``, for an exemplar prior ``exemplars``, with ``grown_samples`` for both; for a DVAE
-        ``gibbs_samples`` and ``annealed_samples``; and those of :func:`latent_figures` and :func:`mixture_figures`.
+        The files: ``log_likelihood``, ``training``, and those of :func:`pyrodgm.figures.draw_pair`.
     """
-    whole, pair = pair, evaluated_pair(pair)
-    first = next(pair.parameters())
-    shape, name = data.image_shape, data.name
-    real = data.test.images[spread(len(data.test), min(100, len(data.test)))].to(first.device, first.dtype)
-    few = real[spread(len(real), min(50, len(real)))]
-    many = data.test.images[spread(len(data.test), min(1000, len(data.test)))]
-    kind = _kind(pair)
-    with fork_rng(first.device):
-        torch.manual_seed(seed)
-        figures = {
-            "real": plots.image_grid(real, shape, title=f"{name}: test images"),
-            "reconstructions": plots.reconstructions(
-                few, reconstruct(pair, few), shape, title=f"{name}: test images, each with its reconstruction"
-            ),
-            "samples": plots.image_grid(sample(pair, real), shape, title=f"{name}: samples from the model{kind}"),
-            "log_likelihood": plots.log_likelihood_histogram(
-                likelihood.values,
-                dimensions=real.shape[1] if has_bits(pair, data) else None,
-                title=f"{name}: log-likelihoods of test images",
-            ),
-            "training": plots.training_curves(run.metrics, title=f"{name}: training"),
-            "active_units": plots.unit_activities(
-                unit_variances(pair, many), title=f"{name}: what latent dimensions say about {len(many)} test images"
-            ),
-        }
-        for prior in pair.modules():
-            if isinstance(prior, VampPrior):
-                figures |= _seeds(pair, prior, prior.pseudo_inputs.detach(), data, "pseudo-inputs")
-            elif isinstance(prior, ExemplarPrior):
-                figures |= _seeds(pair, prior, prior.exemplars, data, "exemplars")
-        figures |= latent_figures(pair, data, seed) | mixture_figures(pair, data)
-        if isinstance(whole, DVAE):
-            figures |= prior_figures(whole, data)
+    name, shown = data.name, evaluated_pair(pair)
+    dimensions = data.test.images[0].numel() if has_bits(shown, data) else None
+    title = f"{name}: log-likelihoods of test images"
+    figures = {
+        "log_likelihood": plots.log_likelihood_histogram(likelihood.values, dimensions=dimensions, title=title),
+        "training": plots.training_curves(run.metrics, title=f"{name}: training"),
+    }
+    figures |= draw_pair(pair, Scene(shown, data, seed))
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
     for stem, figure in figures.items():
@@ -122,29 +99,15 @@ def write_figures(pair: nn.Module, data: Dataset, run: Run, likelihood: LogLikel
     return [folder / f"{stem}.png" for stem in figures]
 
 
-def evaluated_pair(pair: nn.Module) -> Any:
-    """The pair that the results of a trained pair are of: itself, or a :class:`pyrodgm.models.DVAE` with its bits."""
-    return pair.discrete() if isinstance(pair, DVAE) else pair
+@runtime_checkable
+class Relaxed(Protocol):
+    """A pair that is trained with relaxed latents and evaluated with discrete ones."""
+
+    def discrete(self) -> nn.Module:
+        """The pair with discrete latents."""
+        ...
 
 
-def _seeds(
-    pair: Any, prior: VampPrior | ExemplarPrior, images: Tensor, data: Dataset, what: str
-) -> dict[str, "Figure"]:
-    """Figures of the images that make a prior's components, and of samples from some of these components."""
-    shown, chosen = (images[spread(len(images), min(count, len(images)))] for count in (100, 8))
-    like = chosen.repeat_interleave(12, 0)
-    with evaluating(pair):
-        # The program with its data given has the same latents, and draws no image.
-        top = samples(poutine.trace(pair.model).get_trace(like[:1]))[0]["name"]
-        z = prior.component(like).sample()
-    grown = sample(pair, like, {top: z}).unflatten(0, (len(chosen), 12))
-    title = f"{data.name}: {what} (left) and samples grown from each{_kind(pair)}"
-    return {
-        what.replace("-", "_"): plots.image_grid(shown, data.image_shape, title=f"{data.name}: {what}"),
-        "grown_samples": plots.grown_samples(chosen, grown, data.image_shape, title=title),
-    }
-
-
-def _kind(pair: nn.Module) -> str:
-    """What the images of a pair's predictions show; pixels that depend on each other have no mean."""
-    return "" if any(isinstance(module, PixelCNNLikelihood) for module in pair.modules()) else " (means)"
+def evaluated_pair(pair: nn.Module) -> nn.Module:
+    """The pair whose results are reported: a :class:`Relaxed` one with its discrete latents, any other itself."""
+    return pair.discrete() if isinstance(pair, Relaxed) else pair

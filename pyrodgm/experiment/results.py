@@ -1,15 +1,16 @@
-"""What a trained pair reaches on test data."""
+"""Results of a trained pair on test data."""
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.datasets import Dataset
+from pyrodgm.datasets import Dataset, evenly_spaced
 from pyrodgm.infer import (
     ELBO,
     LogLikelihood,
@@ -20,15 +21,26 @@ from pyrodgm.infer import (
     posterior_means,
     posterior_samples,
 )
+from pyrodgm.infer.estimators.sites import samples
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
-from pyrodgm.likelihoods import DiscretizedLogisticLikelihood, PixelCNNLikelihood
 
 KNN = (3, 5, 10)  # numbers of neighbours
 
 
+@runtime_checkable
+class GreyLevels(Protocol):
+    """A likelihood of grey levels.
+
+    Attributes:
+        num_bins: Number of grey levels; None: the data are binary.
+    """
+
+    num_bins: int | None
+
+
 @dataclass(frozen=True)
 class Results:
-    """What a trained pair reaches on test data; ``results.json`` holds these entries.
+    """Results of a trained pair on test data; ``results.json`` holds these entries.
 
     Attributes:
         log_likelihood: Mean log p(x) of an image in nats, by importance sampling.
@@ -102,7 +114,7 @@ def evaluate(
     Raises:
         ValueError: If ``data`` has fewer test images than ``num_images``, or ``num_images`` is less than 2.
     """
-    rows = spread(len(data.test), len(data.test) if num_images is None else num_images)
+    rows = evenly_spaced(len(data.test), len(data.test) if num_images is None else num_images)
     first = next(pair.parameters())
     x = data.test.images[rows].to(first.device, first.dtype)
     likelihood = log_likelihood(pair, x, num_samples, seed=seed, progress=progress)
@@ -134,9 +146,8 @@ def has_bits(pair: nn.Module, data: Dataset) -> bool:
 
     Densities and pseudo-likelihoods of them, and probabilities of wider bins, could go below the least bits there are.
     """
-    kinds = (DiscretizedLogisticLikelihood, PixelCNNLikelihood)
     return data.num_bins is not None and any(
-        isinstance(module, kinds) and module.num_bins == data.num_bins for module in pair.modules()
+        isinstance(module, GreyLevels) and module.num_bins == data.num_bins for module in pair.modules()
     )
 
 
@@ -175,21 +186,6 @@ def knn_summary(results: Results) -> str:
     return "".join(f"\nkNN error by {kind}: {', '.join(errors)}" for kind, errors in rows.items())
 
 
-def spread(total: int, count: int) -> Tensor:
-    """``count`` row numbers, ``[count]``, evenly spread over ``total`` rows: files are often sorted by class.
-
-    Raises:
-        ValueError: If ``count`` is less than 1 or more than ``total``.
-
-    Example:
-        >>> spread(10, 4).tolist()
-        [0, 2, 5, 7]
-    """
-    if not 1 <= count <= total:
-        raise ValueError(f"count: expected a number of images from 1 to {total}, got {count}")
-    return torch.arange(count) * total // count
-
-
 def _bits(r: Results) -> str:
     if r.bits_per_dimension is None or r.bits_standard_error is None:
         return "-"
@@ -204,8 +200,15 @@ def _elbo(pair: Any, x: Tensor) -> float:
     return -loss / len(x)
 
 
-def _classification_error(pair: nn.Module, data: Dataset) -> float | None:
-    if data.test.labels is None or not hasattr(pair, "classifier"):
+def _classification_error(pair: Any, data: Dataset) -> float | None:
+    """Error of the guide's site of labels ``y``; None where it has none."""
+    if data.test.labels is None:
+        return None
+    first = next(pair.parameters())
+    x = data.test.images[:1].to(first.device, first.dtype)
+    with fork_rng(first.device), evaluating(pair):
+        guide = samples(poutine.trace(pair.guide).get_trace(x))
+    if not any(site["name"] == "y" and site["fn"].has_enumerate_support for site in guide):
         return None
     return classification_error(pair, data.test.images, data.test.labels)
 

@@ -78,7 +78,7 @@ def restore_config(kind: type[C], run: Run) -> C:
         DamagedFileError: If the arguments in ``config.json`` are not those of ``kind``; names file and argument.
     """
     file, hints = run.path / "config.json", typing.get_type_hints(kind)
-    arguments = {**_defaults(kind), **run.arguments}
+    arguments = {**_defaults(kind), **_current_names(kind, run.arguments)}
     for name, value in arguments.items():
         if name not in hints:
             raise DamagedFileError(f"{file}: {kind.__name__} of the example {run.example} has no argument {name!r}")
@@ -108,7 +108,7 @@ def check_resumable(path: Path | str, example: str, config: Any, free: tuple[str
     new = json.loads(json.dumps(describe(example, config)))
     if old["example"] != example:
         raise ValueError(f"{path} holds a run of the example {old['example']}, not {example}")
-    before = {**_defaults(type(config)), **old["arguments"]}
+    before = {**_defaults(type(config)), **_current_names(type(config), old["arguments"])}
     changed = [
         f"{name}: was {before.get(name)!r}, is {value!r}"
         for name, value in new["arguments"].items()
@@ -116,6 +116,12 @@ def check_resumable(path: Path | str, example: str, config: Any, free: tuple[str
     ]
     if changed:
         raise ValueError(f"the run in {path} was begun with other arguments ({'; '.join(changed)})")
+
+
+def _current_names(kind: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments under the names of today."""
+    renamed: dict[str, str] = getattr(kind, "RENAMED", {})
+    return {renamed.get(name, name): value for name, value in arguments.items()}
 
 
 def _fields(kind: Any) -> dict[str, dataclasses.Field[Any]]:

@@ -18,14 +18,17 @@ from pyrodgm.infer.evaluation.metrics import (
     posterior_samples,
     unit_variances,
 )
-from pyrodgm.infer.evaluation.predict import reconstruct, sample
+from pyrodgm.infer.evaluation.predict import reconstruct, sample, sample_means
 from pyrodgm.infer.evaluation.refined.guide import RefinedGuide, refine
 from pyrodgm.infer.evaluation.result import LogLikelihood
+from pyrodgm.infer.training.callbacks import Callback, Moment
 from pyrodgm.infer.training.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.training.fit import FitResult, fit
 from pyrodgm.infer.training.fit_text import TextFitResult, fit_text
+from pyrodgm.infer.training.folder_lock import FolderInUseError
+from pyrodgm.infer.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, WandbLogger
 from pyrodgm.infer.training.nonfinite import NonFiniteError
-from pyrodgm.infer.training.optim import AdamNormGrad, PiecewiseConstant, decay_groups
+from pyrodgm.infer.training.optim import AdamNormGrad, Cosine, PiecewiseConstant, decay_groups
 from pyrodgm.infer.training.schedules import BurdaSchedule
 from pyrodgm.infer.training.settings import FitSettings
 from pyrodgm.infer.training.step import TrainStep
@@ -36,20 +39,28 @@ __all__ = [
     "AdamNormGrad",
     "Bits",
     "BurdaSchedule",
+    "CSVLogger",
+    "Callback",
     "Certificate",
+    "Cosine",
     "DamagedFileError",
     "FitResult",
     "FitSettings",
+    "FolderInUseError",
     "LogLikelihood",
+    "MLflowLogger",
     "MixtureDensityELBO",
+    "Moment",
     "NonFiniteError",
     "PiecewiseConstant",
     "RefinedGuide",
     "SemiSupervisedELBO",
     "StratifiedELBO",
     "StratifiedIWELBO",
+    "TensorBoardLogger",
     "TextFitResult",
     "TrainStep",
+    "WandbLogger",
     "active_units",
     "bidirectional",
     "bits_per_symbol",
@@ -67,6 +78,7 @@ __all__ = [
     "reconstruct",
     "refine",
     "sample",
+    "sample_means",
     "save_weights",
     "unit_variances",
 ]

@@ -1,17 +1,16 @@
 """Model/guide pairs."""
 
 from pyrodgm.models.bottom_up_hvae import BottomUpHVAE
-from pyrodgm.models.conv_hvae import conv_hvae, pixel_hvae
 from pyrodgm.models.density_network import DensityNetwork
-from pyrodgm.models.dlgmm import DLGMM, dense_dlgmm, dense_dpvae
+from pyrodgm.models.dlgmm import DLGMM
 from pyrodgm.models.dvae import DVAE
-from pyrodgm.models.hvae import HVAE, dense_hvae
+from pyrodgm.models.hvae import HVAE
 from pyrodgm.models.nade import NADE
 from pyrodgm.models.pair import Pair
 from pyrodgm.models.semi_supervised_vae import SemiSupervisedVAE
 from pyrodgm.models.sequence import SequenceModel
 from pyrodgm.models.stick_breaking_nade import StickBreakingNADE
-from pyrodgm.models.two_layer_dlgmm import TwoLayerDLGMM, dense_two_layer_dlgmm
+from pyrodgm.models.two_layer_dlgmm import TwoLayerDLGMM
 from pyrodgm.models.vae import VAE
 
 __all__ = [
@@ -27,10 +26,4 @@ __all__ = [
     "SequenceModel",
     "StickBreakingNADE",
     "TwoLayerDLGMM",
-    "conv_hvae",
-    "dense_dlgmm",
-    "dense_dpvae",
-    "dense_hvae",
-    "dense_two_layer_dlgmm",
-    "pixel_hvae",
 ]

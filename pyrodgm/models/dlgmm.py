@@ -4,11 +4,7 @@ import pyro
 from pyro.nn import pyro_method
 from torch import Tensor, nn
 
-from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models.pair import Pair
-from pyrodgm.nn import Dense, mlp
-from pyrodgm.posteriors import StickBreakingPosterior, WeightedGaussians
-from pyrodgm.priors import GaussianComponents, GEMPrior, SymmetricDirichletPrior
 
 
 class DLGMM(Pair):
@@ -32,12 +28,25 @@ class DLGMM(Pair):
     ``model(x)`` and ``guide(x)`` take data ``[batch, *event]``; the data plate is ``"data"``, the sites are ``"pi"``,
     ``"z"`` and ``"x"``. E[pi] of each datum, exact, is ``posterior_means(pair, x)["pi"]``.
 
+    The published networks are in :mod:`pyrodgm.zoo.pairs`.
+
     Source: Nalisnick, Hertel and Smyth (2016), "Approximate inference for deep latent Gaussian mixtures".
 
     Example:
         >>> import torch
         >>> from pyrodgm.infer import MixtureDensityELBO
-        >>> pair = dense_dpvae(pixels=64, truncation=5, latent=4, hidden=(16, 16))
+        >>> from pyrodgm.likelihoods import BernoulliLikelihood
+        >>> from pyrodgm.nn import Dense, mlp
+        >>> from pyrodgm.posteriors import StickBreakingPosterior, WeightedGaussians
+        >>> from pyrodgm.priors import GaussianComponents, GEMPrior
+        >>> pair = DLGMM(
+        ...     GEMPrior(5, concentration=1.0),
+        ...     GaussianComponents(4, 5),
+        ...     BernoulliLikelihood(mlp(4, [16], 64)),
+        ...     Dense(64, 16),
+        ...     StickBreakingPosterior(mlp(16, [], 2 * (5 - 1))),
+        ...     WeightedGaussians(mlp(16, [], 2 * 5 * 4), 5),
+        ... )
         >>> MixtureDensityELBO().differentiable_loss(pair.model, pair.guide, torch.zeros(7, 64)).shape
         torch.Size([])
     """
@@ -68,92 +77,3 @@ class DLGMM(Pair):
             h = self.encoder(x)
             pi = pyro.sample("pi", self.weights_posterior(h))
             pyro.sample("z", self.component_posterior(h, pi), infer={"mixture_weights": "pi"})
-
-
-def dense_dlgmm(
-    pixels: int = 784,
-    num_components: int = 3,
-    latent: int = 25,
-    hidden: tuple[int, ...] = (500, 500),
-    concentration: float = 1.0,
-    components: str = "standard",
-    spread: float = 0.5,
-    mean: Tensor | None = None,
-) -> DLGMM:
-    """The deep latent Gaussian mixture model with the published networks: symmetric Dirichlet weights.
-
-    Args:
-        pixels: Number of binary values of an image, D.
-        num_components: Number of components K.
-        latent: Number of dimensions of ``z``.
-        hidden: Sizes of the encoder's ReLU layers and, in reverse, of the decoder's.
-        concentration: Concentration of the Dirichlet.
-        components: Prior of the components, as :class:`~pyrodgm.priors.GaussianComponents` calls it.
-        spread: How far apart their means are.
-        mean: Mean of the training images ``[D]``, where the untrained decoder starts.
-
-    Source: Nalisnick, Hertel and Smyth (2016), "Approximate inference for deep latent Gaussian mixtures".
-
-    Example:
-        >>> sorted(name for name, _ in dense_dlgmm(64, hidden=(8,)).named_children())[:3]
-        ['component_posterior', 'component_prior', 'encoder']
-    """
-    prior = SymmetricDirichletPrior(num_components, concentration)
-    return _dense(prior, pixels, num_components, latent, hidden, components, spread, mean)
-
-
-def dense_dpvae(
-    pixels: int = 784,
-    truncation: int = 17,
-    latent: int = 25,
-    hidden: tuple[int, ...] = (500, 500),
-    concentration: float = 1.0,
-    components: str = "standard",
-    spread: float = 0.5,
-    mean: Tensor | None = None,
-) -> DLGMM:
-    """The Dirichlet-process VAE with the published networks: stick weights, truncated.
-
-    Args:
-        pixels: Number of binary values of an image, D.
-        truncation: Number of sticks, and of components.
-        latent: Number of dimensions of ``z``.
-        hidden: Sizes of the encoder's ReLU layers and, in reverse, of the decoder's.
-        concentration: Concentration of the Dirichlet process.
-        components: Prior of the components, as :class:`~pyrodgm.priors.GaussianComponents` calls it.
-        spread: How far apart their means are.
-        mean: Mean of the training images ``[D]``, where the untrained decoder starts.
-
-    Source: Nalisnick, Hertel and Smyth (2016), "Approximate inference for deep latent Gaussian mixtures".
-
-    Example:
-        >>> dense_dpvae(64, truncation=5, hidden=(8,)).prior().event_shape
-        torch.Size([5])
-    """
-    prior = GEMPrior(truncation, concentration)
-    return _dense(prior, pixels, truncation, latent, hidden, components, spread, mean)
-
-
-def _dense(
-    prior: nn.Module,
-    pixels: int,
-    count: int,
-    latent: int,
-    hidden: tuple[int, ...],
-    components: str,
-    spread: float,
-    mean: Tensor | None,
-) -> DLGMM:
-    return DLGMM(
-        prior,
-        GaussianComponents(latent, count, components, spread),
-        BernoulliLikelihood(mlp(latent, hidden[::-1], pixels, layer=Dense), mean),
-        relu_layers(pixels, hidden),
-        StickBreakingPosterior(mlp(hidden[-1], [], 2 * (count - 1))),
-        WeightedGaussians(mlp(hidden[-1], [], 2 * count * latent), count),
-    )
-
-
-def relu_layers(in_features: int, hidden: tuple[int, ...]) -> nn.Sequential:
-    """Hidden layers alone, for heads to share."""
-    return nn.Sequential(*(Dense(a, b) for a, b in zip((in_features, *hidden), hidden, strict=False)))

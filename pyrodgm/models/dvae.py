@@ -1,82 +1,10 @@
 """Discrete variational autoencoders with Boltzmann priors."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from pyrodgm.distributions import (
-    BoltzmannMachine,
-    ContinuedBoltzmann,
-    ExponentialSmoothing,
-    GaussianIntegralBoltzmann,
-    GaussianSmoothing,
-    PowerSmoothing,
-    RelaxedBoltzmann,
-    Smoothing,
-    SpikeBoltzmann,
-    UniformExponentialSmoothing,
-)
-from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models.vae import VAE
-from pyrodgm.nn import NormalizedDense, mlp
-from pyrodgm.posteriors import (
-    ConcreteLatents,
-    GaussianIntegralLatents,
-    HierarchicalPosterior,
-    OverlappingLatents,
-    SpikeLatents,
-)
-from pyrodgm.posteriors.binary_latents import BinaryLatents
-from pyrodgm.priors import BoltzmannPrior
-
-
-@dataclass(frozen=True)
-class Structure:
-    """Sizes of a published network.
-
-    Attributes:
-        groups: Number of groups of latents.
-        units: Latents in each.
-        hidden: Hidden layers of each encoder and of the decoder.
-    """
-
-    groups: int
-    units: int
-    hidden: tuple[int, ...]
-
-
-STRUCTURES = {
-    "1-layer-lin": Structure(1, 200, ()),
-    "1-layer-nonlin": Structure(1, 200, (200, 200)),
-    "2-layer-nonlin": Structure(2, 200, (200, 200)),
-    "4-layer-nonlin": Structure(4, 100, (200, 200)),
-}
-
-Method = Literal[
-    "dvae_spike_exp",
-    "dvaepp_exp",
-    "dvaepp_power",
-    "dvaes_gi",
-    "dvaes_gauss",
-    "dvaes_exp",
-    "dvaes_unexp",
-    "dvaes_power",
-    "gumbolt",
-]
-
-_SMOOTHINGS: dict[str, Callable[[float], Smoothing]] = {
-    "dvaepp_exp": ExponentialSmoothing,
-    "dvaepp_power": PowerSmoothing,
-    "dvaes_gauss": GaussianSmoothing,
-    "dvaes_exp": ExponentialSmoothing,
-    "dvaes_unexp": UniformExponentialSmoothing,
-    "dvaes_power": PowerSmoothing,
-}
-
-MEAN_FIELD = 5  # iterations of the bound on the density of the relaxed machine
 
 
 class DVAE(VAE):
@@ -96,50 +24,11 @@ class DVAE(VAE):
     bound has the divergence of the bits. ``dvae_spike_exp`` refuses estimators that sample its divergence, such as
     ``Trace_ELBO``, :class:`pyrodgm.infer.IWELBO` and ``RenyiELBO``: its density has a point of mass.
 
+    :func:`pyrodgm.zoo.pairs.discrete_vae` builds the pairs of these publications.
+
     Source: Rolfe (2017), DVAE, arXiv 1609.02200; Vahdat et al. (2018), DVAE++, arXiv 1802.04920; Vahdat et al. (2018),
     DVAE#, arXiv 1805.07445; Khoshaman and Amin (2018), GumBolt, arXiv 1805.07349.
-
-    Example:
-        >>> import torch
-        >>> pair = DVAE.published("dvaes_power", "2-layer-nonlin", torch.full((784,), 0.1), beta=30.0, num_chains=10)
-        >>> pair.posterior(torch.zeros(5, 784)).event_shape
-        torch.Size([400])
     """
-
-    @classmethod
-    def published(cls, method: Method, structure: str | Structure, mean: Tensor, beta: float, **machine: Any) -> "DVAE":
-        """The pair of a published method.
-
-        Args:
-            method: ``dvae_spike_exp``; ``dvaepp_exp`` or ``dvaepp_power``; ``dvaes_gi``, ``dvaes_gauss``,
-                ``dvaes_exp``, ``dvaes_unexp`` or ``dvaes_power``; ``gumbolt``, the rival by Concrete draws.
-            structure: A name in ``STRUCTURES``, or sizes of one's own. Hidden layers have batch normalisation and
-                tanh; the sides of the machine are the two halves of the latents.
-            mean: Mean of the training data, ``[D]`` in [0, 1]: taken from the encoder's input, and the decoder's bias.
-            beta: Inverse temperature of the smoothing.
-            machine: Further arguments of :class:`pyrodgm.priors.BoltzmannPrior`: ``sampler``, ``num_chains``,
-                ``num_sweeps``. With ``sampler="exact"`` the density of smoothed latents is an exact sum too; otherwise
-                it is the mean-field bound, with five iterations.
-
-        Raises:
-            ValueError: If there is no such method or structure.
-        """
-        if isinstance(structure, str):
-            if structure not in STRUCTURES:
-                raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}; got {structure!r}")
-            structure = STRUCTURES[structure]
-        sizes = [structure.units] * structure.groups
-        latents = [_latents(method, beta, size) for size in sizes]
-        pixels, total = mean.shape[-1], sum(sizes)
-        nets = [
-            mlp(pixels + sum(sizes[:i]), structure.hidden, own.outputs * size, NormalizedDense)
-            for i, (own, size) in enumerate(zip(latents, sizes, strict=True))
-        ]
-        left = total // 2
-        iterations = None if machine.get("sampler") == "exact" else MEAN_FIELD
-        prior = BoltzmannPrior(left, total - left, _relaxation(method, beta, iterations), **machine)
-        likelihood = BernoulliLikelihood(mlp(total, structure.hidden, pixels, NormalizedDense), mean)
-        return cls(prior, likelihood, HierarchicalPosterior(nets, latents, sizes, mean))
 
     def discrete(self) -> VAE:
         """The same pair with bits in place of the smoothed latents, for evaluation; it shares all parts with it."""
@@ -171,26 +60,3 @@ class _DiscretePosterior(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.posterior.discrete(x)
-
-
-def _relaxation(method: str, beta: float, num_iterations: int | None) -> Callable[[BoltzmannMachine], Any]:
-    if method == "dvae_spike_exp":
-        return partial(SpikeBoltzmann, beta=beta)
-    if method == "dvaes_gi":
-        return partial(GaussianIntegralBoltzmann, beta=beta)
-    if method == "gumbolt":
-        return ContinuedBoltzmann
-    return partial(RelaxedBoltzmann, smoothing=_SMOOTHINGS[method](beta), num_iterations=num_iterations)
-
-
-def _latents(method: str, beta: float, size: int) -> BinaryLatents:
-    if method == "dvae_spike_exp":
-        return SpikeLatents(beta)
-    if method == "dvaes_gi":
-        return GaussianIntegralLatents(size)
-    if method == "gumbolt":
-        return ConcreteLatents(beta)
-    if method not in _SMOOTHINGS:
-        known = ["dvae_spike_exp", "dvaes_gi", "gumbolt", *_SMOOTHINGS]
-        raise ValueError(f"method must be one of {', '.join(sorted(known))}; got {method!r}")
-    return OverlappingLatents(_SMOOTHINGS[method](beta))

@@ -1,15 +1,10 @@
 """The variational autoencoder with two stochastic layers."""
 
-from collections.abc import Callable
-
 import pyro
 from pyro.nn import pyro_method
 from torch import Tensor, nn
 
-from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models.pair import Pair
-from pyrodgm.nn import GatedDense, GatedJoint, Joint, mlp
-from pyrodgm.posteriors import GaussianPosterior
 
 
 class HVAE(Pair):
@@ -28,15 +23,26 @@ class HVAE(Pair):
 
     ``model(x)`` and ``guide(x)`` take data ``[batch, *event]``; the data plate is ``"data"``, the sites are ``"z2"``,
     ``"z1"`` and ``"x"``. The parts broadcast over leading dimensions of their inputs: with particles, ``z1`` and ``z2``
-    have a dimension that ``x`` has not.
+    have an extra leading dimension.
+
+    The published networks are in :mod:`pyrodgm.zoo.pairs`.
 
     Source: Tomczak and Welling (2017), arXiv 1705.07120, eq. 13-16.
 
     Example:
         >>> import torch
         >>> from pyro.infer import Trace_ELBO
+        >>> from pyrodgm.likelihoods import BernoulliLikelihood
+        >>> from pyrodgm.nn import joint_mlp, mlp
+        >>> from pyrodgm.posteriors import GaussianPosterior
         >>> from pyrodgm.priors import StandardNormal
-        >>> hvae = dense_hvae(lambda posterior: StandardNormal(8), pixels=64, latents=(8, 8), hidden=32)
+        >>> hvae = HVAE(
+        ...     StandardNormal(5),
+        ...     GaussianPosterior(mlp(5, [32], 2 * 10)),
+        ...     BernoulliLikelihood(joint_mlp([10, 5], [32], 64)),
+        ...     GaussianPosterior(mlp(64, [32], 2 * 5)),
+        ...     GaussianPosterior(joint_mlp([64, 5], [32], 2 * 10)),
+        ... )
         >>> Trace_ELBO().differentiable_loss(hvae.model, hvae.guide, torch.zeros(5, 64)).shape
         torch.Size([])
     """
@@ -65,50 +71,3 @@ class HVAE(Pair):
         with pyro.plate("data", x.shape[0], dim=-1):
             z2 = pyro.sample("z2", self.posterior(x))
             pyro.sample("z1", self.conditional_posterior(x, z2))
-
-
-def dense_hvae(
-    prior: Callable[[nn.Module], nn.Module],
-    pixels: int = 784,
-    latents: tuple[int, int] = (40, 40),
-    hidden: int = 300,
-    likelihood: Callable[[nn.Module], nn.Module] = BernoulliLikelihood,
-    outputs: int = 1,
-    posterior: nn.Module | None = None,
-) -> HVAE:
-    """The published two-level VAE of gated dense layers.
-
-    Args:
-        prior: Makes the prior of ``z2`` from the approximate posterior of ``z2``, which a VampPrior shares.
-        pixels: Number of values of an image, D.
-        latents: Numbers of dimensions of ``z1`` and ``z2``.
-        hidden: Size of the hidden layers.
-        likelihood: Makes the likelihood from a network that maps ``z1`` and ``z2`` to ``[*, outputs * D]``.
-        outputs: Parameters of the likelihood a pixel.
-        posterior: Approximate posterior of ``z2``; by default the published Gaussian.
-
-    Source: Tomczak and Welling (2017), arXiv 1705.07120, section 4.2.
-
-    Example:
-        >>> import torch
-        >>> from pyrodgm.priors import VampPrior
-        >>> hvae = dense_hvae(lambda posterior: VampPrior.around_mean(posterior, 500, torch.full((784,), 0.1)))
-        >>> hvae.likelihood(torch.zeros(5, 40), torch.zeros(5, 40)).mean.shape
-        torch.Size([5, 784])
-    """
-    lower, upper = latents
-    if posterior is None:
-        posterior = GaussianPosterior(mlp(pixels, [hidden, hidden], 2 * upper))
-    return HVAE(
-        prior(posterior),
-        GaussianPosterior(mlp(upper, [hidden, hidden], 2 * lower)),
-        likelihood(_joint(lower, upper, hidden, outputs * pixels)),
-        posterior,
-        GaussianPosterior(_joint(pixels, upper, hidden, 2 * lower)),
-    )
-
-
-def _joint(first: int, second: int, hidden: int, out_features: int) -> Joint:
-    """Two inputs, each through a gated layer, joined by a third."""
-    branches = [GatedDense(first, hidden), GatedDense(second, hidden)]
-    return Joint(branches, GatedJoint([hidden, hidden], hidden), mlp(hidden, [], out_features))

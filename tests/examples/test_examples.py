@@ -6,14 +6,13 @@ import inspect
 import json
 import math
 import re
-import runpy
 
 import pytest
 import torch
 from example_runs import EXAMPLES, TINY, TINY_DVAE, printed, results
 from fresh_process import run_python
 
-from pyrodgm import datasets, experiment
+from pyrodgm import cli, datasets, zoo
 
 pytestmark = pytest.mark.usefixtures("as_a_script")
 
@@ -22,11 +21,11 @@ SHORT = "--data digits --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 MIXTURE = f"{SHORT} --components 5 --posterior-components 2 --latent 3 --hidden 4"
 LATENT_MIXTURE = f"{SHORT} --components 3 --latent 2 --hidden 4 --learning-rate 1e-2"
 DENSITY = f"{SHORT} --latent 2 --hidden 4 --particles 5"
-IWAE = f"{SHORT} --batch-size 100 --latents 3 2 --hidden 4 3 --particles 3 --schedule-epochs 2"
+IWAE = f"{SHORT} --batch-size 100 --latent 3 2 --hidden 4 3 --particles 3 --schedule-epochs 2"
 
 # Examples with results of their own kind have their tests in test_sequence_examples.py.
 SEQUENCES = {"adaptive_language_model.py", "parity.py", "stick_breaking_nade.py"}
-PARTLY = "--data digits --latent 3 --hidden 4 --epochs 2 --num-samples 30 --num-images 6 --label-fraction 0.05"
+PARTLY = "--data digits --truncation 3 --hidden 4 --epochs 2 --num-samples 30 --num-images 6 --label-fraction 0.05"
 
 # The command lines that are run. RUN is a fresh folder; one that begins with & goes on where the one before ended.
 COMMANDS = [
@@ -51,20 +50,20 @@ COMMANDS = [
     f"vampprior.py {TINY} --run RUN --objective iwelbo --particles 3 --no-figures",
     f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --posterior flow --flow-layers 2 --no-figures",
     "&evaluate.py RUN --no-figures",
-    f"dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --k 2",
+    f"dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2",
     "&evaluate.py RUN",
-    f"&dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --k 2 --resume --num-images 7",
-    f"dvae.py {TINY_DVAE} --run RUN --baseline dvae_spike_exp --sampler pa --schedule constant --no-figures",
+    f"&dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2 --resume --num-images 7",
+    f"dvae.py {TINY_DVAE} --run RUN --model dvae_spike_exp --sampler pa --schedule constant --no-figures",
     "&evaluate.py RUN --no-figures",
-    f"dvae.py {TINY_DVAE} --run RUN --baseline dvaes_gi --struct 1-layer-lin --valid-images 20 --no-figures",
+    f"dvae.py {TINY_DVAE} --run RUN --model dvaes_gi --struct 1-layer-lin --valid-images 20 --no-figures",
     f"dvae.py {TINY_DVAE} --run RUN --baseline dvaepp_power --beta 5 --k 2 --warmup 1 --weight-decay 0 --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN",
     "&evaluate.py RUN --num-samples 40 --no-figures",
-    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent gamma --layers 2 --network convolutional",
+    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents gamma --layers 2 --network convolutional",
     "&evaluate.py RUN --no-figures",
-    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent beta --learn-concentration --hyperprior 2 0.5",
+    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents beta --learn-concentration --hyperprior 2 0.5",
     "&evaluate.py RUN --no-figures",
-    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latent gaussian",
+    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents gaussian",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --latent 2 --weights learned",
     "&evaluate.py RUN",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --posterior mixture --objective stratified-iwelbo --no-figures",
@@ -131,9 +130,9 @@ def test_commands(chain, launch, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["vae", "hvae"])
-def test_grey_images_get_bits_per_dimension(model, launch, tmp_path, data_root):
+def test_grey_images_get_bits_per_dimension(model, launch, tmp_path, made_root):
     tiny = TINY.replace("digits", "frey_faces") + " --epochs 4 --learning-rate 0.02 --optimizer adam --no-figures"
-    text = launch(f"vampprior.py {tiny} --root {data_root} --model {model} --run {tmp_path}")
+    text = launch(f"vampprior.py {tiny} --root {made_root} --model {model} --run {tmp_path}")
     values = json.loads((tmp_path / "results.json").read_text())
     bits = -values["log_likelihood"] / (560 * math.log(2))
     assert values["bits_per_dimension"] == pytest.approx(bits)
@@ -218,9 +217,9 @@ def test_use_of_components_and_ratios_of_gradients_are_printed(launch, tmp_path)
     assert all(float(value) >= 0 for row in rows for value in row[1:])
 
 
-def explanations(source, name):
+def explanations(kind):
     """The text below each field of a dataclass; empty where there is none."""
-    (config,) = (n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == name)
+    (config,) = ast.parse(inspect.getsource(kind)).body
     found = {}
     for node, below in zip(config.body, [*config.body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign):
@@ -236,10 +235,11 @@ def test_help_explains_every_flag(file, launch, capsys, monkeypatch):
         launch(f"{file.name} --help")
     assert end.value.code == 0
     text = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
-    base = inspect.getsource(experiment.TrainingConfig)
-    common, own = explanations(base, "TrainingConfig"), explanations(file.read_text(), "Config")
-    if "class Config(experiment.TrainingConfig)" in file.read_text():
-        own = common | {name: text or common[name] for name, text in own.items()}
+    commands = {"compare": cli.Compare, "demo": cli.Demo, "evaluate": cli.Evaluate}
+    kind = commands[file.stem] if file.stem in commands else zoo.SYSTEMS[file.stem].config
+    own = {}
+    for base in kind.__mro__[-2::-1]:
+        own |= {name: text or own[name] for name, text in explanations(base).items() if name != "RENAMED"}
     for name, explanation in own.items():
         if name != "run" or "--run" in text:  # a positional argument
             assert f"--{name.replace('_', '-')} " in text.replace(",", " ")
@@ -288,31 +288,31 @@ def test_flags_without_effect_are_refused(launch, tmp_path, command, message):
 @pytest.mark.parametrize("prior", ["standard", "mixture"])
 @pytest.mark.parametrize("objective", ["elbo", "stratified"])
 def test_the_bound_is_refused_where_it_is_not_used(prior, posterior, objective):
-    example = runpy.run_path(str(EXAMPLES / "gaussian_mixture_vae.py"))
+    example = zoo.gaussian_mixture_vae
     sizes = {"components": 3, "posterior_components": 2, "latent": 2, "hidden": (4,)}
-    config = example["Config"](prior=prior, posterior=posterior, objective=objective, kl="bound", **sizes)
+    config = example.Config(prior=prior, posterior=posterior, objective=objective, kl="bound", **sizes)
     data = datasets.load("digits")
-    pair = example["build"](config, data)
-    used = example["objective"](config).describe(pair.model, pair.guide, data.test.images[:5])
+    pair = example.build(config, data)
+    used = example.objective(config).describe(pair.model, pair.guide, data.test.images[:5])
     if used == {"z": "bound"}:
-        example["check"](config)
+        example.check(config)
     else:
         with pytest.raises(SystemExit, match="--kl bound"):
-            example["check"](config)
+            example.check(config)
 
 
 def test_rare_labels_and_fewer_training_images(launch, tmp_path):
     """Of a digit no label may be left; and the share of labels is that of the images that are left."""
-    example = runpy.run_path(str(EXAMPLES / "semi_supervised.py"))
-    few = example["Config"](data="digits", label_fraction=0.01, seed=9)
-    data = example["load_data"](few)
+    example = zoo.semi_supervised
+    few = example.Config(data="digits", label_fraction=0.01, seed=9)
+    data = example.load_data(few)
     assert len(data.train.labels[data.train.labels >= 0].unique()) < 10
     assert int(data.train.labels.max()) == 8
-    assert example["build"](few, data).num_classes == 10
+    assert example.build(few, data).num_classes == 10
     tiny = PARTLY.replace("0.05", "0.1") + " --no-figures --train-images 100"
     launch(f"semi_supervised.py {tiny} --run {tmp_path}")
     results(tmp_path)
-    cut = example["load_data"](example["Config"](data="digits", train_images=100, label_fraction=0.1))
+    cut = example.load_data(example.Config(data="digits", train_images=100, label_fraction=0.1))
     assert (len(cut.train), int((cut.train.labels >= 0).sum())) == (100, 10)
     whole = datasets.load("digits")
     assert torch.equal(cut.train.images, whole.train.images[:100])

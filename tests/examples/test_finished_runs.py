@@ -6,6 +6,7 @@ import json
 import math
 import re
 
+import missing
 import pytest
 import torch
 from example_runs import TINY, TINY_DVAE, printed, results
@@ -49,10 +50,10 @@ def test_comparison_is_image_by_image(launch, tmp_path):
         launch("compare.py")
 
 
-def test_runs_on_other_data_have_no_gain(launch, tmp_path, data_root):
+def test_runs_on_other_data_have_no_gain(launch, tmp_path, made_root):
     tiny = f"{TINY} --epochs 1 --no-figures --train-images 100"
     for name, data in (("one", "digits"), ("two", "caltech101_silhouettes"), ("three", "digits")):
-        launch(f"vampprior.py {tiny} --data {data} --root {data_root} --run {tmp_path / name}")
+        launch(f"vampprior.py {tiny} --data {data} --root {made_root} --run {tmp_path / name}")
     text = launch(f"compare.py {' '.join(str(tmp_path / name) for name in ('one', 'two', 'three'))}")
     assert "two has no gain over one: its data are caltech101_silhouettes, not digits" in text
     assert re.findall(r"(\w+) gains", text) == ["three"]
@@ -119,7 +120,7 @@ def test_export_is_refused_before_the_work_begins(launch, tmp_path, monkeypatch)
 @pytest.mark.parametrize(("suffix", "libraries"), [(".nc", ("netCDF4", "h5netcdf")), (".zarr", ("zarr",))])
 def test_export_holds_the_importance_samples(launch, tmp_path, suffix, libraries):
     if not any(importlib.util.find_spec(name) for name in libraries):
-        pytest.skip(f"none of {', '.join(libraries)} is installed")
+        pytest.skip(missing.library(*libraries))
     import xarray
 
     launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
@@ -132,7 +133,7 @@ def test_export_holds_the_importance_samples(launch, tmp_path, suffix, libraries
 
 def test_discrete_vae_is_exported_with_the_bits_that_it_is_evaluated_with(launch, tmp_path):
     if not any(importlib.util.find_spec(name) for name in ("netCDF4", "h5netcdf")):
-        pytest.skip("neither netCDF4 nor h5netcdf is installed")
+        pytest.skip(missing.library("netCDF4", "h5netcdf"))
     import xarray
 
     launch(f"dvae.py {TINY_DVAE} --run {tmp_path} --no-figures")

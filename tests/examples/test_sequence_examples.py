@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from pyrodgm.zoo import parity
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PARITY = "parity.py --bits 3 --hidden 8 --max-steps 3 --updates 40 --num-examples 50 --run RUN"
 TEXT = (
     "adaptive_language_model.py --data tiny_shakespeare --hidden 10 --embedding 4 --max-steps 3 --batch-size 4 "
-    "--length 9 --updates 6 --validate-every 3 "
+    "--length 9 --updates 6 --valid-every 3 "
     "--valid-symbols 300 --test-symbols 300 --ensemble 3 --sample 12 --run RUN"
 )
 
@@ -44,7 +46,7 @@ def test_parity(launch, tmp_path, model):
 
 
 def test_parity_averages_over_seeds(launch):
-    text, results = launch(f"{PARITY} --repeats 2 --seed 4 --no-figures")
+    text, results = launch(f"{PARITY} --num-seeds 2 --seed 4 --no-figures")
     assert [run["seed"] for run in results["runs"]] == [4, 5]
     for i, row in enumerate(results["difficulties"]):
         a, b = (run["difficulties"][i]["divergence"] for run in results["runs"])
@@ -55,7 +57,7 @@ def test_parity_averages_over_seeds(launch):
 
 
 def test_parity_draws_what_it_says():
-    draw = runpy.run_path(str(EXAMPLES / "parity.py"))["draw"]
+    draw = parity.draw
     x, y = draw(2000, 6, 1, 6)
     assert x.shape == (2000, 1, 6)
     assert set(x.unique().tolist()) == {-1.0, 0.0, 1.0}
@@ -66,17 +68,16 @@ def test_parity_draws_what_it_says():
 
 
 def test_parity_becomes_harder_and_then_dearer():
-    parity = runpy.run_path(str(EXAMPLES / "parity.py"))
-    config = parity["Config"](bits=4, curriculum=8, free=10, warmup=5)
-    assert [parity["most"](config, update) for update in (1, 2, 5, 8, 20)] == [1, 2, 3, 4, 4]
-    assert [parity["price"](config, update) for update in (1, 10, 12, 15, 20)] == [0.0, 0.0, 0.4, 1.0, 1.0]
-    plain = parity["Config"](bits=4, curriculum=0, free=0, warmup=0)
-    assert (parity["most"](plain, 1), parity["price"](plain, 1)) == (4, 1.0)
+    config = parity.Config(bits=4, curriculum=8, free=10, warmup=5)
+    assert [parity.most(config, update) for update in (1, 2, 5, 8, 20)] == [1, 2, 3, 4, 4]
+    assert [parity.price(config, update) for update in (1, 10, 12, 15, 20)] == [0.0, 0.0, 0.4, 1.0, 1.0]
+    plain = parity.Config(bits=4, curriculum=0, free=0, warmup=0)
+    assert (parity.most(plain, 1), parity.price(plain, 1)) == (4, 1.0)
 
 
 @pytest.mark.parametrize("model", ["lstm", "batch-norm-lstm", "act-gru", "stick-breaking-lstm"])
-def test_language_model(launch, tmp_path, model, data_root):
-    text, results = launch(f"{TEXT} --model {model} --root {data_root}")
+def test_language_model(launch, tmp_path, model, made_root):
+    text, results = launch(f"{TEXT} --model {model} --root {made_root}")
     names = ["ens. 1", "ens. 3", "mean weights", "stopping early"]
     assert list(results["test"]) == (names if model.startswith("stick") else names[:1])
     for name, row in results["test"].items():
@@ -84,13 +85,14 @@ def test_language_model(launch, tmp_path, model, data_root):
         assert row["count"] == 299
         (printed,) = re.findall(rf"^{name} +([\d.]+)", text, re.MULTILINE)
         assert float(printed) == pytest.approx(row["bits"], abs=5e-5)
-    files = {"best.safetensors", "config.json", "metrics.csv", "results.json", "state.pt", "tensorboard", "times.csv"}
+    files = {".lock", "best.safetensors", "config.json", "metrics.csv", "pair.json", "results.json", "state.pt"}
+    files |= {"constants.safetensors", "tensorboard", "times.csv"}
     assert {file.name for file in (tmp_path / "run").iterdir()} == files
     assert re.search("a sample: ['\"]the ", text)
 
 
-def test_language_model_resumes_under_the_same_flags_only(launch, data_root):
-    command = f"{TEXT} --model lstm --root {data_root}"
+def test_language_model_resumes_under_the_same_flags_only(launch, made_root):
+    command = f"{TEXT} --model lstm --root {made_root}"
     _, first = launch(command)
     _, again = launch(f"{command} --resume --sample 5")
     assert again["test"] == first["test"]
@@ -106,19 +108,31 @@ def test_language_model_resumes_under_the_same_flags_only(launch, data_root):
         ("--test-symbols 1", "--test-symbols must leave at least 2 of the [0-9]+ symbols"),
     ],
 )
-def test_what_follows_the_training_of_a_text_is_checked_before_it(launch, tmp_path, data_root, flags, message):
+def test_what_follows_the_training_of_a_text_is_checked_before_it(launch, tmp_path, made_root, flags, message):
     with pytest.raises(SystemExit, match=message):
-        launch(f"{TEXT} --model lstm --root {data_root} {flags}")
+        launch(f"{TEXT} --model lstm --root {made_root} {flags}")
     assert not (tmp_path / "run").exists()
 
 
-def test_language_model_without_a_sample_is_not_evaluated_as_images_are(launch, tmp_path, data_root):
-    text, _ = launch(f"{TEXT} --model lstm --root {data_root} --sample 0")
+@pytest.mark.parametrize("model", ["act-lstm", "stick-breaking-gru"])
+def test_language_model_is_evaluated_again(launch, tmp_path, made_root, model):
+    text, results = launch(f"{TEXT} --model {model} --root {made_root} --sample 0")
     assert "a sample: 'the '" in text
-    before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()}
-    with pytest.raises(SystemExit, match=r"is a run of adaptive_language_model.py, which .* measures its runs itself"):
+    again, evaluated = launch("evaluate.py RUN")
+    assert (again, evaluated) == (text, results)
+    _, other = launch("evaluate.py RUN --seed 3")
+    assert (other["test"] == results["test"]) == (model == "act-lstm")  # which draws nothing
+    with pytest.raises(SystemExit, match=r"--num-images is not for .*, a run on a text"):
+        launch("evaluate.py RUN --num-images 5")
+    (tmp_path / "run" / "results.json").write_text("[")
+    with pytest.raises(SystemExit, match=r"cannot be evaluated: .*results\.json is damaged"):
         launch("evaluate.py RUN")
-    assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir() if file.is_file()} == before
+
+
+def test_parity_keeps_no_weights_to_evaluate(launch, tmp_path):
+    launch(f"{PARITY} --model gru --no-figures")
+    with pytest.raises(SystemExit, match="a run of parity, which keeps no weights"):
+        launch("evaluate.py RUN")
 
 
 def test_parity_refuses_to_measure_nothing(launch):

@@ -1,4 +1,3 @@
-import importlib
 import json
 import math
 import shutil
@@ -10,9 +9,9 @@ import torch
 from torch import nn
 
 from pyrodgm import experiment
-from pyrodgm.datasets import Dataset, Split
-from pyrodgm.experiment.report import _seeds
+from pyrodgm.datasets import Dataset, Split, evenly_spaced
 from pyrodgm.experiment.results import has_bits
+from pyrodgm.figures import Scene, draw, draw_pair
 from pyrodgm.infer import DamagedFileError, FitSettings, fit, log_likelihood
 from pyrodgm.infer.training.checkpoint import load_state
 from pyrodgm.infer.training.loggers import read_csv
@@ -23,13 +22,15 @@ from pyrodgm.likelihoods import (
     GreyBernoulliLikelihood,
     PixelCNNLikelihood,
 )
-from pyrodgm.models import VAE, dense_hvae, pixel_hvae
+from pyrodgm.models import VAE
 from pyrodgm.nn import PixelCNN, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, StandardNormal, VampPrior
+from pyrodgm.zoo.pairs import dense_hvae, pixel_hvae
 
 PIXELS, LATENT = 12, 3
-FIGURES = {"real", "reconstructions", "samples", "log_likelihood", "training", "active_units"}
+IMAGES = {"real", "reconstructions", "samples", "active_units"}
+FIGURES = IMAGES | {"log_likelihood", "training"}
 
 
 @dataclass(frozen=True)
@@ -266,8 +267,8 @@ def test_pair_without_pseudo_inputs_gets_the_other_figures(run):
 def test_sticks_get_figures_of_their_own():
     likelihood = BernoulliLikelihood(mlp(6, [8], PIXELS))
     sticks = VAE(GEMPrior(6, 2.0), likelihood, StickBreakingPosterior(mlp(PIXELS, [8], 10)))
-    figures = experiment.latent_figures(sticks, dataset(labels=False))
-    assert figures.keys() == {"first_sticks", "sticks_used", "sparsity"}
+    figures = draw_pair(sticks, Scene(sticks, dataset(labels=False)))
+    assert figures.keys() == IMAGES | {"first_sticks", "sticks_used", "sparsity"}
     norms = [bar.get_height() for bar in figures["sparsity"].axes[1].patches]
     assert norms == pytest.approx(likelihood.net[0].linear.weight.norm(dim=0).tolist())
     rows = figures["first_sticks"].axes[0].images[0].get_array()
@@ -277,7 +278,7 @@ def test_sticks_get_figures_of_their_own():
 def test_log_likelihoods_of_single_images_are_kept(run):
     _, likelihood = experiment.report(pair(), dataset(), run, num_samples=50, num_images=7, figures=False)
     rows = read_csv(run.path / "log_likelihood.csv")
-    assert [row["image"] for row in rows] == experiment.spread(20, 7).tolist()
+    assert [row["image"] for row in rows] == evenly_spaced(20, 7).tolist()
     assert [row["log_likelihood"] for row in rows] == likelihood.values.tolist()
     assert [row["k_hat"] for row in rows] == likelihood.k_hat.tolist()
 
@@ -288,17 +289,14 @@ def test_samples_grow_from_the_upper_level_and_from_exemplars(run, monkeypatch):
     model = dense_hvae(lambda q: ExemplarPrior(q, data.train.images, 3), PIXELS, (2, LATENT), 6)
     with torch.no_grad():
         model.prior.log_variance.fill_(-6.0)
-    given = []
-    report_module = importlib.import_module("pyrodgm.experiment.report")
-    draw = report_module.sample
-    monkeypatch.setattr(
-        report_module, "sample", lambda pair, like, given_=None: given.append(given_) or draw(pair, like, given_)
-    )
+    given, decode = [], Scene.decode
+    monkeypatch.setattr(Scene, "decode", lambda self, site, z: given.append((site, z)) or decode(self, site, z))
     likelihood = log_likelihood(model, data.test.images, 4)
     files = experiment.write_figures(model, data, run, likelihood)
     assert {file.stem for file in files} == FIGURES | {"exemplars", "grown_samples", "tsne"}
-    (z,) = (values["z2"] for values in given if values)
-    chosen = data.train.images[experiment.spread(20, 8)].repeat_interleave(12, 0)
+    ((site, z),) = given
+    assert site == "z2"
+    chosen = data.train.images[evenly_spaced(20, 8)].repeat_interleave(12, 0)
     white = (z - model.posterior(chosen).mean) / math.exp(-3.0)
     assert abs(white.std().item() - 1.0) < 0.2
 
@@ -319,7 +317,7 @@ def test_samples_that_grow_pixel_by_pixel_are_drawn_once():
     data, batches = dataset(), []
     model = pixel_hvae(lambda q: VampPrior.from_data(q, 9, data.train.images), (1, 3, 4), (2, 3), 4, 2, layers=1)
     model.likelihood.net.norms[0].register_forward_hook(lambda module, inputs, output: batches.append(len(output)))
-    figures = _seeds(model, model.prior, model.prior.pseudo_inputs.detach(), data, "pseudo-inputs")
+    figures = draw(model.prior, Scene(model, data))
     assert batches == 12 * [96]
     assert figures.keys() == {"pseudo_inputs", "grown_samples"}
 
@@ -327,16 +325,16 @@ def test_samples_that_grow_pixel_by_pixel_are_drawn_once():
 def test_first_training_images_alone():
     labelled = dataset()
     config = experiment.TrainingConfig(data="coins", train_images=7)
-    data = experiment.load_data(config, lambda name, root: labelled)
+    data = experiment.load_data(config, load=lambda name, root: labelled)
     assert torch.equal(data.train.images, labelled.train.images[:7])
     assert torch.equal(data.train.labels, labelled.train.labels[:7])
     assert torch.equal(data.test.images, labelled.test.images)
     assert torch.equal(data.mean, labelled.train.images[:7].mean(0))
     for count in (0, 21):
         with pytest.raises(ValueError, match=f"train_images must lie between 1 and the 20 of coins, got {count}"):
-            experiment.load_data(replace(config, train_images=count), lambda name, root: labelled)
+            experiment.load_data(replace(config, train_images=count), load=lambda name, root: labelled)
     seen = []
-    experiment.load_data(experiment.TrainingConfig(root="a"), lambda *where: seen.append(where) or labelled, root="b")
+    experiment.load_data(experiment.TrainingConfig(root="a"), "b", lambda *where: seen.append(where) or labelled)
     assert seen == [("static_mnist", "b")]
 
 
@@ -398,7 +396,7 @@ def test_bits_are_those_of_the_data_alone():
 
 
 def test_spread_covers_the_rows_evenly():
-    assert experiment.spread(10, 10).tolist() == list(range(10))
-    steps = experiment.spread(1000, 36).diff()
+    assert evenly_spaced(10, 10).tolist() == list(range(10))
+    steps = evenly_spaced(1000, 36).diff()
     assert steps.min() == 27
     assert steps.max() == 28

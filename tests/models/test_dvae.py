@@ -13,8 +13,7 @@ from pyrodgm.datasets import Dataset
 from pyrodgm.distributions import bits_divergence
 from pyrodgm.infer import ELBO, IWELBO, FitSettings, TrainStep, decay_groups, fit, log_likelihood
 from pyrodgm.infer.training.settings import fit_arguments
-from pyrodgm.models import DVAE
-from pyrodgm.models.dvae import STRUCTURES, Method, Structure
+from pyrodgm.zoo.pairs import STRUCTURES, Method, Structure, discrete_vae
 
 METHODS = get_args(Method)
 DENSITIES = [m for m in METHODS if m != "gumbolt"]  # whose latents have one; see ContinuedBernoulli
@@ -25,7 +24,7 @@ def build(method, groups=1, units=4, hidden=(6,), beta=5.0, sampler="exact", see
     """A small pair away from its start, where the machine would be uniform."""
     torch.manual_seed(seed)
     mean = torch.linspace(0.1, 0.9, PIXELS)
-    pair = DVAE.published(method, Structure(groups, units, hidden), mean, beta, sampler=sampler, **machine)
+    pair = discrete_vae(method, Structure(groups, units, hidden), mean, beta, sampler=sampler, **machine)
     with torch.no_grad():
         for parameter in pair.prior.parameters():
             parameter.add_(torch.randn_like(parameter))
@@ -61,7 +60,7 @@ def states(count):
 )
 @pytest.mark.parametrize("method", ["dvaes_power", "dvaes_gi"])
 def test_structures_are_the_published_ones(name, sizes, method):
-    pair = DVAE.published(method, name, torch.full((784,), 0.1), 30.0, num_chains=2)
+    pair = discrete_vae(method, name, torch.full((784,), 0.1), 30.0, num_chains=2)
     total = sum(size[-1] for size in sizes)
 
     def widths(net):
@@ -249,7 +248,7 @@ def test_error_of_the_log_partition_is_in_the_standard_error():
 def test_unknown_names_are_refused():
     mean = torch.full((4,), 0.5)
     with pytest.raises(ValueError, match=r"method must be one of dvae_spike_exp, dvaepp_exp, .*; got 'dvae'"):
-        DVAE.published("dvae", "1-layer-lin", mean, 5.0)
+        discrete_vae("dvae", "1-layer-lin", mean, 5.0)
     with pytest.raises(ValueError, match=r"structure must be one of 1-layer-lin, .*; got '3-layer'"):
-        DVAE.published("dvaes_exp", "3-layer", mean, 5.0)
+        discrete_vae("dvaes_exp", "3-layer", mean, 5.0)
     assert set(STRUCTURES) == {"1-layer-lin", "1-layer-nonlin", "2-layer-nonlin", "4-layer-nonlin"}

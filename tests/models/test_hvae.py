@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from pyrodgm.infer import ELBO, log_likelihood
-from pyrodgm.models import dense_hvae
 from pyrodgm.priors import MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.zoo.pairs import dense_hvae
 
 X = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
 

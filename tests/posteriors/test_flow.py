@@ -1,6 +1,7 @@
 import importlib.util
 from functools import partial
 
+import missing
 import pyro.distributions as dist
 import pytest
 import torch
@@ -15,7 +16,7 @@ from pyrodgm.priors import StandardNormal
 
 # Not by importorskip: an import of zuko itself switches all validation off.
 if importlib.util.find_spec("zuko") is None:
-    pytest.skip("zuko is not installed", allow_module_level=True)
+    pytest.skip(missing.ZUKO, allow_module_level=True)
 
 
 def posterior(features=3, passes=2, size=1.0):

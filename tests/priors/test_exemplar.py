@@ -10,11 +10,12 @@ import torch
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO, FitSettings, TrainStep, fit
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import VAE, dense_hvae
+from pyrodgm.models import VAE
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import ExemplarPrior, current_rows, training_rows
 from pyrodgm.priors.exemplar import BLOCK, _smallest
+from pyrodgm.zoo.pairs import dense_hvae
 
 N, D, LATENT = 30, 6, 2
 

@@ -11,6 +11,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
+from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
 from pyrodgm.infer.tracing.kept_calls import kept_calls
 
 MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
@@ -91,26 +92,28 @@ class _DataCount(Messenger):
                 self.count = max(self.count, frame.full_size)
 
 
-def loss_per_datum(pair: Any, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...]) -> Tensor:
+def loss_per_datum(pair: Any, objective: pyro.infer.ELBO, batch: Batch) -> Tensor:
     """The loss of an objective over the number of data that it speaks of, a tensor ``[]`` in nats.
 
     That is the size of the batch; or, where a plate of the program is subsampled to that size and so scales what is in
     it, the size of the plate.
     """
-    with _DataCount(len(batch[0])) as data:
-        loss: Tensor = objective.differentiable_loss(pair.model, pair.guide, *batch)
+    args, kwargs = split_arguments(batch)
+    with _DataCount(len(first_tensor(batch))) as data:
+        loss: Tensor = objective.differentiable_loss(pair.model, pair.guide, *args, **kwargs)
     return loss / data.count
 
 
-def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...]) -> None:
+def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:
     """Run an objective once with Pyro's checks on, so that mistakes show as readable errors; change nothing.
 
     Pyro's estimators look at a program's plates when they first meet it; afterwards they consume no more randomness.
     """
     before = {name: value.clone() for name, value in pair.named_buffers()}
+    args, kwargs = split_arguments(batch)
     try:
-        with torch.no_grad(), fork_rng(batch[0].device), own_parameters():
-            objective.differentiable_loss(pair.model, pair.guide, *batch)
+        with torch.no_grad(), fork_rng(first_tensor(batch).device), own_parameters():
+            objective.differentiable_loss(pair.model, pair.guide, *args, **kwargs)
     finally:
         with torch.no_grad():
             for name, value in pair.named_buffers():

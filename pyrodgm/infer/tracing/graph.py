@@ -22,9 +22,11 @@ from pyrodgm.infer.tracing._compat import (
     tree_leaves,
     tree_unflatten,
 )
+from pyrodgm.infer.tracing.arguments import Batch
 from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum, own_parameters
+from pyrodgm.infer.tracing.one_hot import TraceableOneHot
 
-Prepare = Callable[..., tuple[Tensor, ...]]
+Prepare = Callable[..., Batch]
 Context = Callable[..., AbstractContextManager[Any]]
 
 
@@ -54,7 +56,7 @@ def flatten(function: Callable[..., Any], inputs: tuple[Any, ...], compiled: boo
         return tuple(results)
 
     try:
-        with watcher:
+        with watcher, TraceableOneHot():
             graph = trace_graph(flat, leaves, _FOR_THE_COMPILER if compiled else None)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
@@ -165,7 +167,7 @@ class LossGraph:
         module = LossModule(pair, objective, prepare, context)
         self.objective = objective
         self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        names = list(self.trained)
+        names, places = list(self.trained), _places(module)
         # aliases without gradient: the optimiser's updates in place show in them
         self.values = [p.detach() for p in self.trained.values()]
         self.fixed = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
@@ -176,7 +178,8 @@ class LossGraph:
         ) -> tuple[Tensor, list[Tensor | None]]:
             leaves = [value.detach().requires_grad_() for value in values]
             state = {**dict(zip(names, leaves, strict=True)), **fixed}
-            loss = functional_call(module, state, (kl_weight, *inputs))
+            state = {place: state[name] for place, name in places.items()}
+            loss = functional_call(module, state, (kl_weight, *inputs), tie_weights=False)
             return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True))
 
         # tracing runs the program: on copies of its state, so that nothing has happened before the first step
@@ -195,6 +198,24 @@ class LossGraph:
         for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
             parameter.grad = gradient
         return loss
+
+
+def _places(module: nn.Module) -> dict[str, str]:
+    """The name of the tensor in each place of a module: tied tensors are in several.
+
+    A submodule that is registered twice is named once: ``functional_call`` would take what it has put into it under
+    the one name for what was there under the other, and leave it there.
+    """
+    named = [*module.named_parameters(), *module.named_buffers()]
+    names = {id(tensor): name for name, tensor in named}
+    places = {}
+    for prefix, part in module.named_modules():
+        own = [
+            *part.named_parameters(prefix, recurse=False, remove_duplicate=False),
+            *part.named_buffers(prefix, recurse=False, remove_duplicate=False),
+        ]
+        places |= {place: names[id(tensor)] for place, tensor in own}
+    return places
 
 
 class _Watcher(Messenger):

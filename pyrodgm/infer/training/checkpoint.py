@@ -4,14 +4,16 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
+
+SEAL = 32  # bytes
 
 
 class DamagedFileError(ValueError):
@@ -48,7 +50,7 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
 
 
-def save_weights(weights: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     """Write named tensors as safetensors, with a checksum that :func:`read_weights` verifies.
 
     A tensor of two names, such as a tied weight, is written under both.
@@ -56,7 +58,7 @@ def save_weights(weights: Mapping[str, Tensor], path: Path, metadata: Mapping[st
     from safetensors.torch import save
 
     weights = _separate(weights)
-    content = save(weights, {**(metadata or {}), "sha256": digest(weights)})
+    content = save(weights, {"sha256": digest(weights)})
     write_atomically(path, lambda p: p.write_bytes(content))  # safetensors' own writer ignores the user's umask
 
 
@@ -95,12 +97,18 @@ def load_weights(pair: nn.Module, path: Path) -> None:
 
 
 def save_state(state: Mapping[str, Any], path: Path) -> None:
-    """Write a dictionary of tensors, numbers, strings, lists and dictionaries, with a checksum of its content."""
-    sealed = {**state, "sha256": digest(state)}
+    """Write a dictionary of tensors, numbers, strings, lists and dictionaries as ``torch.save`` does.
+
+    The SHA-256 of the file is appended to it, which PyTorch does not mind.
+    """
 
     def write(partial: Path) -> None:
-        with partial.open("wb") as file:
-            torch.save(sealed, file)
+        with partial.open("wb+") as file:
+            torch.save(dict(state), file)
+            file.seek(0)
+            seal = _file_digest(file)
+            file.seek(0, os.SEEK_END)
+            file.write(seal)
 
     write_atomically(path, write)
 
@@ -112,26 +120,30 @@ def load_state(path: Path) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         DamagedFileError: If the file is truncated or altered, or holds anything else.
     """
+    with path.open("rb") as file:
+        length = file.seek(0, os.SEEK_END) - SEAL
+        file.seek(max(length, 0))
+        expected = file.read()
+        file.seek(0)
+        if length < 0 or _file_digest(file, length) != expected:
+            raise DamagedFileError(f"{path} is damaged: its checksum is wrong, or it holds no state of a run")
     try:
-        with zipfile.ZipFile(path) as archive:  # PyTorch does not verify the checksums of its archive
-            bad = archive.testzip()
-        if bad is not None:
-            raise DamagedFileError(f"{path} is damaged: the checksum of its record {bad} is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except DamagedFileError:
-        raise
-    except Exception as error:  # the message of PyTorch's unpickler advises to load without protection
-        reason = str(error).splitlines()[0] if isinstance(error, (OSError, zipfile.BadZipFile, EOFError)) else ""
-        raise DamagedFileError(f"{path} is damaged: {reason or 'it holds no state of a run'}") from error
-    if not isinstance(state, dict) or not isinstance(state.get("sha256"), str):
+    except Exception as error:  # whose message can advise to load without protection
+        raise DamagedFileError(f"{path} is damaged: it holds no state of a run") from error
+    if not isinstance(state, dict):
         raise DamagedFileError(f"{path} is damaged: it holds no state of a run")
-    expected = state.pop("sha256")
-    found = digest(state)
-    if found != expected:
-        raise DamagedFileError(f"{path} is damaged: its content has SHA-256 {found}, expected {expected}")
     return state
+
+
+def _file_digest(file: BinaryIO, length: int | None = None) -> bytes:
+    """SHA-256 of the next ``length`` bytes, or of all."""
+    result = hashlib.sha256()
+    left = math.inf if length is None else length
+    while left and (part := file.read(int(min(left, 1 << 20)))):
+        result.update(part)
+        left -= len(part)
+    return result.digest()
 
 
 def digest(value: Any) -> str:

@@ -1,6 +1,8 @@
 """Training any model/guide pair, with early stopping, checkpoints and exact resumption."""
 
 import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,14 +10,20 @@ from typing import Any
 
 import pyro.infer
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from pyrodgm.datasets import Dataset
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.tracing.contexts import fork_rng
+from pyrodgm.infer.training.feeds.feed import Feed
+from pyrodgm.infer.training.feeds.identity import describe_data
+from pyrodgm.infer.training.feeds.make import make_feed, on_device
+from pyrodgm.infer.training.fingerprint import fingerprint
+from pyrodgm.infer.training.loggers import Logger, TensorBoardLogger
+from pyrodgm.infer.training.loggers.tensorboard_log import has_tensorboard
 from pyrodgm.infer.training.loop import Training
+from pyrodgm.infer.training.refusals import refuse_what_cannot_train
 from pyrodgm.infer.training.resumable import Row
-from pyrodgm.infer.training.run_folder import RunFolder, describe
+from pyrodgm.infer.training.run_folder import RunFolder
 from pyrodgm.infer.training.settings import FitSettings, OptimizerMaker, Plan, refuse_moved, require
 
 
@@ -42,9 +50,9 @@ class FitResult:
 
 def fit(  # noqa: PLR0913 - what everybody uses, by keyword
     pair: nn.Module,
-    data: Dataset | Tensor,
+    data: Any,
     *,
-    epochs: int,
+    epochs: int | None = None,
     objective: pyro.infer.ELBO | None = None,
     optimizer: OptimizerMaker | None = None,
     batch_size: int = 100,
@@ -59,17 +67,31 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
     """Train a model/guide pair on the bound of an estimator; the pair ends with its best weights, in evaluation mode.
 
     Args:
-        pair: A module with the methods ``model(x)`` and ``guide(x)``.
-        data: A data set, or training images ``[N, D]`` in [0, 1] alone.
-        epochs: Passes over the training data.
+        pair: A module with the methods ``model`` and ``guide``. Parts of it that are in evaluation mode while the whole
+            is in training mode stay so; frozen parameters are not trained.
+        data: The training data, one of these:
+
+            - a :class:`~pyrodgm.datasets.Dataset`, whose validation images choose the weights;
+            - a tensor or NumPy array, the one argument of ``model`` and ``guide``, or a tuple of them for several, or a
+              dict for keyword arguments (covariates, masks, lengths), each with the data along its first dimension;
+            - a torch ``Dataset`` or ``IterableDataset`` whose items are such, or a ``DataLoader`` of them.
+
+            Floating-point numbers get the dtype of the pair, whole numbers int64; bytes and truth values become
+            floating-point numbers where they are the first argument. NaN is left to the masks of the model. All but the
+            last kind lie on the device whole and are indexed there.
+        epochs: Passes over the training data; may be left out where the settings have ``max_steps``.
         objective: Any :class:`pyro.infer.ELBO`; :class:`pyrodgm.infer.ELBO` by default.
         optimizer: Makes a torch optimiser from the parameters; fused Adam with learning rate 1e-3 by default.
-        batch_size: Images a step; the last batch of an epoch may be smaller.
+        batch_size: Data per step; the last batch of a pass may be smaller, and joins the one before it if it is a
+            single datum. A ``DataLoader`` has its own.
         kl_warmup: Epochs over which the objective's ``kl_weight`` rises linearly from 0 to its value.
         patience: Epochs without a better validation bound or score, counted after the warm-up, before training stops,
             which it does at a validation.
-        seed: Seed of everything random in training; the caller's random state is left as it was.
-        run_dir: Folder for ``config.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and ``state.pt``.
+        seed: Seed of everything random in training; the caller's random state is left as it was. It does not cover the
+            initial weights, which are drawn when the pair is built, nor random numbers of NumPy and Python in a user's
+            data set.
+        run_dir: Folder for ``config.json``, ``pair.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and
+            ``state.pt``, for one process at a time; :func:`pyrodgm.load` loads the pair from it.
         resume: Go on from ``state.pt`` if it is there. On the CPU, with as many threads, the result is that of an
             uninterrupted run, bit for bit, however the earlier process ended.
         settings: The rarer options: schedules, validation, labels, clipping, compilation, device, progress.
@@ -78,10 +100,14 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
     Raises:
         NonFiniteError: If a loss, gradient or parameter stops being finite; it names step and sites. Likewise if the
             validation bound or score is not finite. The pair and the run folder keep the last good state.
-        FileExistsError: If the run folder holds a run and ``resume`` is false.
-        TypeError: If an argument is unknown, or belongs in ``settings``.
-        ValueError: If an argument is out of range, or a run is resumed with other settings.
-        DamagedFileError: If ``state.pt`` or ``best.safetensors`` is truncated or altered.
+        FileExistsError: If the run folder holds a run, or what is left of one, and ``resume`` is false.
+        FileNotFoundError: If the run to be resumed has lost its ``state.pt``.
+        FolderInUseError: If another run, of this process or another, writes to the folder.
+        OSError: If a file cannot be written, on a full disk say; the run can be resumed once there is room.
+        TypeError: If an argument is unknown or of the wrong kind, or belongs in ``settings``; says what to pass.
+        ValueError: If an argument is out of range, data lie outside the support of their likelihood, or a run is
+            resumed with other settings, data or another architecture; names them with both values.
+        DamagedFileError: If a file of the run is truncated, altered or of another run; names it.
 
     Example:
         >>> from pyrodgm import datasets
@@ -95,7 +121,6 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
         >>> result.metrics[1]["train_bound"] > result.metrics[0]["train_bound"]
         True
     """
-    data = data if isinstance(data, Dataset) else Dataset.from_tensors(data)
     refuse_moved(moved)
     plan = Plan(
         objective=ELBO() if objective is None else objective,
@@ -107,62 +132,98 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
         seed=seed,
         settings=settings,
     )
-    decided = bool(data.valid) or settings.valid_score is not None
-    require(patience is None or decided, "patience", patience, "None: there are no validation data")
-    first = next(pair.parameters())
-    device = torch.device(settings.device) if settings.device is not None else first.device
-    pair.to(device)
-    with fork_rng(device):
-        torch.manual_seed(seed)
-        training = Training(pair, data.to(device, first.dtype), plan)
-        decisive = _decisive(plan, len(data.train.images))
-        folder = None if run_dir is None else RunFolder(Path(run_dir), resume, decisive, settings.config)
-        if folder is not None:
+
+    def feed() -> tuple[Feed, Callable[[], float] | None]:
+        moved_data, score = on_device(data, pair), settings.valid_score
+        made = make_feed(
+            moved_data, pair, plan.batch_size, valid=settings.valid, labelled_batch_size=settings.labelled_batch_size
+        )
+        return made, None if score is None else partial(score, pair, moved_data)
+
+    return run(pair, feed, plan, run_dir, resume, partial(describe_data, data, settings.valid))
+
+
+def run(
+    pair: nn.Module,
+    feed: Callable[[], tuple[Feed, Callable[[], float] | None]],
+    plan: Plan,
+    run_dir: Path | str | None,
+    resume: bool,
+    identity: Callable[[], dict[str, Any]],
+) -> FitResult:
+    """Train on a feed, which is made with its score once the pair is on its device and the seed is set.
+
+    ``identity`` describes the data for the run folder.
+    """
+    settings = plan.settings
+    refuse_what_cannot_train(pair, plan)
+    if settings.device is not None:
+        pair.to(settings.device)
+    with fork_rng(next(pair.parameters()).device), ExitStack() as stack:
+        torch.manual_seed(plan.seed)
+        made, score = feed()
+        decided = made.validates or score is not None
+        require(plan.patience is None or decided, "patience", plan.patience, "None: there are no validation data")
+        training = Training(pair, made, plan, score)
+        decisive = _decisive(plan) | made.identity
+        folder = None
+        loggers = list(settings.loggers)
+        if run_dir is not None:
+            decisive["data"] = identity()
+            folder = RunFolder(Path(run_dir), resume, decisive, settings.config, pair)
+            stack.callback(folder.close)
             folder.restore(training)
-        _train(training, plan, folder)
-    pair.load_state_dict(training.best_weights)
-    pair.eval()
+            if has_tensorboard():
+                loggers.append(TensorBoardLogger(folder.path / "tensorboard"))
+        for logger in loggers:
+            stack.callback(logger.end)
+            logger.begin({**decisive, "config": settings.config or {}}, training.steps)
+        _train(training, plan, folder, loggers)
+        training.end()
     return FitResult(
         training.rows, training.seconds, training.best_epoch, training.best_bound, folder.path if folder else None
     )
 
 
-def _decisive(plan: Plan, count: int) -> dict[str, Any]:
+def _decisive(plan: Plan) -> dict[str, Any]:
     """What must be the same for a run to be resumed."""
     settings = plan.settings
     return {
-        "objective": type(plan.objective).__name__,
-        "optimizer": describe(plan.optimizer),
-        "lr_scheduler": describe(settings.lr_scheduler),
-        "lr_schedule": describe(settings.lr_schedule),
-        "parameter_groups": describe(settings.parameter_groups),
+        "objective": fingerprint(plan.objective),
+        "optimizer": fingerprint(plan.optimizer),
+        "lr_scheduler": fingerprint(settings.lr_scheduler),
+        "lr_schedule": fingerprint(settings.lr_schedule),
+        "parameter_groups": fingerprint(settings.parameter_groups),
         "batch_size": plan.batch_size,
         "labelled_batch_size": settings.labelled_batch_size,
-        "valid_score": describe(settings.valid_score),
+        "valid_score": fingerprint(settings.valid_score),
         "kl_warmup": plan.kl_warmup,
         "patience": plan.patience,
         "clip_grad_norm": settings.clip_grad_norm,
         "seed": plan.seed,
-        "training_images": count,
+        "steps_per_epoch": settings.steps_per_epoch,
+        "accumulate": settings.accumulate,
+        "precision": settings.precision,
     }
 
 
-def _train(training: Training, plan: Plan, folder: RunFolder | None) -> None:
+def _train(training: Training, plan: Plan, folder: RunFolder | None, loggers: Sequence[Logger]) -> None:
     """Run epochs until there are enough, or none is better any more."""
     from tqdm.auto import tqdm
 
-    steps, epochs, patience = training.steps_per_epoch, plan.epochs, plan.patience
     disable = None if plan.settings.progress is None else not plan.settings.progress
-    with tqdm(total=epochs * steps, initial=training.epoch * steps, unit="step", disable=disable) as bar:
+    with tqdm(total=training.total_steps, initial=training.steps, unit="step", disable=disable) as bar:
 
         def tick(done: int, bound: float) -> None:
             bar.update(done)
             bar.set_postfix(epoch=training.epoch + 1, train=f"{bound:.2f}", best=f"{training.best_bound:.2f}")
 
-        while training.epoch < epochs:
+        while not training.finished:
             waited = training.epoch - max(training.best_epoch, math.ceil(plan.kl_warmup))
-            if patience is not None and waited >= patience and training.validates(training.epoch):
+            if plan.patience is not None and waited >= plan.patience and training.validates(training.epoch):
                 break
-            training.run_epoch(tick)
+            row = training.run_epoch(tick)
             if folder is not None:
                 folder.write(training)
+            for logger in loggers:
+                logger.log(row, training.steps)

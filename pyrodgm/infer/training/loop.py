@@ -4,51 +4,77 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.datasets import Dataset
-from pyrodgm.datasets.training_indices import training_rows
-from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, loss_per_datum, rehearse
-from pyrodgm.infer.training.feeds import Batches
+from pyrodgm.infer.estimators.protocols import KLWeighted
+from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, rehearse
+from pyrodgm.infer.tracing.precision import layers_in_bfloat16
+from pyrodgm.infer.training.callbacks import Event, Moment, call
+from pyrodgm.infer.training.feeds.feed import Feed, Inputs
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters
+from pyrodgm.infer.training.refusals import check_made
 from pyrodgm.infer.training.resumable import Resumable, Row
 from pyrodgm.infer.training.settings import Plan
 from pyrodgm.infer.training.step import TrainStep
 
-VALIDATION_BATCH = 500  # without gradients there is room for more than a training batch
 CHECK_EVERY = 100  # steps between two looks at the losses, each of which waits for the device
 
 
 class Training(Resumable):
-    """The state of a run on a data set and the passes that change it; :func:`pyrodgm.infer.fit` drives it."""
+    """The state of a run and the epochs that change it; :func:`pyrodgm.infer.fit` drives it.
 
-    def __init__(self, pair: nn.Module, data: Dataset, plan: Plan) -> None:
-        super().__init__()
+    An epoch is a pass over the training data, or ``steps_per_epoch`` steps.
+
+    Args:
+        pair: The module with ``model`` and ``guide``.
+        feed: Its data.
+        plan: The options.
+        score: Measured at each validation in place of the bound to decide which weights are best.
+    """
+
+    def __init__(self, pair: nn.Module, feed: Feed, plan: Plan, score: Callable[[], float] | None = None) -> None:
+        super().__init__(pair, feed)
+        if not pair.training:  # else parts that are in evaluation mode are meant to be
+            pair.train()
         objective, settings = plan.objective, plan.settings
-        self.device = next(pair.parameters()).device
-        self.pair, self.data, self.plan = pair, data, plan
+        self.plan, self.score = plan, score
         self.objective, self.evidence_bound = copy.copy(objective), copy.copy(objective)
         self.kl_weight = torch.ones((), device=self.device)
         self.kl_target = 1.0
-        if hasattr(objective, "kl_weight"):
+        if isinstance(objective, KLWeighted):
             self.kl_target = float(objective.kl_weight)
             self.objective.kl_weight = self.kl_weight
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
+        self.steps_per_epoch, self.epochs, self.total_steps = plan.lengths(feed.pass_length)
+        self.stopped = False
         self.optimizer = plan.optimizer(settings.parameter_groups(pair))
+        check_made(self.optimizer, None)
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.scheduler = settings.lr_scheduler(self.optimizer) if settings.lr_scheduler else None
-        self.batches = Batches(data, plan.batch_size, settings.labelled_batch_size)
-        self.steps_per_epoch = len(self.batches)
-        self.total_steps = steps = plan.epochs * self.steps_per_epoch
-        rows = partial(training_rows, total=len(data.train.images))
-        clip, mode = settings.clip_grad_norm, settings.compile
-        self.step = TrainStep(pair, self.objective, self.optimizer, clip, mode, steps, self.batches, rows)
+        check_made(self.optimizer, self.scheduler)
+        self.step = TrainStep(
+            pair,
+            self.objective,
+            self.optimizer,
+            settings.clip_grad_norm,
+            settings.compile,
+            self.total_steps,
+            feed.arguments,
+            self._context,
+        )
         with fork_rng(self.device):
-            first = self.batches.first()
-        rehearse(pair, self.evidence_bound, first)
+            first = feed.first()
+            with self.step.context(*first):
+                rehearse(pair, self.evidence_bound, feed.arguments(*first))
+
+    @property
+    def finished(self) -> bool:
+        """Whether there are no steps left."""
+        return self.stopped or self.steps >= self.total_steps
 
     def run_epoch(self, tick: Callable[[int, float], None] = lambda steps, bound: None) -> Row:
         """Train for one epoch and validate if it is time; returns the row of metrics, which is also kept.
@@ -57,81 +83,116 @@ class Training(Resumable):
             tick: Called every hundred steps with the number of steps since the last call and the running bound.
         """
         began, start = time.perf_counter(), copy.deepcopy(self.state())
-        losses = torch.zeros(self.steps_per_epoch, device=self.device)
-        sizes = torch.empty(self.steps_per_epoch)
-        self.pair.train()
-        checked = 0
-        for i, (rows,) in enumerate(self.arguments()):
-            losses[i] = self.take_step(start, rows)
-            sizes[i] = len(rows)
-            if (i + 1) % CHECK_EVERY == 0 or i + 1 == self.steps_per_epoch:
+        length = min(self.steps_per_epoch, self.total_steps - self.steps)
+        losses, sizes, counts = torch.zeros(length, device=self.device), torch.empty(length), torch.empty(length)
+        self.length, checked = length, 0
+        for i in range(length):
+            losses[i], sizes[i], counts[i] = self.take_step(start, i)
+            self.stopped = self._call("on_step", losses[i])
+            done = self.stopped or i + 1 == length
+            if (i + 1) % CHECK_EVERY == 0 or done:
                 total = float((losses[: i + 1] * sizes[: i + 1].to(self.device)).sum())
                 if not math.isfinite(total):
                     self.find_fault(start)
-                tick(i + 1 - checked, -total / float(sizes[: i + 1].sum()))
+                bound = -total / float(counts[: i + 1].sum())
+                tick(i + 1 - checked, bound)
                 checked = i + 1
+            if done:
+                break
         if nonfinite_parameters(self.pair):
             self.find_fault(start)
-        epoch = self.epoch + 1
-        validates = self.validates(epoch)
         row = {
-            "epoch": epoch,
-            "step": epoch * self.steps_per_epoch,
+            "epoch": self.epoch + 1,
+            "step": self.steps,
             "kl_weight": float(self.kl_weight),
             "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
-            "train_bound": -total / float(sizes.sum()),
-            "valid_bound": self.validate() if validates else math.nan,
+            "train_bound": bound,
         }
-        scored = self.plan.settings.valid_score is not None
-        if scored:
-            row["valid_score"] = self._score() if validates else math.nan
-        for name, known in (("valid_bound", bool(self.data.valid)), ("valid_score", scored)):
-            if validates and known and not math.isfinite(row[name]):
-                self.load(start)
-                raise NonFiniteError(None, [f"{name} is {row[name]}"])
+        score = self._validate(start, row)
         self.seconds.append(time.perf_counter() - began)
-        if self.scheduler:
-            self.scheduler.step()
-        self.finish_epoch(row, row.get("valid_score", row["valid_bound"] if self.data.valid else row["train_bound"]))
+        self._schedule(score)
+        self.finish_epoch(row, score)
+        self.stopped |= self._call("on_epoch")
         return row
 
     def validates(self, epoch: int) -> bool:
         """Whether there is a validation after this epoch, the first being 1."""
-        return epoch % self.plan.settings.valid_every == 0 or epoch == self.plan.epochs
+        return epoch % self.plan.settings.valid_every == 0 or epoch == self.epochs or self.finished
 
-    @property
-    def steps(self) -> int:
-        return self.epoch * self.steps_per_epoch
+    def one_step(self, i: int) -> tuple[Tensor, int, int]:
+        self._set_kl_weight(i)
+        self._set_learning_rate(i)
+        rows, data = 0, 0
 
-    def arguments(self) -> Iterator[tuple[Tensor, ...]]:
-        for i, rows in enumerate(self.batches.permuted()):
-            self._set_kl_weight(i)
-            self._set_learning_rate(i)
-            yield (rows,)
+        def batches() -> Iterator[Inputs]:
+            nonlocal rows, data
+            for _ in range(self.plan.settings.accumulate):
+                inputs = self.feed.next()
+                rows, data = rows + len(inputs[0]), data + self.feed.count(*inputs)
+                yield inputs
+                self.feed.advance()
 
-    def batch(self, *arguments: Tensor) -> tuple[Tensor, ...]:
-        return self.batches(*arguments)
+        if self.plan.settings.accumulate > 1:
+            loss = self.step.on_batches(batches())
+        else:
+            for inputs in batches():
+                loss = self.step(*inputs)
+        self.steps += 1
+        return loss, rows, data
 
-    def validate(self) -> float:
-        """The bound on the validation set in nats a datum; NaN if there is none.
+    def _validate(self, start: dict[str, Any], row: Row) -> float:
+        """Add the validation to the row of metrics; returns the score that decides which weights are best."""
+        if not self.validates(self.epoch + 1):
+            names = [*self.feed.measures, *(["valid_score"] if self.score else [])]
+            row.update(dict.fromkeys(names, math.nan))
+            return row["train_bound"] if not self.feed.validates and self.score is None else math.nan
+        row.update(dict.fromkeys(self.feed.measures, math.nan))
+        score = row["train_bound"]
+        if self.feed.validates:
+            with fork_rng(self.device), evaluating(self.pair):
+                torch.manual_seed(self.plan.seed)
+                score, measured = self.feed.validate(self.pair, self.evidence_bound)
+            row.update(measured)
+        if self.score is not None:
+            with fork_rng(self.device), evaluating(self.pair):
+                torch.manual_seed(self.plan.seed)
+                score = row["valid_score"] = float(self.score())
+        required = [*(self.feed.measures if self.feed.validates else []), *(["valid_score"] if self.score else [])]
+        wrong = [f"{name} is {row[name]}" for name in required if not math.isfinite(row[name])]
+        if wrong:
+            self.load(start)
+            raise NonFiniteError(None, wrong)
+        self.stopped |= self._call("on_validate", metrics=row)
+        return score
 
-        The noise is the same each time.
-        """
-        if not self.data.valid:
-            return math.nan
-        images, total = self.data.valid.images, torch.zeros((), device=self.device)
-        with fork_rng(self.device), evaluating(self.pair):
-            torch.manual_seed(self.plan.seed)
-            for x in images.split(max(self.plan.batch_size, VALIDATION_BATCH)):
-                total += len(x) * loss_per_datum(self.pair, self.evidence_bound, (x,))
-        return -float(total) / len(images)
+    def _schedule(self, score: float) -> None:
+        """Step the scheduler, which gets the score if it waits for a plateau."""
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            if not math.isnan(score):
+                self.scheduler.step(score)
+        elif self.scheduler is not None:
+            self.scheduler.step()
 
-    def _score(self) -> float:
-        """The score that decides which weights are best, under the same noise each time."""
-        with fork_rng(self.device), evaluating(self.pair):
-            torch.manual_seed(self.plan.seed)
-            score = self.plan.settings.valid_score
-            return float(score(self.pair, self.data)) if score is not None else math.nan
+    def _call(self, event: Event, loss: Tensor | None = None, metrics: Row | None = None) -> bool:
+        callbacks = self.plan.settings.callbacks
+        if not callbacks:
+            return False
+        if metrics is None and loss is None and self.rows:
+            metrics = self.rows[-1]
+        return call(callbacks, event, Moment(self.pair, self.epoch, self.steps, loss, metrics or {}))
+
+    def end(self) -> None:
+        """Give the pair its best weights, in evaluation mode, and tell the callbacks."""
+        self.pair.load_state_dict(self.best_weights)
+        self.pair.eval()
+        self._call("on_end")
+
+    def _context(self, *inputs: Tensor) -> ExitStack:
+        with ExitStack() as stack:
+            stack.enter_context(self.feed.context(*inputs))
+            if self.plan.settings.precision == "bf16-mixed":
+                stack.enter_context(layers_in_bfloat16())
+            return stack.pop_all()
 
     def _set_learning_rate(self, i: int) -> None:
         schedule = self.plan.settings.lr_schedule

@@ -9,6 +9,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
+from pyrodgm.infer.tracing.arguments import Batch, split_arguments
 from pyrodgm.infer.tracing.contexts import own_parameters
 
 
@@ -40,12 +41,13 @@ class _Inspector(Messenger):
             self.causes += [cause for cause in new if cause not in self.causes]
 
 
-def nonfinite_sites(pair: nn.Module, objective: pyro.infer.ELBO, batch: tuple[Tensor, ...]) -> list[str]:
+def nonfinite_sites(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> list[str]:
     """The sample sites whose values or log-probabilities are not finite when the objective runs guide and model."""
     causes: list[str] = []
+    args, kwargs = split_arguments(batch)
     model, guide = _Inspector("model", causes)(pair.model), _Inspector("guide", causes)(pair.guide)
     with torch.no_grad(), own_parameters(), pyro.validation_enabled(False):
-        objective.differentiable_loss(model, guide, *batch)
+        objective.differentiable_loss(model, guide, *args, **kwargs)
     return causes
 
 

@@ -1,5 +1,6 @@
 """Optimisers of the published systems that PyTorch does not have."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -92,3 +93,33 @@ class PiecewiseConstant:
 
     def __call__(self, share: float) -> float:
         return self.factors[sum(share >= s for s in self.shares)]
+
+
+@dataclass(frozen=True)
+class Cosine:
+    r"""A factor of the learning rate that falls from 1 along half a cosine, for the ``lr_schedule`` of ``fit``.
+
+    .. math:: e + (1 - e) \frac{1 + \cos(\pi s)}{2}
+
+    Args:
+        end: The factor e at the end of the run, in [0, 1].
+
+    Raises:
+        ValueError: If ``end`` is out of range.
+
+    Source: Loshchilov and Hutter (2016), arXiv 1608.03983, eq. 5, without restarts.
+
+    Example:
+        >>> schedule = Cosine(0.5)
+        >>> [schedule(share) for share in (0.0, 0.5, 1.0)]
+        [1.0, 0.75, 0.5]
+    """
+
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.end <= 1:
+            raise ValueError(f"end must lie in [0, 1], got {self.end}")
+
+    def __call__(self, share: float) -> float:
+        return self.end + (1.0 - self.end) * (1.0 + math.cos(math.pi * share)) / 2.0

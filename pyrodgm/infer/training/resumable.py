@@ -2,12 +2,12 @@
 
 import copy
 import math
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters, nonfinite_sites
 from pyrodgm.infer.training.step import TrainStep
 
@@ -15,49 +15,47 @@ Row = dict[str, float]
 
 
 class Resumable:
-    """What changes while a run goes on, from one validation to the next ("epoch" here, whatever its length).
+    """What changes while a run goes on, from one epoch to the next.
 
-    A subclass sets ``pair``, ``objective``, ``step``, ``optimizer``, ``scheduler`` and ``device``.
+    A subclass sets ``objective``, ``step``, ``optimizer`` and ``scheduler``.
+
+    Args:
+        pair: The module with ``model`` and ``guide``.
+        feed: Its data.
 
     Attributes:
         epoch: Number of whole epochs done.
-        rows: Metrics of each of them.
+        steps: Number of optimiser steps done.
+        rows: Metrics of each epoch.
         seconds: Seconds that each of them took, validation included.
-        best_epoch: The epoch with the best bound so far, 0 before the first.
-        best_bound: That bound, or what else decides which weights are best; higher is better.
+        best_epoch: The epoch with the best score so far, 0 before the first.
+        best_bound: That score; higher is better.
         best_weights: The state of the pair after that epoch.
     """
 
-    pair: nn.Module
     objective: Any
     step: TrainStep
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler | None
-    device: torch.device
 
-    def __init__(self) -> None:
-        self.epoch, self.best_epoch, self.best_bound = 0, 0, -math.inf
+    def __init__(self, pair: nn.Module, feed: Feed) -> None:
+        self.pair, self.feed, self.device = pair, feed, next(pair.parameters()).device
+        self.epoch, self.steps, self.best_epoch, self.best_bound = 0, 0, 0, -math.inf
+        self.length = 0  # steps of the epoch that is under way
         self.rows: list[Row] = []
         self.seconds: list[float] = []
         self.best_weights: dict[str, Tensor] = {}
 
-    @property
-    def steps(self) -> int:
-        """Number of optimiser steps at the end of the last whole epoch."""
+    def one_step(self, i: int) -> tuple[Tensor, int, int]:
+        """Step ``i`` of the epoch: the loss per row of its batch, the number of rows, and that of data."""
         raise NotImplementedError
-
-    def arguments(self) -> Iterator[tuple[Tensor, ...]]:
-        """What each step of the next epoch is called with; weights and rates are set when it is asked for."""
-        raise NotImplementedError
-
-    def batch(self, *arguments: Tensor) -> tuple[Tensor, ...]:
-        """What model and guide are called with in the step that is called with these arguments."""
-        return arguments
 
     def state(self) -> dict[str, Any]:
-        """Everything that going on from here needs, in plain values and tensors."""
+        """State required to resume, in plain values and tensors."""
         return {
             "epoch": self.epoch,
+            "steps": self.steps,
+            "feed": self.feed.state(),
             "mode": self.step.mode,  # compiled steps round otherwise than traced ones
             "best_epoch": self.best_epoch,
             "best_bound": self.best_bound,
@@ -72,11 +70,12 @@ class Resumable:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go back, or forth, to what :meth:`state` returned."""
+        """Restore what :meth:`state` returned."""
         state = copy.deepcopy(state)
         self.epoch, self.best_epoch, self.best_bound = state["epoch"], state["best_epoch"], state["best_bound"]
         self.best_weights, self.rows, self.seconds = state["best_weights"], state["rows"], state["seconds"]
-        self.step.mode = state["mode"]
+        self.steps, self.step.mode = state["steps"], state["mode"]
+        self.feed.load(state["feed"])
         self.step.forget()
         self.pair.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -87,17 +86,17 @@ class Resumable:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
 
     def finish_epoch(self, row: Row, bound: float) -> None:
-        """Keep what an epoch brought."""
+        """Record the epoch's metrics and best weights."""
         self.epoch += 1
         self.rows.append(row)
         if bound > self.best_bound:
             self.best_epoch, self.best_bound = self.epoch, bound
             self.best_weights = copy.deepcopy(dict(self.pair.state_dict()))
 
-    def take_step(self, start: dict[str, Any], *arguments: Tensor) -> Tensor:
-        """A step of the epoch that began at ``start``, and its loss."""
+    def take_step(self, start: dict[str, Any], i: int) -> tuple[Tensor, int, int]:
+        """Step ``i`` of the epoch that began at ``start``, as :meth:`one_step`."""
         try:
-            return self.step(*arguments)
+            return self.one_step(i)
         except (RuntimeError, ValueError):
             # A step may check its values, as the first on a batch of another shape does, before anybody else looks.
             if nonfinite_parameters(self.pair):
@@ -106,19 +105,21 @@ class Resumable:
 
     def find_fault(self, start: dict[str, Any]) -> NoReturn:
         """Run the epoch again from its start, looking at each step, and say where it went wrong."""
+        last = self.steps
         self.load(start)
         first = self.steps
         unclear = ["the fault did not recur when the epoch was run again"]
         error = NonFiniteError(None, unclear, f"in the epoch that begins with step {first}")
-        self.pair.train()
-        for i, arguments in enumerate(self.arguments()):
+        for i in range(min(last - first + 1, self.length)):
             before = copy.deepcopy(self.state())
-            loss = self.step(*arguments)
+            loss, _, _ = self.one_step(i)
             causes = nonfinite_parameters(self.pair)
             if causes or not math.isfinite(float(loss)):
                 self.load(before)
-                causes = nonfinite_sites(self.pair, self.objective, self.batch(*arguments)) or causes
-                error = NonFiniteError(first + i, causes)
+                inputs = self.feed.next()
+                with self.feed.context(*inputs):
+                    found = nonfinite_sites(self.pair, self.objective, self.feed.arguments(*inputs))
+                error = NonFiniteError(first + i, found or causes)
                 break
         self.optimizer.zero_grad(set_to_none=True)
         self.load(start)

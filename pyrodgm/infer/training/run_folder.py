@@ -1,89 +1,219 @@
 """The folder of a training run."""
 
+import copy
 import json
-import math
+import logging
 import platform
-from dataclasses import is_dataclass
-from functools import partial
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyro
 import torch
+from torch import Tensor, nn
 
 import pyrodgm
-from pyrodgm.infer.training.checkpoint import DamagedFileError, load_state, save_state, save_weights, write_atomically
-from pyrodgm.infer.training.loggers import tensorboard_writer, write_csv
-from pyrodgm.infer.training.resumable import Resumable
+from pyrodgm.infer.training.architecture import Architecture, describe
+from pyrodgm.infer.training.checkpoint import (
+    DamagedFileError,
+    digest,
+    load_state,
+    read_weights,
+    save_state,
+    save_weights,
+    write_text,
+)
+from pyrodgm.infer.training.fingerprint import architecture, differences, fingerprint, incomparable
+from pyrodgm.infer.training.folder_lock import FolderLock
+from pyrodgm.infer.training.loggers.csv_log import csv_text
+from pyrodgm.infer.training.resumable import Resumable, Row
+from pyrodgm.infer.training.saving import BEST, CONSTANTS, PAIR, write_pair
+from pyrodgm.infer.training.state_check import check_state
+
+CONFIG, STATE, METRICS, TIMES = "config.json", "state.pt", "metrics.csv", "times.csv"
+
+logger = logging.getLogger(__name__)
 
 
 class RunFolder:
-    """Holds ``config.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors``, ``state.pt`` and TensorBoard events.
+    """Holds ``config.json``, ``pair.json``, ``state.pt``, ``best.safetensors``, ``metrics.csv`` and ``times.csv``.
 
-    Each file is replaced whole, ``state.pt`` last, so that what is in the folder is never older than the state from
-    which a run is resumed, and going on from there writes the same again.
+    Each file is replaced whole. ``state.pt`` is written first of those that an epoch changes and has everything that
+    the others show, so they are written again from it when the run is resumed and one is missing or an epoch behind.
+    One process at a time has the folder, until :meth:`close`.
 
     Args:
-        path: The folder; made if it is not there.
-        resume: Whether a run that the folder already holds is to go on.
-        settings: What must be the same for a run to go on.
-        config: What else ``config.json`` shall say.
+        path: The folder; made if it does not exist.
+        resume: Whether a run that the folder already holds is resumed.
+        settings: What must be the same for a run to be resumed.
+        config: Further entries of ``config.json``.
+        pair: The pair, whose architecture must be the same too.
 
     Raises:
-        FileExistsError: If the folder holds a run and ``resume`` is false.
-        ValueError: If the run in the folder has other settings.
+        FileExistsError: If the folder holds a run, or what is left of one, and ``resume`` is false.
+        FileNotFoundError: If it holds what is left of a run without its ``state.pt``.
+        FolderInUseError: If another run writes to it.
+        ValueError: If the run in it has other settings; names each with both values.
+        DamagedFileError: If a file in it is not what was written there; names it.
     """
 
-    def __init__(self, path: Path, resume: bool, settings: dict[str, Any], config: dict[str, Any] | None) -> None:
-        self.path, self.tensorboard = path, None
+    def __init__(
+        self,
+        path: Path,
+        resume: bool,
+        settings: Mapping[str, Any],
+        config: Mapping[str, Any] | None,
+        pair: nn.Module,
+    ) -> None:
+        self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        self.state_file, config_file = path / "state.pt", path / "config.json"
-        if config_file.exists() and self.state_file.exists():
-            if not resume:
-                raise FileExistsError(f"{path} holds a run: resume it with resume=True, or name another run_dir")
-            old = _read_settings(config_file)
-            changed = [f"{k}: was {old.get(k)!r}, is {v!r}" for k, v in settings.items() if old.get(k) != v]
-            if changed:
-                raise ValueError(f"the run in {path} was begun with other settings ({'; '.join(changed)})")
-        versions = {"pyrodgm": pyrodgm.__version__, "torch": torch.__version__, "pyro": pyro.__version__}
-        versions["python"] = platform.python_version()
-        text = json.dumps({"versions": versions, "settings": settings, "config": config or {}}, indent=2)
-        write_atomically(config_file, lambda p: p.write_text(text + "\n"))
+        self._lock = FolderLock(path)
+        try:
+            self._described = {"settings": fingerprint(settings), "config": _plain(config or {})}
+            self._architecture = architecture(pair)
+            self._best: list[str] = []  # digests of the best weights and of those before them
+            self._state = self._read_state(resume)
+            if self._state is None:
+                self._write_architecture(pair)
+            self._write_config()
+        except BaseException:
+            self.close()
+            raise
 
     def restore(self, training: Resumable) -> None:
-        """Bring ``training`` to where the run in the folder was."""
-        if self.state_file.exists():
-            training.load(load_state(self.state_file))
-        self.tensorboard = tensorboard_writer(self.path / "tensorboard", training.steps + 1)
+        """Bring ``training`` to where the run in the folder was, and the other files with it."""
+        if self._state is None:
+            return
+        start = copy.deepcopy(training.state())
+        try:
+            check_state(self._state, start)
+            training.load(self._state)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            training.load(start)
+            raise DamagedFileError(f"{self.path / STATE} holds no state of this run: {error}") from error
+        self._state = None
+        self._write_again(training)
 
     def write(self, training: Resumable) -> None:
-        """Keep what an epoch brought."""
+        """Write what an epoch changed."""
         if training.best_epoch == training.epoch:
-            save_weights(training.best_weights, self.path / "best.safetensors")
-        write_csv(self.path / "metrics.csv", training.rows)
-        name = next(iter(training.rows[0]))
-        times = [{name: row[name], "seconds": s} for row, s in zip(training.rows, training.seconds, strict=True)]
-        write_csv(self.path / "times.csv", times)
-        if self.tensorboard is not None:
-            row = training.rows[-1]
-            for key in row.keys() - {"epoch", "step", "update"}:
-                if not math.isnan(row[key]):
-                    self.tensorboard.add_scalar(key, row[key], training.steps)
-            self.tensorboard.flush()
-        save_state(training.state(), self.state_file)
+            self._best = [*self._best[-1:], digest(training.best_weights)]
+        run = {**self._described, "architecture": self._architecture, "best": self._best}
+        save_state({**training.state(), "run": run}, self.path / STATE)
+        if training.best_epoch == training.epoch:
+            self._write_best(training)
+        for name, rows in _tables(training).items():
+            write_text(self.path / name, csv_text(rows))
+
+    def close(self) -> None:
+        """Let other runs have the folder."""
+        self._lock.release()
+
+    def _read_state(self, resume: bool) -> dict[str, Any] | None:
+        """The state in the folder, if there is one, once it is that of this run."""
+        left = [name for name in (STATE, BEST, METRICS, TIMES) if (self.path / name).exists()]
+        if not left:
+            return None
+        if not resume:
+            raise FileExistsError(f"{self.path} holds a run: resume it with resume=True, or name another run_dir")
+        if STATE not in left:
+            raise FileNotFoundError(
+                f"{self.path / STATE} is missing, so the run of which {', '.join(left)} are left cannot be resumed: "
+                "name another run_dir, or move them elsewhere"
+            )
+        written = self._read_config()
+        state = load_state(self.path / STATE)
+        try:
+            run = state.pop("run")
+            old = {**run["settings"], "architecture": run["architecture"]}
+            self._best = list(run["best"])
+        except (KeyError, TypeError) as error:
+            raise DamagedFileError(f"{self.path / STATE} is damaged: it holds no state of a run") from error
+        if written is not None and (changed := differences(run["settings"], written)):
+            raise DamagedFileError(f"{self.path / CONFIG} is not that of the run in {STATE} ({'; '.join(changed)})")
+        new = {**self._described["settings"], "architecture": self._architecture}
+        changed = differences(old, new)
+        if changed:
+            raise ValueError(f"the run in {self.path} was begun with other settings ({'; '.join(changed)})")
+        for name in incomparable(new):
+            warnings.warn(f"whether {name} is the same as when the run was begun cannot be seen", stacklevel=4)
+        return state
+
+    def _read_config(self) -> Any:
+        """The settings in ``config.json``; None if it is lost, which the state makes up for."""
+        file = self.path / CONFIG
+        if not file.exists():
+            logger.warning("%s is missing and is written again from %s", file, STATE)
+            return None
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))["settings"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedFileError(f"{file} is damaged: {error!r}; once deleted, it is written again") from error
+
+    def _write_config(self) -> None:
+        versions = {"pyrodgm": pyrodgm.__version__, "torch": torch.__version__, "pyro": pyro.__version__}
+        versions["python"] = platform.python_version()
+        write_text(self.path / CONFIG, json.dumps({"versions": versions, **self._described}, indent=2) + "\n")
+
+    def _write_architecture(self, pair: nn.Module) -> None:
+        """Write the pair as data, where that is possible, without the weights that ``best.safetensors`` will have."""
+        try:
+            described = describe(pair)
+        except ValueError as error:
+            logger.info("%s is not written, so only a program that builds the pair can load it: %s", PAIR, error)
+            return
+        constants = _constants(pair, described)
+        if constants:
+            save_weights(constants, self.path / CONSTANTS)
+        write_pair(self.path, described.parts, {})
+
+    def _write_again(self, training: Resumable) -> None:
+        """Write again what is missing or an epoch behind; refuse what is of another run."""
+        best = self.path / BEST
+        if training.best_epoch and (self._is_lost(best) or self._is_before(best)):
+            self._write_best(training)
+        for name, rows in _tables(training).items():
+            file = self.path / name
+            if not self._is_lost(file):
+                written = file.read_bytes()
+                if written == csv_text(rows).encode():
+                    continue
+                if written != csv_text(rows[:-1]).encode():  # the run was killed after it wrote its state
+                    raise DamagedFileError(f"{file} is damaged: it has other rows than the run in {STATE}")
+            write_text(file, csv_text(rows))
+
+    def _is_lost(self, file: Path) -> bool:
+        if not file.exists():
+            logger.warning("%s is missing and is written again from %s", file, STATE)
+        return not file.exists()
+
+    def _is_before(self, best: Path) -> bool:
+        """Whether the weights in the file are those before the best of the run; an error if they are others."""
+        found = digest(read_weights(best))
+        if found not in self._best:
+            raise DamagedFileError(f"{best} holds other weights than the run in {STATE}")
+        return found != self._best[-1]
+
+    def _write_best(self, training: Resumable) -> None:
+        save_weights(training.best_weights, self.path / BEST)
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def _tables(training: Resumable) -> dict[str, list[Row]]:
+    """The rows of each table."""
+    first = next(iter(training.rows[0]))
+    pairs = zip(training.rows, training.seconds, strict=True)
+    return {METRICS: training.rows, TIMES: [{first: row[first], "seconds": seconds} for row, seconds in pairs]}
+
+
+def _constants(pair: nn.Module, described: Architecture) -> dict[str, Tensor]:
+    """The tensors that the state of the pair leaves out."""
+    return {name: tensor for name, tensor in described.tensors.items() if name not in pair.state_dict()}
+
+
+def _plain(config: Mapping[str, Any]) -> Any:
+    """What JSON gives back."""
     try:
-        return json.loads(file.read_text())["settings"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedFileError(f"{file} is damaged: {error}") from error
-
-
-def describe(maker: Any) -> str | None:
-    """A text that stays the same from run to run, for noticing that a run is resumed with another optimiser."""
-    if isinstance(maker, partial):
-        return f"{describe(maker.func)}{dict(maker.keywords)}"
-    if is_dataclass(maker):
-        return repr(maker)
-    return None if maker is None else getattr(maker, "__qualname__", type(maker).__name__)
+        return json.loads(json.dumps(config))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"config must hold what JSON can, got {config!r}: {error}") from error

@@ -1,19 +1,37 @@
 """The options of :func:`pyrodgm.infer.fit`: the rarer ones, and all of them together."""
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import pyro.infer
 import torch
 from torch import nn
 
-from pyrodgm.datasets import Dataset
+from pyrodgm.infer.estimators.protocols import KLWeighted
+from pyrodgm.infer.training.callbacks import Callback
+from pyrodgm.infer.training.loggers.logger import Logger
 from pyrodgm.infer.training.step import Compile, check_clip_grad_norm, check_compile
 
 OptimizerMaker: TypeAlias = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerMaker: TypeAlias = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
-Score: TypeAlias = Callable[[nn.Module, Dataset], float]
+Score: TypeAlias = Callable[[nn.Module, Any], float]
+Precision = Literal["bf16-mixed"]
+
+
+def _make_plain(options: Any, names: Iterable[str], kind: type[int] | type[float]) -> None:
+    """Turn numbers of NumPy and the like into Python's, which a run folder can hold."""
+    for name in names:
+        value = getattr(options, name)
+        if value is None:
+            continue
+        try:
+            object.__setattr__(options, name, operator.index(value) if kind is int else float(value))
+        except (TypeError, ValueError):
+            expected = "a whole number" if kind is int else "a number"
+            raise TypeError(f"{name} must be {expected}, got {value!r}") from None
 
 
 def require(fine: bool, name: str, value: Any, expected: str) -> None:
@@ -44,6 +62,15 @@ class FitSettings:
         device: Where to train; by default where the pair is.
         config: Anything that JSON can hold, kept in ``config.json``.
         progress: Whether to show a progress bar; by default where the output is a terminal.
+        valid: Validation data of any kind that :func:`pyrodgm.infer.fit` takes; those of a pyrodgm data set by default.
+        max_steps: Optimiser steps after which training ends, in the middle of an epoch if need be.
+        steps_per_epoch: Steps from one validation to the next in place of a pass over the data, which goes on where the
+            epoch before ended; needed for streams of unknown length without ``max_steps``.
+        accumulate: Batches per optimiser step, whose gradients are averaged.
+        precision: ``"bf16-mixed"`` to run linear and convolutional layers in bfloat16 while training. Parameters,
+            distributions and densities keep their precision, as does validation.
+        callbacks: What runs after steps, validations and epochs, and may stop training.
+        loggers: What else gets the metrics of each epoch.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -64,9 +91,24 @@ class FitSettings:
     device: torch.device | str | None = None
     config: Mapping[str, Any] | None = None
     progress: bool | None = None
+    valid: Any = None
+    max_steps: int | None = None
+    steps_per_epoch: int | None = None
+    accumulate: int = 1
+    precision: Precision | None = None
+    callbacks: Sequence[Callback] = ()
+    loggers: Sequence[Logger] = ()
 
     def __post_init__(self) -> None:
+        _make_plain(self, ("valid_every", "labelled_batch_size", "max_steps", "steps_per_epoch", "accumulate"), int)
+        _make_plain(self, ("clip_grad_norm",), float)
         size = self.labelled_batch_size
+        for name in ("max_steps", "steps_per_epoch"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "at least 1, or None")
+        require(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")
+        known = self.precision in (None, *get_args(Precision))
+        require(known, "precision", self.precision, f"one of {', '.join(get_args(Precision))}, or None")
         require(self.valid_every >= 1, "valid_every", self.valid_every, "at least 1")
         require(size is None or size >= 1, "labelled_batch_size", size, "at least 1, or None")
         both = self.lr_schedule is not None and self.lr_scheduler is not None
@@ -82,8 +124,8 @@ class Plan:
     Args:
         objective: Any :class:`pyro.infer.ELBO`.
         optimizer: Makes a torch optimiser from the parameters.
-        epochs: Passes over the training data.
-        batch_size: Data per step.
+        epochs: Passes over the training data; None: as many as ``max_steps`` takes.
+        batch_size: Data per batch.
         kl_warmup: Epochs over which the objective's ``kl_weight`` rises linearly from 0 to its value.
         patience: Epochs without a better validation before training stops.
         seed: Seed of everything random in training.
@@ -95,7 +137,7 @@ class Plan:
 
     objective: pyro.infer.ELBO
     optimizer: OptimizerMaker
-    epochs: int
+    epochs: int | None
     batch_size: int = 100
     kl_warmup: float = 0.0
     patience: int | None = None
@@ -103,12 +145,33 @@ class Plan:
     settings: FitSettings = FitSettings()
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        _make_plain(self, ("epochs", "batch_size", "patience", "seed"), int)
+        _make_plain(self, ("kl_warmup",), float)
+        require(self.epochs is None or self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        if self.epochs is None and self.settings.max_steps is None:
+            raise ValueError("epochs must be given where settings have no max_steps, got None")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         require(self.kl_warmup >= 0, "kl_warmup", self.kl_warmup, "at least 0")
-        weighted = self.kl_warmup == 0 or hasattr(self.objective, "kl_weight")
+        weighted = self.kl_warmup == 0 or isinstance(self.objective, KLWeighted)
         require(weighted, "kl_warmup", self.kl_warmup, "0: the objective has no kl_weight")
         require(self.patience is None or self.patience >= 1, "patience", self.patience, "at least 1, or None")
+
+    def lengths(self, pass_length: int | None) -> tuple[int, int, int]:
+        """Steps per epoch, epochs, and steps in all, for data with so many batches per pass.
+
+        Raises:
+            ValueError: If the length of a pass is unknown, and the settings have no number of steps.
+        """
+        settings, most = self.settings, self.settings.max_steps
+        steps = settings.steps_per_epoch
+        if steps is None and pass_length is not None:
+            steps = math.ceil(pass_length / settings.accumulate)
+        if steps is None:
+            steps = most
+        if steps is None:
+            raise ValueError("steps_per_epoch must be given in the settings, for a stream of unknown length, got None")
+        epochs = math.ceil((most or 0) / steps) if self.epochs is None else self.epochs
+        return steps, epochs, epochs * steps if most is None else min(epochs * steps, most)
 
 
 SETTINGS = tuple(field.name for field in fields(FitSettings))

@@ -2,9 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Literal, get_args
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any, Literal, TypeAlias, get_args
 
 import pyro
 import pyro.infer
@@ -17,19 +17,20 @@ from pyrodgm.infer.tracing.graph import Context, LossGraph, LossModule, Prepare,
 
 logger = logging.getLogger(__name__)
 
+Key: TypeAlias = tuple[Any, ...]
 Compile = Literal["auto", "eager", "traced", "compiled"]
 
 COMPILE_AFTER = 20_000  # steps from which "auto" compiles: about where the time saved has paid for the compiler's
 
 
 def check_compile(compile: str) -> None:  # noqa: A002
-    """Refuse a way to run programs that there is not."""
+    """Raise ValueError for an unknown compile mode."""
     if compile not in get_args(Compile):
         raise ValueError(f"compile must be one of {', '.join(get_args(Compile))}, got {compile!r}")
 
 
 def check_clip_grad_norm(clip_grad_norm: float | None) -> None:
-    """Refuse a norm that would stop training, or climb the loss."""
+    """Require a positive clipping norm."""
     if clip_grad_norm is not None and not clip_grad_norm > 0:
         raise ValueError(f"clip_grad_norm must be positive, or None, got {clip_grad_norm!r}")
 
@@ -40,6 +41,16 @@ def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
 
 def _in_none(*batch: Tensor) -> nullcontext[None]:
     return nullcontext()
+
+
+def _frozen_parts(parameters: Iterable[nn.Parameter]) -> AbstractContextManager[Any]:
+    """Context without Pyro's warning that frozen parameters are not in its global store, where none are anyway."""
+    if all(parameter.requires_grad for parameter in parameters):
+        return nullcontext()
+    stack = ExitStack()
+    stack.enter_context(warnings.catch_warnings())
+    warnings.filterwarnings("ignore", ".* was not registered in the param store")
+    return stack
 
 
 class TrainStep:
@@ -103,47 +114,95 @@ class TrainStep:
         self.pair, self.objective, self.optimizer, self.clip_grad_norm = pair, objective, optimizer, clip_grad_norm
         automatic = "compiled" if expected_steps >= COMPILE_AFTER else "traced"
         self.mode = automatic if compile == "auto" else compile
-        self.prepare, self.context = prepare, context
-        self._graphs: dict[tuple, Callable[..., Tensor]] = {}
+        self.prepare, self._within = prepare, context
+        self._gradients: dict[Key, Callable[..., Tensor]] = {}
+        self._captured: dict[Key, CapturedStep] = {}
+        self._trained: tuple[bool, ...] = ()
+        self.forget()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        key = (self.pair.training, *((x.shape, x.dtype, x.device) for x in inputs))
-        if key not in self._graphs:
-            with fork_rng(inputs[0].device), self.context(*inputs):
-                rehearse(self.pair, self.objective, self.prepare(*inputs))
-            self._graphs[key] = self._eager if self.mode == "eager" else self._trace(inputs)
+        key = self._prepared(inputs)
         with flushing_denormals():
-            return self._graphs[key](*inputs)
+            if key in self._captured:
+                return self._captured[key](*inputs)
+            loss = self._gradients[key](*inputs)
+            self._descend()
+            return loss
+
+    def on_batches(self, batches: Iterable[tuple[Tensor, ...]]) -> Tensor:
+        """One optimiser step on several batches, each run by itself; the loss per datum of all of them.
+
+        The gradient is that of all data together, so that equal noise gives what one large batch would.
+        """
+        sums: dict[nn.Parameter, Tensor] = {}
+        loss, total = torch.zeros(()), 0
+        for inputs in batches:
+            key, size = self._prepared(inputs), len(inputs[0])
+            with flushing_denormals():
+                value = self._gradients[key](*inputs)
+            loss, total = loss.to(value.device) + size * value, total + size
+            for parameter in self._parameters:
+                if parameter.grad is not None:
+                    grown = size * parameter.grad
+                    sums[parameter] = sums[parameter] + grown if parameter in sums else grown
+        for parameter, gradient in sums.items():
+            parameter.grad = gradient / total
+        with flushing_denormals():
+            self._descend()
+        return loss / total
+
+    @contextmanager
+    def context(self, *inputs: Tensor) -> Iterator[None]:
+        """The context that model and guide run in."""
+        with self._within(*inputs), _frozen_parts(self._parameters):
+            yield
 
     def forget(self) -> None:
         """Trace anew from the next call on; needed after the optimiser has got another state."""
-        self._graphs.clear()
+        self._gradients.clear()
+        self._captured.clear()
+        self._modules, self._parameters = list(self.pair.modules()), list(self.pair.parameters())
 
-    def _trace(self, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    def _prepared(self, inputs: tuple[Tensor, ...]) -> Key:
+        """The key of the graph for these inputs and for what is frozen or in evaluation mode by now."""
+        trained = tuple([p.requires_grad for p in self._parameters])
+        if trained != self._trained:  # what has been frozen keeps no gradient to go on with
+            self.optimizer.zero_grad(set_to_none=True)
+            self._trained = trained
+        modes = tuple([module.training for module in self._modules])
+        key = (trained, modes, *((x.shape, x.dtype, x.device) for x in inputs))
+        if key not in self._gradients:
+            with fork_rng(inputs[0].device), self.context(*inputs):
+                rehearse(self.pair, self.objective, self.prepare(*inputs))
+            self._gradients[key] = self._eager if self.mode == "eager" else self._trace(key, inputs)
+        return key
+
+    def _trace(self, key: Key, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         try:
             graph = LossGraph(
                 self.pair, self.objective, self.prepare, self.context, inputs, compiled=self.mode == "compiled"
             )
         except UntraceableError as error:
-            warnings.warn(f"this pair cannot be traced and runs eagerly: {error}", stacklevel=3)
+            warnings.warn(f"this pair cannot be traced and runs eagerly: {error}", stacklevel=4)
             self.mode = "eager"
             return self._eager
         captured = is_capturable(self.optimizer, inputs)
         how = f"{self.mode}, captured in a CUDA graph" if captured else self.mode
         logger.info("training step on inputs %s: %s", [list(x.shape) for x in inputs], how)
+        if captured:
 
-        def update(*inputs: Tensor) -> Tensor:
-            loss = graph(*inputs)
-            self._descend()
-            return loss
+            def update(*inputs: Tensor) -> Tensor:
+                loss = graph(*inputs)
+                self._descend()
+                return loss
 
-        return CapturedStep(update, self.pair, self.optimizer, inputs) if captured else update
+            self._captured[key] = CapturedStep(update, self.pair, self.optimizer, inputs)
+        return graph
 
     def _eager(self, *inputs: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
         loss = LossModule(self.pair, self.objective, self.prepare, self.context)(None, *inputs)
         loss.backward()
-        self._descend()
         return loss.detach()
 
     def _descend(self) -> None:

@@ -10,10 +10,11 @@ from torch.distributions import kl_divergence
 
 from pyrodgm.infer import ELBO, MixtureDensityELBO, StratifiedELBO, log_likelihood, posterior_means
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import DLGMM, VAE, dense_two_layer_dlgmm
+from pyrodgm.models import DLGMM, VAE
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianMixturePosterior, StickBreakingPosterior, WeightedGaussians
 from pyrodgm.priors import GaussianComponents, GEMPrior, StandardNormal, SymmetricDirichletPrior
+from pyrodgm.zoo.pairs import dense_two_layer_dlgmm
 
 X = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
 

@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import os
 import resource
 import stat
@@ -77,7 +78,7 @@ def test_state_comes_back(tmp_path):
     save_state(STATE, tmp_path / "state.pt")
     state = load_state(tmp_path / "state.pt")
     assert digest(state) == digest(STATE)
-    assert state.keys() == STATE.keys()
+    assert state.keys() == STATE.keys() == torch.load(tmp_path / "state.pt").keys()
     assert state["optimizer"]["state"].keys() == {0, 1}
     assert state["weights"]["a"].equal(STATE["weights"]["a"])
 
@@ -118,25 +119,24 @@ class Payload:
 
 def test_foreign_and_altered_states_are_damaged_and_never_advise_to_load_unsafely(tmp_path):
     file = tmp_path / "state.pt"
-    altered = copy.deepcopy(STATE)
-    altered["weights"]["a"][0, 0] = 5.0
-    foreign = [
-        STATE,  # without a checksum
-        {**altered, "sha256": digest(STATE)},
-        {**{k: v for k, v in STATE.items() if k != "rows"}, "sha256": digest(STATE)},
-        {"sha256": 3},
-        [1, 2],
-        torch.ones(3),
-        nn.Linear(2, 2),
-        Payload(tmp_path),
-    ]
+    foreign = [STATE, [1, 2], torch.ones(3), nn.Linear(2, 2), Payload(tmp_path)]
     for content in foreign:
         torch.save(content, file)
         with pytest.raises(DamagedFileError, match=r"state\.pt is damaged") as caught:
             load_state(file)
         assert "weights_only" not in str(caught.value)
+        sealed = file.read_bytes()
+        file.write_bytes(sealed + hashlib.sha256(sealed).digest())  # by somebody who knows how
+        if content is not STATE:
+            with pytest.raises(DamagedFileError, match=r"state\.pt is damaged") as caught:
+                load_state(file)
+            assert "weights_only" not in str(caught.value)
     save_state(STATE, file)
     whole = file.read_bytes()
+    for i in range(0, len(whole), 13):
+        file.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :])
+        with pytest.raises(DamagedFileError, match=r"state\.pt is damaged"):
+            load_state(file)
     for damaged in (b"", b"PK", whole[: len(whole) // 2], whole[:-1], b"\x80\x02}q\x00.", b"x" * 1000):
         file.write_bytes(damaged)
         with pytest.raises(DamagedFileError, match=r"state\.pt is damaged"):

@@ -7,7 +7,7 @@ import torch
 
 from pyrodgm.datasets import Dataset, Split, hide_labels
 from pyrodgm.infer import SemiSupervisedELBO, classification_error, fit
-from pyrodgm.infer.training.feeds import Batches
+from pyrodgm.infer.training.feeds.memory import images_feed
 from pyrodgm.infer.training.settings import fit_arguments
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import SemiSupervisedVAE
@@ -26,44 +26,48 @@ def numbers(x):
     return (100 * x[:, 0]).round().long()
 
 
+def one_pass(feed):
+    return [feed.next() for _ in range(feed.pass_length)]
+
+
 def test_an_epoch_passes_over_all_data_once_where_labels_are_not_used():
-    batches = Batches(dataset([0, 1, -1, 2, 0, -1, 1]), 3)
-    rows = list(batches.permuted())
-    assert [len(r) for r in rows] == [3, 3, 1] == [3] * (len(batches) - 1) + [1]
-    assert torch.cat(rows).sort().values.tolist() == list(range(7))
-    (x,) = batches(rows[0])
-    assert torch.equal(numbers(x), rows[0])
+    feed = images_feed(dataset([0, 1, -1, 2, 0, -1, 1]), 3)
+    inputs = one_pass(feed)
+    assert [len(rows) for (rows,) in inputs] == [3, 4]  # a last batch of one joins the one before it
+    assert torch.cat([rows for (rows,) in inputs]).sort().values.tolist() == list(range(7))
+    (x,) = feed.arguments(*inputs[0])
+    assert torch.equal(numbers(x), inputs[0][0])
 
 
 def test_an_epoch_passes_over_the_unlabelled_data_once():
-    labels = torch.tensor([0, -1, -1, 2, -1, -1, 1, -1, -1, -1])
-    batches = Batches(dataset(labels.tolist()), 3, labelled_batch_size=2)
+    labels = torch.tensor([0, -1, -1, 2, -1, -1, 1, -1, -1, -1, -1])
+    feed = images_feed(dataset(labels.tolist()), 3, labelled_batch_size=2)
     unlabelled, labelled = [], []
-    for rows in batches.permuted():
-        x, y = batches(rows)
+    for inputs in one_pass(feed):
+        x, y = feed.arguments(*inputs)
         found = numbers(x)
         assert torch.equal(y, labels[found[:2]])
         assert (y >= 0).all()
         labelled += found[:2].tolist()
         unlabelled += found[2:].tolist()
-    assert sorted(unlabelled) == [1, 2, 4, 5, 7, 8, 9]
-    assert len(labelled) == 2 * len(batches) == 6
+    assert sorted(unlabelled) == [1, 2, 4, 5, 7, 8, 9, 10]
+    assert len(labelled) == 2 * feed.pass_length == 6
     assert sorted(labelled[:3]) == sorted(labelled[3:]) == [0, 3, 6]  # each round takes every one of them
 
 
 def test_an_epoch_passes_over_the_labelled_data_where_there_are_no_others():
-    batches = Batches(dataset([2, 0, 1, 1, 0]), 100, labelled_batch_size=2)
-    parts = [batches(rows) for rows in batches.permuted()]
-    assert [len(x) for x, _ in parts] == [len(y) for _, y in parts] == [2, 2, 1]
+    feed = images_feed(dataset([2, 0, 1, 1, 0]), 100, labelled_batch_size=2)
+    parts = [feed.arguments(*inputs) for inputs in one_pass(feed)]
+    assert [len(x) for x, _ in parts] == [len(y) for _, y in parts] == [2, 3]
     assert sorted(torch.cat([numbers(x) for x, _ in parts]).tolist()) == [0, 1, 2, 3, 4]
-    assert len(batches.first()[1]) == 2
+    assert len(feed.arguments(*feed.first())[1]) == 2
 
 
 @pytest.mark.parametrize("labels", [[0, -1, -1], None])
 def test_too_few_labelled_data_are_refused(labels):
     data = Dataset.from_tensors(torch.rand(3, 2)) if labels is None else dataset(labels)
     with pytest.raises(ValueError, match=r"at most the number of labelled training images, [01], got 2"):
-        Batches(data, 1, labelled_batch_size=2)
+        images_feed(data, 1, labelled_batch_size=2)
 
 
 def stripes(count, generator):

@@ -3,6 +3,7 @@
 import copy
 import csv
 import math
+from dataclasses import replace
 from functools import partial
 
 import pyro
@@ -12,7 +13,7 @@ import torch
 from pyro.infer import SVI, TraceMeanField_ELBO
 
 from pyrodgm.datasets import Text, stream_batches
-from pyrodgm.infer import DamagedFileError, NonFiniteError, bits_per_symbol, fit_text
+from pyrodgm.infer import DamagedFileError, FitSettings, NonFiniteError, bits_per_symbol, fit_text
 from pyrodgm.infer.training.loggers import read_csv
 from pyrodgm.likelihoods import CategoricalLikelihood
 from pyrodgm.models import SequenceModel
@@ -78,26 +79,27 @@ def test_a_pattern_is_learned(kind, kwargs, tmp_path):
     result = fit_text(
         pair,
         TEXT,
-        updates=150,
         batch_size=16,
         length=11,  # streams at different places of the pattern
         optimizer=ADAM,
-        validate_every=50,
-        kl_warmup=50,
+        kl_warmup=1,
         run_dir=tmp_path / "run",
-        progress=False,
+        settings=FitSettings(max_steps=150, steps_per_epoch=50, clip_grad_norm=11.0, progress=False),
     )
-    assert [row["update"] for row in result.metrics] == [50, 100, 150]
+    assert [row["step"] for row in result.metrics] == [50, 100, 150]
     assert [row["kl_weight"] for row in result.metrics] == [1.0, 1.0, 1.0]
     # Sixteen rows at three places of a pattern have statistics that no other sequence has.
-    key = "train_bits" if kind is BatchNormLSTM else "valid_bits"
-    assert min(row[key] for row in result.metrics) < 0.1
+    if kind is BatchNormLSTM:
+        bits = [-row["train_bound"] / math.log(2) for row in result.metrics]
+    else:
+        bits = [row["valid_bits"] for row in result.metrics]
+    assert min(bits) < 0.1
     assert bits_per_symbol(pair, TEXT.valid).bits == pytest.approx(result.best_bits)
     assert not pair.training
     with (tmp_path / "run" / "metrics.csv").open() as file:
         assert [float(row["valid_bits"]) for row in csv.DictReader(file)] == [r["valid_bits"] for r in result.metrics]
     with pytest.raises(FileExistsError, match="holds a run"):
-        fit_text(pair, TEXT, updates=1, batch_size=4, length=10, run_dir=tmp_path / "run")
+        fit_text(pair, TEXT, epochs=1, batch_size=4, length=10, run_dir=tmp_path / "run")
 
 
 def test_plain_svi_trains_it_window_by_window():
@@ -119,9 +121,8 @@ def test_training_repeats_itself_and_leaves_the_random_state_alone():
         torch.manual_seed(3)
         pair = make(StickBreakingRNN, max_steps=3)
         before = torch.get_rng_state()
-        result = fit_text(
-            pair, TEXT, updates=12, batch_size=4, length=10, validate_every=5, compile=mode, progress=False
-        )
+        settings = FitSettings(max_steps=12, steps_per_epoch=5, compile=mode, progress=False)
+        result = fit_text(pair, TEXT, batch_size=4, length=10, settings=settings)
         assert torch.equal(before, torch.get_rng_state())
         found.append([row["valid_bound"] for row in result.metrics])
     assert found[0] == found[1]
@@ -131,22 +132,19 @@ def test_training_repeats_itself_and_leaves_the_random_state_alone():
 def test_a_run_goes_on_where_it_was_cut_off(tmp_path):
     """Cut within the second reading of the text, with noise of the stick weights in the random state."""
 
-    def run(updates, folder, **kwargs):
+    def run(steps, folder, **kwargs):
         torch.manual_seed(3)
         pair = make(StickBreakingRNN, max_steps=3)
-        cosine = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=30)
+        cosine = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=3)
         fitted = fit_text(
             pair,
             TEXT,
-            updates=updates,
             batch_size=4,
             length=10,  # 17 windows
             optimizer=ADAM,
-            lr_scheduler=cosine,
-            kl_warmup=25,
-            validate_every=10,
+            kl_warmup=2.5,
             run_dir=tmp_path / folder,
-            progress=False,
+            settings=FitSettings(max_steps=steps, steps_per_epoch=10, lr_scheduler=cosine, progress=False),
             **kwargs,
         )
         return fitted, pair
@@ -158,10 +156,10 @@ def test_a_run_goes_on_where_it_was_cut_off(tmp_path):
     with pytest.raises(ValueError, match=r"begun with other settings .*seed: was 0, is 1"):
         run(27, "parts", resume=True, seed=1)
     rest, again = run(27, "parts", resume=True)
-    assert [row["update"] for row in whole.metrics] == [10, 20, 27]
+    assert [row["step"] for row in whole.metrics] == [10, 20, 27]
     assert rest.metrics == whole.metrics
     assert first.metrics == whole.metrics[:2]
-    assert (rest.best_update, rest.best_bits) == (whole.best_update, whole.best_bits)
+    assert (rest.best_step, rest.best_bits) == (whole.best_step, whole.best_bits)
     assert all(torch.equal(a, b) for a, b in zip(pair.state_dict().values(), again.state_dict().values(), strict=True))
     for name in ("metrics.csv", "best.safetensors"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -173,23 +171,24 @@ def test_a_run_goes_on_where_it_was_cut_off(tmp_path):
 class Overflow(CategoricalLikelihood):
     """Logits that are not finite from the given call on."""
 
-    calls, bad = 0, 10**9
+    _calls, _bad = 0, 10**9
 
     def forward(self, h):
-        self.calls += 1
-        return dist.Categorical(logits=self.net(h) * (math.nan if self.calls >= self.bad else 1.0), validate_args=False)
+        self._calls += 1
+        return dist.Categorical(logits=self.net(h) * (math.nan if self._calls >= self._bad else 1.0), validate_args=False)
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
 def test_what_is_not_finite_stops_it_with_the_name_of_the_site(tmp_path):
     pair = make()
     pair.likelihood = Overflow(pair.likelihood.net)
-    kwargs = {"batch_size": 4, "length": 10, "validate_every": 5, "compile": "eager", "run_dir": tmp_path}
-    fitted = fit_text(pair, TEXT, updates=5, **kwargs, progress=False)
+    kwargs = {"batch_size": 4, "length": 10, "run_dir": tmp_path}
+    kwargs["settings"] = FitSettings(steps_per_epoch=5, compile="eager", progress=False)
+    fitted = fit_text(pair, TEXT, epochs=1, **kwargs)
     weights = copy.deepcopy(pair.state_dict())
-    pair.likelihood.bad = pair.likelihood.calls + 5  # one call to rehearse, three steps
+    pair.likelihood._bad = pair.likelihood._calls + 5  # one call to rehearse, three steps
     with pytest.raises(NonFiniteError, match="not finite at step 5: log_prob of y in the model"):
-        fit_text(pair, TEXT, updates=10, **kwargs, resume=True, progress=False)
+        fit_text(pair, TEXT, epochs=2, **kwargs, resume=True)
     assert all(torch.equal(a, b) for a, b in zip(weights.values(), pair.state_dict().values(), strict=True))
     assert len(read_csv(tmp_path / "metrics.csv")) == len(fitted.metrics) == 1
 
@@ -198,23 +197,25 @@ def test_parameters_that_are_not_finite_stop_it():
     pair = make()
     sgd = partial(torch.optim.SGD, lr=math.inf)
     with pytest.raises(NonFiniteError, match=r"at step 0: value of network\.input_weight"):
-        fit_text(pair, TEXT, updates=60, optimizer=sgd, clip_grad_norm=None, batch_size=4, progress=False)
+        fit_text(pair, TEXT, optimizer=sgd, batch_size=4, settings=FitSettings(max_steps=60, progress=False))
     assert all(torch.isfinite(p).all() for p in pair.parameters())
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"updates": 0}, "updates must be at least 1, got 0"),
-        ({"updates": 1, "validate_every": 0}, "validate_every must be at least 1, got 0"),
-        ({"updates": 1, "kl_warmup": -1}, "kl_warmup must be at least 0, got -1"),
-        ({"updates": 1, "clip_grad_norm": 0.0}, "clip_grad_norm must be positive, or None, got 0.0"),
-        ({"updates": 1, "clip_grad_norm": -1.0}, "clip_grad_norm must be positive, or None, got -1.0"),
-        ({"updates": 1, "valid_symbols": 1}, "at least 2 symbols, got 150, of which valid_symbols=1 leaves 1"),
-        ({"updates": 1, "batch_size": 100}, "sequence: expected at least 10001 symbols"),
-        ({"updates": 1, "kl_warmup": 3, "objective": TraceMeanField_ELBO()}, "kl_warmup must be 0"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": None}, "epochs must be given where settings have no max_steps"),
+        ({"kl_warmup": -1}, "kl_warmup must be at least 0, got -1"),
+        (
+            {"text": replace(TEXT, valid=TEXT.valid[:1])},
+            "text must have a validation part of at least 2 symbols, got 1",
+        ),
+        ({"batch_size": 101}, "sequence: expected at least 10101 symbols"),
+        ({"kl_warmup": 3, "objective": TraceMeanField_ELBO()}, "kl_warmup must be 0"),
+        ({"settings": FitSettings(valid=TEXT.valid)}, "valid must be None for a text"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        fit_text(make(), TEXT, **arguments, compile="none")  # which is refused too, but later
+        fit_text(make(), **{"text": TEXT, "epochs": 1, **arguments})

@@ -4,6 +4,7 @@ import copy
 import gc
 import warnings
 
+import missing
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -100,7 +101,7 @@ def test_one_graph_for_each_shape_and_nothing_left_by_tracing():
         step(torch.ones(size, D))
     pair.eval()
     step(torch.ones(8, D))
-    assert len(step._graphs) == 3
+    assert len(step._gradients) == 3
     assert len(pyro.get_param_store()) == 0
 
 
@@ -227,7 +228,7 @@ def test_mode_is_chosen_by_the_number_of_steps():
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason=missing.DEVICE)
 def test_captured_step_equals_the_eager_one_without_noise():
     def losses(mode):
         torch.manual_seed(0)

@@ -7,14 +7,23 @@ from torch import nn
 
 from pyrodgm import plots
 from pyrodgm.datasets import Dataset, Split
-from pyrodgm.experiment import mixture_figures
+from pyrodgm.figures import Scene, draw_pair
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import HVAE, VAE, dense_dlgmm
+from pyrodgm.models import HVAE, VAE
 from pyrodgm.nn import Concatenate, Joint, mlp
 from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import MixtureOfGaussians, StandardNormal
+from pyrodgm.zoo.pairs import dense_dlgmm
 
 SHAPE = (1, 2, 2)
+GENERAL = {"real", "reconstructions", "samples", "active_units", "tsne"}
+
+
+def mixture_figures(pair, data):
+    """The figures of mixtures and of the plane."""
+    figures = draw_pair(pair, Scene(pair, data))
+    assert figures.keys() >= GENERAL
+    return {name: figure for name, figure in figures.items() if name not in GENERAL}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Published two-level VAEs whose encoders are gated convolutions."""
+"""The two-level VAEs of Tomczak and Welling whose encoders are gated convolutions."""
 
 from collections.abc import Callable
 from math import ceil
@@ -6,7 +6,7 @@ from math import ceil
 from torch import nn
 
 from pyrodgm.likelihoods import BernoulliLikelihood, PixelCNNLikelihood
-from pyrodgm.models.hvae import HVAE
+from pyrodgm.models import HVAE
 from pyrodgm.nn import Concatenate, GatedDense, GatedJoint, Images, Joint, PixelCNN, gated_convs, mlp
 from pyrodgm.nn.pixelcnn import Norm
 from pyrodgm.posteriors import GaussianPosterior

@@ -1,0 +1,39 @@
+"""Training of a published system."""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import tyro
+
+from pyrodgm import zoo
+from pyrodgm.experiment import System
+
+
+def train(name: str, args: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Train a published system by its flags and print its results.
+
+    Args:
+        name: Name of the system, as in :data:`pyrodgm.zoo.SYSTEMS`.
+        args: Its flags; by default those of this process.
+        prog: Name of the program, for its help.
+    """
+    system: System = zoo.SYSTEMS[name]
+    flags = current_names(sys.argv[1:] if args is None else args, getattr(system.config, "RENAMED", {}))
+    for text in system.main(tyro.cli(system.config, args=flags, prog=prog)):
+        print(text, flush=True)
+
+
+def current_names(args: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
+    """Arguments with the names of today in place of flags that have been renamed.
+
+    Example:
+        >>> current_names(["--k", "5", "--struct=1-layer-lin"], {"k": "particles"})
+        ['--particles', '5', '--struct=1-layer-lin']
+    """
+    found = []
+    for arg in args:
+        flag, equals, value = arg.partition("=")
+        name = flag.removeprefix("--").replace("-", "_")
+        known = flag.startswith("--") and name in renamed
+        found.append(f"--{renamed[name].replace('_', '-')}{equals}{value}" if known else arg)
+    return found

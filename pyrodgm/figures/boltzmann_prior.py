@@ -1,0 +1,38 @@
+"""Figures of a Boltzmann prior under a decoder."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pyrodgm import boltzmann, plots
+from pyrodgm.figures.registry import Scene, draw
+from pyrodgm.models import DVAE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHAINS, SWEEPS, LOOKS = 10, 100, 12
+
+
+@draw.register(DVAE)
+def draw_dvae(pair: DVAE, scene: Scene) -> "dict[str, Figure]":
+    """``gibbs_samples``, a chain from fair coins per row, and ``annealed_samples``, members of an annealed population.
+
+    Both show means of the data at draws of the bits of the machine.
+    """
+    prior: Any = pair.prior
+    machine = prior.weights, prior.left_bias, prior.right_bias
+    left, right = boltzmann.random_states(prior.weights, CHAINS)
+    looks = []
+    for _ in range(LOOKS):
+        looks.append(torch.cat([left, right], -1))
+        left, right = boltzmann.gibbs_sweeps(*machine, left, SWEEPS)
+    gibbs = pair.likelihood(torch.stack(looks, 1)).mean.flatten(0, 1)
+    annealed = pair.likelihood(prior.sample_annealed(100)).mean
+    shape, name = scene.data.image_shape, scene.data.name
+    return {
+        "gibbs_samples": plots.image_grid(
+            gibbs, shape, columns=LOOKS, title=f"{name}: a Gibbs chain per row, every {SWEEPS} sweeps (means)"
+        ),
+        "annealed_samples": plots.image_grid(annealed, shape, title=f"{name}: an annealed population (means)"),
+    }

@@ -1,0 +1,65 @@
+"""The arguments that model and guide are called with."""
+
+import inspect
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from pyrodgm.infer.tracing._compat import tree_leaves
+
+
+class Keywords(dict[str, Any]):
+    """Keyword arguments of model and guide, at the end of a batch."""
+
+
+Batch: TypeAlias = tuple[Any, ...]
+"""Positional arguments of model and guide, of which the last may be :class:`Keywords`."""
+
+
+def split_arguments(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of a batch.
+
+    Example:
+        >>> split_arguments((1, 2, Keywords(mask=3)))
+        ((1, 2), {'mask': 3})
+    """
+    if batch and isinstance(batch[-1], Keywords):
+        return batch[:-1], dict(batch[-1])
+    return batch, {}
+
+
+def first_tensor(batch: Batch) -> Tensor:
+    """The first tensor of a batch, whose length is the number of data.
+
+    Raises:
+        TypeError: If there is none.
+    """
+    positional, keywords = split_arguments(batch)
+    for leaf in tree_leaves((*positional, *keywords.values())):
+        if isinstance(leaf, Tensor):
+            return leaf
+    raise TypeError(f"a batch must hold a tensor, got {[type(part).__name__ for part in batch]}")
+
+
+def check_arguments(pair: Any, batch: Batch) -> None:
+    """Require model and guide to take the arguments of a batch.
+
+    Raises:
+        TypeError: If one of them does not; names the arguments.
+    """
+    args, kwargs = split_arguments(batch)
+    for program in (pair.model, pair.guide):
+        signature = inspect.signature(program)
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            given = ", ".join([*map(_shape, args), *(f"{name}={_shape(value)}" for name, value in kwargs.items())])
+            name = getattr(program, "__name__", type(program).__name__)
+            raise TypeError(
+                f"data must be the arguments of model and guide, called as {name}({given}), but {name}{signature} has "
+                f"{error}: pass a tuple or a dict of tensors, or a collate_fn to the DataLoader"
+            ) from None
+
+
+def _shape(value: Any) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,68 @@
+"""Whether all data lie where the likelihood can be evaluated."""
+
+from typing import Any
+
+import pyro
+import pyro.poutine as poutine
+import torch
+from pyro.distributions import MaskedDistribution
+from torch import Tensor, nn
+
+from pyrodgm.infer.tracing.arguments import split_arguments
+from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
+from pyrodgm.infer.training.feeds.columns import Columns
+
+BLOCK = 1000  # rows per check: a temporary copy of colour images would be large
+
+
+def check_support(pair: nn.Module, columns: Columns) -> None:
+    """Require all rows of the data that a site observes to lie in the support of its distribution.
+
+    Sites that are masked, or observe anything but an argument as it is, are left to the likelihood itself.
+
+    Raises:
+        ValueError: If a row does not; names the site, its distribution and the row.
+    """
+    batch = columns.pick(slice(0, min(2, len(columns))))
+    args, kwargs = split_arguments(batch)
+    buffers = [(buffer, buffer.clone()) for buffer in pair.buffers()]
+    with torch.no_grad(), fork_rng(columns.values[0].device), own_parameters(), pyro.validation_enabled(False):
+        try:
+            guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+            trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
+    arguments = [*args, *kwargs.values()]
+    for name, site in trace.nodes.items():
+        if site["type"] != "sample" or not site["is_observed"] or _is_masked(site):
+            continue
+        for argument, column in zip(arguments, columns.values, strict=True):
+            if site["value"] is argument:
+                _check_column(name, site["fn"], column)
+
+
+def _check_column(name: str, fn: Any, column: Tensor) -> None:
+    for i, block in enumerate(column.split(BLOCK)):
+        try:
+            inside = fn.support.check(block)
+        except (NotImplementedError, RuntimeError):  # no support, or one that depends on the row
+            return
+        if not inside.dim() or bool(inside.all()):
+            continue
+        row = int((~inside).flatten(1).any(1).int().argmax()) if inside.dim() > 1 else int((~inside).int().argmax())
+        low, high = block[row].min().item(), block[row].max().item()
+        raise ValueError(
+            f"data must lie in the support of site '{name}', {fn.support} of {_family(fn)}, got values from {low:g} to "
+            f"{high:g} in row {BLOCK * i + row}"
+        )
+
+
+def _is_masked(site: Any) -> bool:
+    return isinstance(site["fn"], MaskedDistribution) or site["mask"] is not None
+
+
+def _family(fn: Any) -> str:
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return type(fn).__name__

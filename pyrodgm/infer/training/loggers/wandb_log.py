@@ -1,0 +1,29 @@
+"""Metrics for Weights & Biases."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyrodgm.infer.training.loggers.logger import flat, measured
+
+
+class WandbLogger:
+    """Logs to a run of Weights & Biases; needs the package ``wandb``.
+
+    Args:
+        init: Arguments of ``wandb.init``, such as ``project``, ``id`` and ``resume``.
+    """
+
+    def __init__(self, **init: Any) -> None:
+        self.init, self.run = init, None
+
+    def begin(self, config: Mapping[str, Any], step: int) -> None:
+        import wandb
+
+        self.run: Any = wandb.init(**{"config": flat(config), **self.init})
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        self.run.log(measured(metrics), step=step)
+
+    def end(self) -> None:
+        if self.run is not None:
+            self.run.finish()

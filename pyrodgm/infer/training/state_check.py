@@ -1,0 +1,70 @@
+"""Whether a state that was read is one of this run, before anything is changed by it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+# What optimisers keep for each parameter in its shape; what others keep under other names is not looked at.
+SHAPED = (
+    "exp_avg",
+    "exp_avg_sq",
+    "exp_inf",
+    "max_exp_avg_sq",
+    "momentum_buffer",
+    "square_avg",
+    "grad_avg",
+    "acc_delta",
+)
+
+
+def check_state(found: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Compare a state with that of a run that has not begun.
+
+    Raises:
+        ValueError: If it cannot be of this run; names the entry.
+    """
+    problem = next(_problems(found, own), None)
+    if problem is not None:
+        raise ValueError(problem)
+
+
+def _problems(found: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
+    if found.keys() != own.keys():
+        yield f"expected the entries {', '.join(own)}, got {', '.join(map(str, found)) or 'none'}"
+        return
+    for name in own.keys() - {"best_weights", "best_bound", "rows", "seconds", "optimizer", "feed", "scheduler"}:
+        yield from _differs(name, found[name], own[name])
+    if found["best_epoch"]:
+        yield from _differs("best_weights", found["best_weights"], own["weights"])
+    for name in ("rows", "seconds"):
+        if not isinstance(found[name], list) or len(found[name]) != found["epoch"]:
+            yield f"{name} must be a list of {found['epoch']}, one per epoch"
+    yield from _optimizer_problems(found["optimizer"], own)
+
+
+def _differs(name: str, found: Any, own: Any) -> Iterator[str]:
+    if type(found) is not type(own) and not isinstance(own, Mapping | Tensor):
+        yield f"{name} must be a {type(own).__name__}, got a {type(found).__name__}"
+    elif isinstance(own, Tensor):
+        if not isinstance(found, Tensor) or (found.shape, found.dtype) != (own.shape, own.dtype):
+            got = f"{list(found.shape)} {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+            yield f"{name} must be a tensor {list(own.shape)} {own.dtype}, got {got}"
+    elif isinstance(own, Mapping):
+        if not isinstance(found, Mapping) or found.keys() != own.keys():
+            yield f"{name} must have the entries {', '.join(own)}"
+        else:
+            for key in own:
+                yield from _differs(f"{name}.{key}", found[key], own[key])
+
+
+def _optimizer_problems(found: Any, own: Mapping[str, Any]) -> Iterator[str]:
+    groups, expected = found["param_groups"], own["optimizer"]["param_groups"]
+    if [len(group["params"]) for group in groups] != [len(group["params"]) for group in expected]:
+        yield "optimizer must have as many groups of as many parameters"
+    shapes = {tuple(weight.shape) for weight in own["weights"].values()}
+    for index, kept in found["state"].items():
+        for name in SHAPED:
+            value = kept.get(name)
+            if isinstance(value, Tensor) and tuple(value.shape) not in shapes:
+                yield f"optimizer.state.{index}.{name} has the shape {list(value.shape)}, which no parameter has"

@@ -1,0 +1,34 @@
+"""Published systems, one file each, and the registry by which the command line finds them."""
+
+from pyrodgm.experiment import System
+from pyrodgm.zoo import (
+    adaptive_language_model,
+    density_network,
+    dirichlet_process_vae,
+    dvae,
+    gaussian_mixture_vae,
+    iwae,
+    parity,
+    semi_supervised,
+    stick_breaking_nade,
+    stick_breaking_vae,
+    vampprior,
+)
+
+_ALL: tuple[System, ...] = (
+    vampprior.SYSTEM,
+    stick_breaking_vae.SYSTEM,
+    semi_supervised.SYSTEM,
+    gaussian_mixture_vae.SYSTEM,
+    dirichlet_process_vae.SYSTEM,
+    dvae.SYSTEM,
+    iwae.SYSTEM,
+    density_network.SYSTEM,
+    stick_breaking_nade.SYSTEM,
+    adaptive_language_model.SYSTEM,
+    parity.SYSTEM,
+)
+
+SYSTEMS: dict[str, System] = {system.name: system for system in _ALL}
+
+__all__ = ["SYSTEMS"]

@@ -1,0 +1,264 @@
+"""Data of every kind: that all of them train as the same numbers in a tensor do, and what is refused."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.nn import pyro_method
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import Dataset as TorchDataset
+
+from pyrodgm.datasets import Dataset
+from pyrodgm.infer import FitSettings, fit
+from pyrodgm.models import Pair
+
+QUIET = FitSettings(progress=False)
+SGD = partial(torch.optim.SGD, lr=0.3)
+
+
+class Regression(Pair):
+    """y | c ~ Normal(w c + b, 1) without latents, so that training has no noise and full batches no order."""
+
+    def __init__(self):
+        super().__init__()
+        self.w, self.b = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+
+    @pyro_method
+    def model(self, y, c=None, *, mask=None):
+        mean = self.b if c is None else self.w * c + self.b
+        with pyro.plate("data", len(y)):
+            fn = dist.Normal(mean.expand(len(y)), 1.0)
+            if mask is not None:
+                fn, y = fn.mask(mask), torch.where(mask, y, 0.0)
+            pyro.sample("y", fn, obs=y)
+
+    @pyro_method
+    def guide(self, y, c=None, *, mask=None):
+        pass
+
+
+def columns(count=24):
+    generator = torch.Generator().manual_seed(0)
+    c = torch.randn(count, generator=generator)
+    return 2.0 * c - 1.0 + 0.1 * torch.randn(count, generator=generator), c
+
+
+class Listed(TorchDataset):
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __len__(self):
+        return len(self.parts[0])
+
+    def __getitem__(self, i):
+        return tuple(part[i] for part in self.parts)
+
+
+class Streamed(IterableDataset):
+    """Draws from PyTorch's random numbers as well, as augmentation does."""
+
+    def __init__(self, *parts, noise=0.0):
+        self.parts, self.noise = parts, noise
+
+    def __iter__(self):
+        for row in zip(*self.parts, strict=True):
+            yield tuple(value + self.noise * torch.randn(()) for value in row)
+
+
+def trained(data, settings=QUIET, epochs=6, **options):
+    pair = Regression()
+    options = {"optimizer": SGD, "batch_size": 24, **options}
+    result = fit(pair, data, epochs=epochs, settings=settings, **options)
+    return [row["train_bound"] for row in result.metrics], pair
+
+
+def least_squares(y, c):
+    design = torch.stack([c, torch.ones_like(c)], 1)
+    return torch.linalg.lstsq(design, y[:, None]).solution[:, 0]
+
+
+def test_every_kind_trains_as_the_tensors_do():
+    y, c = columns()
+    bounds, pair = trained((y, c))
+    kinds = {
+        "arrays": (y.numpy(), c.numpy()),
+        "float32": [y.numpy().astype(">f4"), c],
+        "keywords": {"y": y, "c": c},
+        "keywords in another order": {"c": c.float(), "y": y.numpy()},
+        "torch data set": Listed(y, c),
+        "tensor data set": TensorDataset(y, c),
+        "loader": DataLoader(TensorDataset(y, c), batch_size=24, shuffle=True),
+        "loader of arrays": DataLoader(Listed(y.numpy(), c.numpy()), batch_size=24, num_workers=1),
+        "loader of dicts": DataLoader([{"y": a, "c": b} for a, b in zip(y, c, strict=True)], batch_size=24),
+    }
+    for name, data in kinds.items():
+        found, other = trained(data)
+        assert found == pytest.approx(bounds, rel=1e-6), name
+        assert other.w.item() == pytest.approx(pair.w.item(), rel=1e-5), name
+    found, _ = trained(Streamed(y, c), FitSettings(steps_per_epoch=1, progress=False))
+    assert found == pytest.approx(bounds, rel=1e-12)
+    _, pair = trained((y, c), epochs=60)
+    w, b = least_squares(y, c)
+    assert (pair.w.item(), pair.b.item()) == pytest.approx((w.item(), b.item()), rel=1e-4)
+
+
+def test_missing_values_are_left_to_the_mask_of_the_model():
+    y, c = columns()
+    mask = torch.arange(24) % 3 > 0
+    holes = torch.where(mask, y, math.nan)
+    _, pair = trained({"y": holes, "c": c, "mask": mask}, epochs=80)
+    w, b = least_squares(y[mask], c[mask])
+    assert (pair.w.item(), pair.b.item()) == pytest.approx((w.item(), b.item()), rel=1e-3)
+    with pytest.raises(
+        ValueError, match=r"support of site 'y', Real\(\) of Normal, got values from nan to nan in row 0"
+    ):
+        trained((holes, c))
+
+
+class Counts(Pair):
+    """x ~ a distribution of one parameter, whose maximum-likelihood value is known."""
+
+    def __init__(self, family):
+        super().__init__()
+        self.raw, self.family = nn.Parameter(torch.zeros(3)), family
+
+    @pyro_method
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("counts", self.family(self.raw), obs=x)
+
+    @pyro_method
+    def guide(self, x):
+        pass
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.float32, torch.uint8])
+def test_counts_and_symbols_of_any_dtype(dtype):
+    x = torch.tensor([0, 1, 1, 2, 2, 2]).to(dtype)
+    pair = Counts(lambda raw: dist.Categorical(logits=raw))
+    fit(pair, x, epochs=200, optimizer=partial(torch.optim.SGD, lr=1.0), settings=QUIET)
+    assert pair.raw.softmax(0).tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6], abs=1e-3)
+    pair = Counts(lambda raw: dist.Poisson(raw[0].exp()))
+    fit(pair, x, epochs=200, optimizer=partial(torch.optim.SGD, lr=0.3), settings=QUIET)
+    assert pair.raw[0].exp().item() == pytest.approx(8 / 6, abs=1e-3)
+
+
+def test_values_outside_the_support_are_refused_in_the_words_of_the_likelihood():
+    x = torch.zeros(2500)
+    x[2345] = 0.5
+    with pytest.raises(
+        ValueError, match=r"site 'counts', Boolean\(\) of Bernoulli, got values from 0.5 to 0.5 in row 2345"
+    ):
+        fit(Counts(lambda raw: dist.Bernoulli(logits=raw[0])), x, epochs=1, settings=QUIET)
+    with pytest.raises(ValueError, match=r"of Poisson, got values from -1 to -1 in row 3"):
+        fit(Counts(lambda raw: dist.Poisson(raw[0].exp())), np.array([0, 4, 2, -1]), epochs=1, settings=QUIET)
+
+
+def test_data_that_fit_no_program_or_are_none_are_refused():
+    y, c = columns()
+    cases = [
+        ((y, c, c), TypeError, r"called as model\(\[1\], \[1\], \[1\]\), but .* too many positional arguments"),
+        ({"y": y, "d": c}, TypeError, "unexpected keyword argument 'd'"),
+        (DataLoader(TensorDataset(y, c, c), 4), TypeError, r"called as model\(\[4\], \[4\], \[4\]\)"),
+        ((y, c[:5]), ValueError, r"data\[1\] must hold as many data as the first argument, 24, got 5"),
+        (y[:0], ValueError, r"data must hold at least one datum, got \[\[0\]\]"),
+        ((), ValueError, "data must hold at least one datum"),
+        (np.array(["a", "b"]), TypeError, "data must be an array of numbers, got dtype <U1"),
+        ((y, "text"), TypeError, r"data\[1\] must be a tensor or NumPy array, got str"),
+        ("text", TypeError, "data must be a tensor, a NumPy array, .* got str"),
+        (DataLoader(Streamed([], []), 4), ValueError, "data must hold at least one batch, got none"),
+    ]
+    for data, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            trained(data)
+    with pytest.raises(ValueError, match="steps_per_epoch must be given in the settings, for a stream of unknown"):
+        trained(Streamed(y, c))
+    with pytest.raises(
+        ValueError, match="labelled_batch_size must be None unless data are a pyrodgm Dataset, got tuple"
+    ):
+        trained((y, c), FitSettings(labelled_batch_size=2))
+
+
+@pytest.mark.parametrize("kind", [lambda *p: p, lambda *p: DataLoader(TensorDataset(*p), 10), TensorDataset])
+def test_validation_data_of_any_kind_choose_the_weights(kind):
+    y, c = columns()
+    settings = FitSettings(progress=False, valid=kind(y + 1.0, c))
+    pair = Regression()
+    result = fit(pair, (y, c), epochs=4, patience=4, optimizer=SGD, batch_size=24, settings=settings)
+    best = result.metrics[result.best_epoch - 1]
+    expected = dist.Normal(pair.w * c + pair.b, 1.0).log_prob(y + 1.0).mean().item()
+    assert best["valid_bound"] == pytest.approx(expected, rel=1e-12) == result.best_bound
+
+
+def state_of(pair):
+    return torch.stack([pair.w, pair.b]).detach()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("kind", ["shuffled", "generator", "stream"])
+def test_a_stream_that_is_cut_off_goes_on_where_it_was(kind, workers, tmp_path):
+    """Epochs of four steps on passes of three batches; the stream draws random numbers of its own."""
+    y, c = columns(25)
+
+    def loader():
+        data = Streamed(y, c, noise=0.1) if kind == "stream" else TensorDataset(y, c)
+        generator = torch.Generator().manual_seed(7) if kind == "generator" else None
+        return DataLoader(data, 10, shuffle=kind != "stream", generator=generator, num_workers=workers)
+
+    settings = FitSettings(steps_per_epoch=4, progress=False)
+    _, whole = trained(loader(), settings, epochs=3)
+    for epochs in (1, 2, 3):
+        _, pair = trained(loader(), settings, epochs=epochs, run_dir=tmp_path, resume=True)
+    assert torch.equal(state_of(pair), state_of(whole))
+
+
+def test_max_steps_end_training_in_the_middle_of_a_pass(tmp_path):
+    y, c = columns()
+    settings = FitSettings(max_steps=7, progress=False)
+    result = fit(Regression(), (y, c), batch_size=6, optimizer=SGD, settings=settings)
+    assert [row["step"] for row in result.metrics] == [4, 7]
+    stream = fit(Regression(), Streamed(y, c), batch_size=6, optimizer=SGD, settings=settings)
+    assert [row["step"] for row in stream.metrics] == [7]
+    with pytest.raises(ValueError, match="epochs must be given where settings have no max_steps"):
+        fit(Regression(), (y, c))
+
+
+class Batched(Pair):
+    """Batch normalisation in the guide, which needs two data at least."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.net = nn.BatchNorm1d(2), nn.Linear(2, 2)
+
+    @pyro_method
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    @pyro_method
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.net(self.norm(x)), 1.0).to_event(1))
+
+
+@pytest.mark.parametrize("count", [11, 6, 2])
+@pytest.mark.parametrize("kind", ["tensor", "data set", "torch data set", "stream"])
+def test_a_last_batch_of_one_joins_the_one_before_it(kind, count):
+    x = torch.rand(count, 2)
+    pair = Batched()
+    if kind == "data set":
+        data = Dataset.from_tensors(x)
+    elif kind == "torch data set":
+        data = Listed(x)
+    else:
+        data = x if kind == "tensor" else Streamed(x)
+    steps = max(1, count // 5)
+    settings = FitSettings(progress=False, steps_per_epoch=steps if kind == "stream" else None)
+    result = fit(pair, data, epochs=2, batch_size=5, settings=settings)
+    assert result.metrics[-1]["step"] == 2 * steps

@@ -1,0 +1,109 @@
+"""The registry of published systems, and what holds for each of them."""
+
+import ast
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pyrodgm import datasets, experiment, zoo
+from pyrodgm.experiment import ImageSystem
+
+FILES = {file.stem for file in Path(zoo.__file__).parent.glob("*.py")} - {"__init__"}
+IMAGES = [system for system in zoo.SYSTEMS.values() if isinstance(system, ImageSystem)]
+
+# Flags that have one name in all systems; what else is called so means the same.
+MEANINGS = {
+    "particles": int,
+    "truncation": int,
+    "beta1": float,
+    "learning_rate": float,
+    "batch_size": int,
+    "seed": int,
+    "num_seeds": int,
+    "concentration": float,
+    "data": str,
+    "valid_every": int,
+}
+
+TINY = {
+    "vampprior": {"components": 3, "latent": 2, "hidden": (4,)},
+    "stick_breaking_vae": {"truncation": 4, "hidden": (4,)},
+    "semi_supervised": {"truncation": 3, "hidden": (4,), "label_fraction": 0.05, "labelled_batch_size": 5},
+    "gaussian_mixture_vae": {"components": 3, "latent": 2, "hidden": (4,)},
+    "dirichlet_process_vae": {"components": 3, "latent": 2, "hidden": (4,)},
+    "dvae": {"units": 4, "hidden": (5,), "sampler": "exact"},
+    "iwae": {"latent": (3, 2), "hidden": (4, 3), "particles": 2},
+    "density_network": {"latent": 2, "hidden": (4,), "particles": 3},
+    "stick_breaking_nade": {"hidden": 6, "max_steps": 2},
+}
+
+
+def test_every_file_is_a_system_of_its_name():
+    assert set(zoo.SYSTEMS) == FILES
+    for name, system in zoo.SYSTEMS.items():
+        assert system.config.__module__ == f"pyrodgm.zoo.{name}"
+        assert ast.get_docstring(ast.parse(Path(zoo.__file__).with_name(f"{name}.py").read_text()))
+
+
+@pytest.mark.parametrize("name", zoo.SYSTEMS)
+def test_flags_have_one_name_and_one_meaning(name):
+    fields = {field.name: field for field in dataclasses.fields(zoo.SYSTEMS[name].config)}
+    for flag, kind in MEANINGS.items():
+        if flag in fields:
+            assert type(fields[flag].default) is kind
+    renamed = getattr(zoo.SYSTEMS[name].config, "RENAMED", {})
+    assert set(renamed.values()) <= fields.keys()
+    assert not renamed.keys() & fields.keys()
+
+
+@pytest.mark.parametrize("system", IMAGES, ids=lambda system: system.name)
+def test_objective_of_the_untrained_pair_is_finite_and_reaches_all_parts(system):
+    config = system.config(data="digits", **TINY[system.name])
+    data = system.load_data(config, None).to(dtype=torch.float64)
+    pair, objective = system.build(config, data).double(), system.objective(config)
+    x = data.binarize(data.train.images[:10])
+    batch = (x, data.train.labels[:5].clamp(min=0)) if system.name == "semi_supervised" else (x,)
+    loss = objective.differentiable_loss(pair.model, pair.guide, *batch)
+    loss.backward()
+    assert torch.isfinite(loss)
+    optimizer = system.optimizer(config)(pair.parameters())
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    assert all(torch.isfinite(p.grad).all() for p in pair.parameters() if p.grad is not None)
+    assert sum(p.grad is not None for p in pair.parameters()) > 1
+
+
+def run_of(system, folder, arguments):
+    """A run folder as far as its flags go."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"config": {"example": system.name, "arguments": arguments}}))
+    return experiment.Run(folder, system.name, arguments, [], [])
+
+
+@pytest.mark.parametrize("name", zoo.SYSTEMS)
+def test_runs_under_former_names_of_flags_are_read(name, tmp_path):
+    system = zoo.SYSTEMS[name]
+    config = system.config()
+    arguments = json.loads(json.dumps(dataclasses.asdict(config)))
+    former = {new: old for old, new in getattr(system.config, "RENAMED", {}).items()}
+    old = {former.get(flag, flag): value for flag, value in arguments.items()}
+    assert experiment.restore_config(system.config, run_of(system, tmp_path / "run", old)) == config
+    (tmp_path / "run" / "state.pt").touch()
+    experiment.check_resumable(tmp_path / "run", name, config, ())
+    with pytest.raises(ValueError, match=r"begun with other arguments \(seed: was"):
+        experiment.check_resumable(tmp_path / "run", name, dataclasses.replace(config, seed=99), ())
+
+
+def test_a_system_is_used_from_a_program(tmp_path):
+    torch.set_default_dtype(torch.float32)
+    system = zoo.vampprior.SYSTEM
+    config = zoo.vampprior.Config(data="digits", epochs=1, warmup=0, run=str(tmp_path / "run"), **TINY["vampprior"])
+    trained = experiment.train(system, config, lambda pair, data, run, **options: len(run.metrics))
+    assert trained.report == 1
+    assert trained.data.name == "digits"
+    twin = experiment.rebuild(system, experiment.read_run(tmp_path / "run"))[1]
+    experiment.load_pair(experiment.read_run(tmp_path / "run"), twin)
+    x = datasets.load("digits").test.images[:3]
+    assert torch.equal(twin.posterior(x).mean, trained.pair.posterior(x).mean)
