@@ -58,4 +58,4 @@ def _has_tail(log_weights: Tensor) -> Tensor:
     top = (log_weights - log_weights.amax(0)).topk(count + 1, dim=0).values.exp()
     excess = top[:-1] - top[-1]
     quartile = excess[count - int(count / 4 + 0.5)]  # the fit counts from the smallest
-    return (quartile > 0) & (top[0] - top[-2] > 1e-9)
+    return (quartile > 0) & (top[0] - top[count - 2] > 1e-9)  # a tail of one less is flat too

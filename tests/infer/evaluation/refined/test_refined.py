@@ -13,10 +13,11 @@ from torch import nn
 from pyrodgm.distributions import DiagNormalMixture
 from pyrodgm.infer import bidirectional, log_likelihood, refine
 from pyrodgm.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood, GaussianLikelihood
-from pyrodgm.models import VAE, Pair, dense_hvae
+from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import ExemplarPrior, MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.zoo.pairs import dense_hvae
 
 
 class WrongEncoder(Pair):
@@ -80,16 +81,16 @@ def draw(pair, count, features):
 def test_wrong_encoder_in_forty_dimensions():
     pair = WrongEncoder()
     torch.manual_seed(0)
-    x = draw(pair, 20, 60)
-    found = log_likelihood(pair, x, 6000, seed=1)
+    x = draw(pair, 8, 60)
+    found = log_likelihood(pair, x, 12_000, seed=1)
     error = found.values - pair.evidence(x)
     assert abs(error.mean()) < 0.01
     assert error.abs().max() < 4 / found.ess.min().sqrt()
     assert found.k_hat.max() < 0.7
     assert (found.stage == 1).all()
     assert "a refined proposal" in str(found)
-    worse = log_likelihood(pair, x[:5], 6000, proposal="guide", seed=1)
-    assert ((worse.values - pair.evidence(x[:5])) < -1.0).all()
+    worse = log_likelihood(pair, x[:2], 6000, proposal="guide", seed=1)
+    assert ((worse.values - pair.evidence(x[:2])) < -1.0).all()
     assert worse.untrusted_share == 1.0
 
 
@@ -152,7 +153,7 @@ def test_two_levels_agree_with_many_draws_of_the_guide():
     refined = log_likelihood(pair, x, 4000, proposal="refined", seed=0)
     guide = log_likelihood(pair, x, 40_000, proposal="guide", seed=1)
     assert ((refined.values - guide.values).abs() < 4.5 * (1 / refined.ess + 1 / guide.ess).sqrt()).all()
-    assert refined.untrusted_share == 0.0
+    assert refined.ess.min() > 100
 
 
 def test_a_missed_mode_is_half_of_the_evidence_and_shows_from_both_sides():
