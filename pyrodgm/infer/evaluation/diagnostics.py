@@ -19,8 +19,8 @@ def summarise(log_weights: Tensor) -> dict[str, Tensor]:
 
 
 def is_flagged(ess: Tensor, k_hat: Tensor) -> Tensor:
-    """Where weights cannot be trusted."""
-    return (k_hat > LIMIT) | (ess < LEAST_ESS)
+    """Where weights cannot be trusted; those that are all the same can, however few."""
+    return (k_hat > LIMIT) | ((ess < LEAST_ESS) & (k_hat > -math.inf))
 
 
 def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -175,7 +175,9 @@ class Overflow(CategoricalLikelihood):
 
     def forward(self, h):
         self._calls += 1
-        return dist.Categorical(logits=self.net(h) * (math.nan if self._calls >= self._bad else 1.0), validate_args=False)
+        return dist.Categorical(
+            logits=self.net(h) * (math.nan if self._calls >= self._bad else 1.0), validate_args=False
+        )
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
