@@ -55,16 +55,15 @@ class KumaraswamyLogit(Logit):
         super().__init__(concentration1, concentration0, validate_args=validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        a, b = self._wide()
-        noise = torch.empty_like(
-            a.detach().expand(self._extended_shape(sample_shape)), memory_format=torch.contiguous_format
-        )
-        return self.transport(noise.exponential_())
+        like = self._wide()[0].detach().expand(self._extended_shape(sample_shape))
+        return self.transport(torch.empty_like(like, memory_format=torch.contiguous_format).exponential_())
 
     def transport(self, exponential: Tensor) -> Tensor:
         r"""The y with :math:`(1 - v^a)^b = e^{-\text{exponential}}`, increasing in it; ``[*, *batch]`` in float64."""
         a, b = (parameter.detach() for parameter in self._wide())
         value, *slopes = kumaraswamy_logit(a, b, exponential.clamp(min=LEAST_NOISE))
+        if not torch.is_grad_enabled():
+            return self._narrow(value)
         given = (self.concentration1, self.concentration0)
         return with_slopes(self._narrow(value), given, [self._narrow(slope) for slope in slopes])
 
