@@ -38,6 +38,7 @@ from pyrodgm.infer import (
     save_weights,
 )
 from pyrodgm.infer.training.settings import fit_arguments
+from pyrodgm.testing import check_pair
 
 
 @pytest.fixture(params=PAIRS, ids=lambda build: build.__name__)
@@ -54,28 +55,9 @@ def latents(trace):
     return {n: s for n, s in trace.nodes.items() if s["type"] == "sample" and not s["is_observed"] and n != "data"}
 
 
-def test_sites_and_plates(build, x):
-    pair = build()
-    guide_trace = poutine.trace(pair.guide).get_trace(x)
-    model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(x)
-    assert latents(guide_trace).keys() == latents(model_trace).keys()
-    assert torch.equal(model_trace.nodes["x"]["value"], x)
-    for trace in (guide_trace, model_trace):
-        trace.compute_log_prob()
-        for name in ({"x"} if trace is model_trace else set()) | latents(trace).keys():
-            site = trace.nodes[name]
-            (frame,) = site["cond_indep_stack"]
-            assert (frame.name, frame.dim) == ("data", -1)
-            assert site["log_prob"].shape == (BATCH,)
-            assert torch.isfinite(site["log_prob"]).all()
-
-
-def test_guide_samples_lie_in_the_support_of_the_prior(build, x):
-    pair = build()
-    guide_trace = poutine.trace(pair.guide).get_trace(x)
-    model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(x)
-    for name, site in latents(guide_trace).items():
-        assert model_trace.nodes[name]["fn"].support.check(site["value"]).all()
+def test_checks_that_others_may_import(build, x):
+    """Sites, plates, support, particles, copies; the traced step has a test of its own below."""
+    check_pair(build(), x, traced=False)
 
 
 @pytest.mark.parametrize(
@@ -114,23 +96,6 @@ def test_every_estimator_trains_it_through_plain_svi(build, x, objective):
     changed = {n for n, p in pair.named_parameters() if not torch.equal(before[n], p)}
     left_out = UNTRAINED.get(type(pair), {}).get(type(objective), ())
     assert changed == {n for n, _ in pair.named_parameters() if n.split(".")[0] not in left_out}
-
-
-def test_particles_agree_with_single_samples(build, x):
-    """A vectorised particle plate gives what one pass a particle gives: networks broadcast over it."""
-    pair = build()
-    trace = poutine.trace(pyro.plate("particles", 4, dim=-2)(pair.guide)).get_trace(x)
-    model = poutine.trace(poutine.replay(pyro.plate("particles", 4, dim=-2)(pair.model), trace=trace)).get_trace(x)
-    model.compute_log_prob()
-    trace.compute_log_prob()
-    for i in range(4):
-        single = poutine.trace(pair.guide).get_trace(x)
-        for name in latents(trace):
-            single.nodes[name]["value"] = trace.nodes[name]["value"][i]
-        alone = poutine.trace(poutine.replay(pair.model, trace=single)).get_trace(x)
-        alone.compute_log_prob()
-        for name in (*latents(trace), "x"):
-            assert torch.allclose(model.nodes[name]["log_prob"][i], alone.nodes[name]["log_prob"])
 
 
 def test_evaluation_by_pyro_and_by_us_agree(build, x):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import singledispatch
 from typing import Any
 
 import pyro
@@ -23,21 +22,6 @@ class UnsupportedError(ValueError):
     """A pair whose latents are no real vector a datum, or that says nothing of its curvature."""
 
 
-@singledispatch
-def from_normal(fn: Any) -> Callable[[Tensor], Tensor] | None:
-    """The map that takes standard-normal coordinates to draws of ``fn``; None for a family that is real as it stands.
-
-    Register a family here if its density has one-sided tails, on which a Gaussian fit would diverge.
-    """
-    return None
-
-
-@singledispatch
-def to_normal(fn: Any, value: Tensor) -> Tensor:
-    """The inverse of :func:`from_normal` at ``value``."""
-    return value
-
-
 @dataclass(frozen=True)
 class Place:
     """Where a latent site lies in the vector."""
@@ -51,8 +35,7 @@ class Place:
 class Coordinates:
     """The joint density of a pair as a function of one real vector u ``[points, B, D]``.
 
-    Sites that are real stand in it as they are; families with a map :func:`from_normal` by coordinates in which their
-    prior is a standard normal.
+    Its parts are the latent sites, which must be real, in the order in which the model draws them.
 
     Args:
         pair: A module with ``model(x)`` and ``guide(x)``.
@@ -94,7 +77,7 @@ class Coordinates:
         return {place.name: trace.nodes[place.name]["value"] for place in self.places}
 
     def log_joint(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Log p(x, u) and log p(x | u), ``[points, B]``, with the Jacobian of the coordinates in the first."""
+        """Log p(x, u) and log p(x | u), ``[points, B]``."""
         with torch.no_grad():
             return self._log_joint(x, u)
 
@@ -125,8 +108,7 @@ class Coordinates:
         parts = []
         for place in self.places:
             site = trace.nodes[place.name]
-            part = to_normal(_base(site["fn"]), site["value"])
-            parts.append(part.expand(*shape, *place.event_shape).reshape(*shape, -1))
+            parts.append(site["value"].expand(*shape, *place.event_shape).reshape(*shape, -1))
         return torch.cat(parts, -1)
 
     def _log_joint(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,11 +117,8 @@ class Coordinates:
         for site in samples(self._run(x, u)):
             if site["is_observed"]:
                 given = given + site["fn"].log_prob(site["value"])
-            elif from_normal(_base(site["fn"])) is None:
-                prior = prior + site["fn"].log_prob(site["value"])
             else:
-                part = self._part(u, site["name"])
-                prior = prior + torch.distributions.Normal(0.0, 1.0).log_prob(part.flatten(2)).sum(-1)
+                prior = prior + site["fn"].log_prob(site["value"])
         return given + prior, given
 
     def _part(self, u: Tensor, name: str) -> Tensor:
@@ -154,12 +133,8 @@ class Coordinates:
         """Features of all sites, ``[points, B, n]`` each."""
         found = []
         for site in samples(self._run(x, u)):
-            if site["is_observed"]:
-                parts = fisher_features(site["fn"])
-            elif from_normal(_base(site["fn"])) is None:
-                parts = prior_features(site["fn"], site["value"])
-            else:
-                parts = [self._part(u, site["name"])]
+            fn, seen = site["fn"], site["is_observed"]
+            parts = fisher_features(fn) if seen else prior_features(fn, site["value"])
             found += [part.expand(*u.shape[:2], *part.shape[2:]).flatten(2) for part in parts]
         return found
 
@@ -173,8 +148,7 @@ class _Placed(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["name"] in self.parts:
-            part, change = self.parts[msg["name"]], from_normal(_base(msg["fn"]))
-            msg["value"], msg["done"] = part if change is None else change(part), True
+            msg["value"], msg["done"] = self.parts[msg["name"]], True
 
 
 def _particles(program: Callable[..., Any], count: int) -> Callable[..., Any]:
@@ -197,5 +171,5 @@ def _check(site: Site) -> None:
     support: Any = fn.support
     while isinstance(support, constraints.independent):
         support = support.base_constraint
-    if not site["is_observed"] and support is not constraints.real and from_normal(_base(fn)) is None:
+    if not site["is_observed"] and support is not constraints.real:
         raise UnsupportedError(f"site '{name}', of family {type(_base(fn)).__name__}, is not real")
