@@ -98,6 +98,7 @@ def test_every_estimator_trains_it_through_plain_svi(build, x, objective):
     assert changed == {n for n, _ in pair.named_parameters() if n.split(".")[0] not in left_out}
 
 
+@pytest.mark.slow
 def test_evaluation_by_pyro_and_by_us_agree(build, x):
     pair = build().eval()  # where a point estimate's prior no longer counts
     ours = log_likelihood(pair, x[:1], 500, seed=4, keep=True)
@@ -109,6 +110,7 @@ def test_evaluation_by_pyro_and_by_us_agree(build, x):
     assert posterior.get_ESS() > 1
 
 
+@pytest.mark.slow
 def test_model_draws_data(build):
     pair = build()
     draws = poutine.uncondition(pair.model)(torch.zeros(7, D))
@@ -118,6 +120,7 @@ def test_model_draws_data(build):
     assert ((drawn == 0) | (drawn == 1)).all()
 
 
+@pytest.mark.slow
 def test_prior_samples_follow_its_density(build):
     """E[h(z)] over samples equals the integral of h times the density, by importance sampling from something wide."""
     with torch.no_grad():
@@ -189,6 +192,7 @@ def test_state_is_saved_once_and_read_back(build, x, tmp_path):
         assert Trace_ELBO().loss(unpickled.model, unpickled.guide, x) == a
 
 
+@pytest.mark.slow
 def test_state_is_read_in_a_fresh_process(tmp_path):
     x = torch.rand(BATCH, D).round()
     expected = []
@@ -231,6 +235,7 @@ def test_device(build, x, device):
     assert loss.device.type == device
 
 
+@pytest.mark.slow
 def test_fit_improves_it(build):
     x = (torch.rand(200, 1) > 0.5).to(torch.get_default_dtype()).expand(200, D).contiguous()
     adam = partial(torch.optim.Adam, lr=1e-2)
@@ -255,6 +260,7 @@ def losses_and_state(build, mode, dtype=torch.float64):
     return torch.stack(losses), pair.state_dict()
 
 
+@pytest.mark.slow
 def test_traced_step_equals_the_eager_one_bit_for_bit(build):
     (eager, eager_state), (traced, traced_state) = (losses_and_state(build, mode) for mode in ("eager", "traced"))
     assert torch.equal(eager, traced)
@@ -262,6 +268,7 @@ def test_traced_step_equals_the_eager_one_bit_for_bit(build):
     assert len(set(eager.tolist())) == len(eager)  # the noise differs from step to step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_compiled_step_equals_the_eager_one(dtype, rtol):
     (eager, eager_state), (compiled, state) = (losses_and_state(vae_vamp, m, dtype) for m in ("eager", "compiled"))
