@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pyrodgm import plots
 from pyrodgm.datasets import evenly_spaced
 from pyrodgm.figures.registry import Scene, draw
-from pyrodgm.infer import reconstruct, sample, unit_variances
+from pyrodgm.infer import reconstruct, sample_means, unit_variances
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _images(scene: Scene) -> "dict[str, Figure]":
             few, reconstruct(scene.pair, few), shape, title=f"{name}: test images, each with its reconstruction"
         ),
         "samples": plots.image_grid(
-            sample(scene.pair, real), shape, title=f"{name}: samples from the model{scene.kind}"
+            sample_means(scene.pair, real), shape, title=f"{name}: samples from the model{scene.kind}"
         ),
         "active_units": plots.unit_activities(
             units, title=f"{name}: activity of latent dimensions on {len(many)} test images"

@@ -8,7 +8,7 @@ import pyro.poutine as poutine
 from torch import Tensor
 
 from pyrodgm.datasets import Dataset, evenly_spaced
-from pyrodgm.infer import posterior_means, sample
+from pyrodgm.infer import posterior_means, sample_means
 from pyrodgm.infer.estimators.sites import Trace, samples
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Scene:
 
     def decode(self, site: str, values: Tensor) -> Tensor:
         """Means of the data given values of one latent site, the others drawn from the model."""
-        return sample(self.pair, self.like(len(values)), {site: values})
+        return sample_means(self.pair, self.like(len(values)), {site: values})
 
     @functools.cached_property
     def kind(self) -> str:

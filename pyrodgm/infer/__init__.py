@@ -17,7 +17,7 @@ from pyrodgm.infer.evaluation.metrics import (
     posterior_samples,
     unit_variances,
 )
-from pyrodgm.infer.evaluation.predict import reconstruct, sample
+from pyrodgm.infer.evaluation.predict import reconstruct, sample, sample_means
 from pyrodgm.infer.training.callbacks import Callback, Moment
 from pyrodgm.infer.training.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.training.fit import FitResult, fit
@@ -71,6 +71,7 @@ __all__ = [
     "posterior_samples",
     "reconstruct",
     "sample",
+    "sample_means",
     "save_weights",
     "unit_variances",
 ]

@@ -245,6 +245,37 @@ def test_functional_transforms(case):
     assert all(b.shape == e.shape and b.isfinite().all() for b, e in zip(batched, expected, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's gamma sampler under vmap
+@each_case
+def test_forward_mode(case, dtype):
+    """Derivatives of density and draws along a direction: forward mode equals reverse mode, also under vmap."""
+    values = tuple(v.to(dtype) for v in case.params.values())
+    directions = tuple(torch.full_like(v, 0.3) for v in values)
+    point = case.distribution(dtype).sample()
+    tolerance = {"rtol": 1e-3, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 1e-8, "atol": 1e-8}
+
+    def build(*values):
+        return case.build(**dict(zip(case.params, values, strict=True)), validate_args=False)
+
+    def density(*values):
+        return build(*values).log_prob(point).sum()
+
+    def draw(*values):
+        torch.manual_seed(0)
+        return build(*values).rsample().sum()
+
+    for function in (density, draw) if build(*values).has_rsample else (density,):
+        primal, tangent = torch.func.jvp(function, values, directions)
+        slopes = torch.func.grad(function, tuple(range(len(values))))(*values)
+        expected = sum((slope * direction).sum() for slope, direction in zip(slopes, directions, strict=True))
+        assert primal.dtype == dtype
+        torch.testing.assert_close(tangent, expected, **tolerance)
+    many = torch.func.vmap(lambda *shifts: torch.func.jvp(density, values, shifts)[1])
+    batched = many(*(torch.stack([d, 2 * d]) for d in directions))
+    torch.testing.assert_close(batched[1], 2 * batched[0], **tolerance)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason=missing.DEVICE)
 @each_case

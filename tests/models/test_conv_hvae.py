@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyrodgm.infer import active_units, reconstruct, sample
+from pyrodgm.infer import active_units, reconstruct, sample_means
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.nn import GatedConv2d, MaskedConv2d
 from pyrodgm.priors import StandardNormal
@@ -37,7 +37,7 @@ def test_encoders_and_decoder_are_the_published_ones():
 @pytest.mark.parametrize("shape", [(1, 5, 7), (3, 6, 4)])
 def test_any_image_shape_and_number_of_channels(build, shape):
     hvae, x = build(standard, shape, latents=(2, 3), hidden=4, channels=2), torch.rand(5, *shape).flatten(1).round()
-    drawn, again = sample(hvae, x), reconstruct(hvae, x)
+    drawn, again = sample_means(hvae, x), reconstruct(hvae, x)
     assert drawn.shape == again.shape == x.shape
     binary = ((drawn == 0) | (drawn == 1)).all() and ((again == 0) | (again == 1)).all()
     assert binary == (build is pixel_hvae)  # one has means, the other draws
@@ -57,6 +57,6 @@ def test_more_outputs_a_pixel_come_one_image_after_the_other():
 
 def test_grey_pixels():
     hvae = pixel_hvae(standard, (3, 4, 4), latents=(2, 3), hidden=4, channels=2, layers=2, num_bins=256)
-    drawn = sample(hvae, torch.zeros(2, 48))
+    drawn = sample_means(hvae, torch.zeros(2, 48))
     assert torch.allclose((255 * drawn).round(), 255 * drawn)
     assert len(drawn.unique()) > 10

@@ -14,9 +14,8 @@ from pyro.infer.elbo import logger
 from pyro.infer.enum import config_enumerate, get_importance_trace
 from pyro.infer.util import is_validation_enabled, torch_backward
 from torch import Tensor
-from torch.distributions import kl_divergence
 
-from pyrodgm.distributions import kl_mixture_bound
+from pyrodgm.distributions import divergence_given, kl_mixture_bound
 from pyrodgm.infer.estimators.protocols import Divergence, Program
 from pyrodgm.infer.estimators.reading import Enumeration, Latent, fn_of, mask_of, read
 from pyrodgm.infer.estimators.sites import is_enumerated
@@ -110,9 +109,9 @@ class ELBO(TensorELBO):
         kl_fallback: What serves a site without a registered divergence: ``"sample"``, or ``"bound"``, an upper bound of
             the divergence where there is one (:func:`pyrodgm.distributions.kl_mixture_bound`, for a Normal against a
             mixture of Normals) and a sample elsewhere. The loss then bounds the evidence less tightly, with less noise.
-        divergence: Called with the distributions of a site in guide and model in place of the registered divergence;
-            raises NotImplementedError where it knows none. :func:`pyrodgm.distributions.bits_divergence` makes the
-            bound that of DVAE and DVAE++.
+        divergence: Called with the distributions of a site in guide and model and the value there, in place of the
+            registered divergence (:func:`pyrodgm.distributions.divergence_given`); raises NotImplementedError where it
+            knows none. :func:`pyrodgm.distributions.bits_divergence` makes the bound that of DVAE and DVAE++.
         num_particles: Number of samples of the latents to average over.
         vectorize_particles: Whether these are drawn in one vectorised pass.
         max_plate_nesting: As in :class:`pyro.infer.ELBO`.
@@ -142,7 +141,7 @@ class ELBO(TensorELBO):
         self,
         kl_weight: float = 1.0,
         kl_fallback: Fallback = "sample",
-        divergence: Divergence = kl_divergence,
+        divergence: Divergence = divergence_given,
         **kwargs: Any,
     ) -> None:
         if kl_fallback not in get_args(Fallback):
@@ -186,7 +185,7 @@ class ELBO(TensorELBO):
         agreement = latent.agreement()
         if agreement is False or not latent.has_divergence():
             return sampled
-        kl, kind = self._known(fn_of(q), fn_of(p))
+        kl, kind = self._known(fn_of(q), fn_of(p), q["value"])
         if kl is None:
             return sampled
         exact = scale_and_mask(kl, scale=q["scale"], mask=mask_of(q))
@@ -194,12 +193,12 @@ class ELBO(TensorELBO):
             exact = torch.where(agreement, exact, q["log_prob"] - p["log_prob"])
         return _Term([exact], kind, agreement)
 
-    def _known(self, q: Any, p: Any) -> tuple[Tensor | None, str]:
+    def _known(self, q: Any, p: Any, value: Tensor) -> tuple[Tensor | None, str]:
         if q.batch_shape != p.batch_shape:  # some divergences are written for equal shapes alone
             shape = torch.broadcast_shapes(q.batch_shape, p.batch_shape)
-            q, p = q.expand(shape), p.expand(shape)
+            q, p = (fn if fn.batch_shape == shape else fn.expand(shape) for fn in (q, p))
         try:
-            return self.divergence(q, p), "exact"
+            return self.divergence(q, p, value), "exact"
         except NotImplementedError:
             pass
         if self.kl_fallback == "bound":

@@ -1,4 +1,4 @@
-"""What else one asks of a trained pair: posterior means, active units, nearest neighbours."""
+"""Diagnostics of a trained pair: posterior means, active units, nearest neighbours."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,18 +9,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrodgm.infer.estimators.sites import Trace, samples
+from pyrodgm.infer.evaluation.reported import reported_mean, reported_name, reported_value
+from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
+from pyrodgm.infer.training.feeds.make import batches_of
 
 
-def posterior_means(pair: nn.Module, x: Tensor, batch_size: int = 1000, num_samples: int = 10) -> dict[str, Tensor]:
+def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples: int = 10) -> dict[str, Tensor]:
     """Mean of the guide's distribution at each latent site.
 
-    One with finitely many values, which have no mean, is left out.
+    One with finitely many values, which have no mean, is left out. Sites of sticks, which hold logits, are reported as
+    the weights, under the name that the site's ``infer={"weights": name}`` gives them.
 
     Args:
         pair: A module with ``guide(x)``.
-        x: Data ``[N, *event]``.
-        batch_size: Data a pass.
+        x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split.
+        batch_size: Data per pass.
         num_samples: Passes that are averaged where sites depend on samples of others.
 
     Returns:
@@ -29,47 +33,49 @@ def posterior_means(pair: nn.Module, x: Tensor, batch_size: int = 1000, num_samp
     return {name: mean for name, (mean, _) in _moments(pair, x, batch_size, num_samples).items()}
 
 
-def posterior_samples(pair: nn.Module, x: Tensor, batch_size: int = 1000) -> dict[str, Tensor]:
+def posterior_samples(pair: nn.Module, x: Any, batch_size: int = 1000) -> dict[str, Tensor]:
     """One sample of the guide at each latent site; arguments and result are those of :func:`posterior_means`."""
     parts: list[dict[str, Tensor]] = []
     with evaluating(pair):
-        for block in x.split(batch_size):
+        for block in batches_of(x, pair, batch_size, "x"):
             parts.append(
-                {site["name"]: site["value"] for site in samples(_guide_trace(pair, block)) if _has_mean(site)}
+                {reported_name(s): reported_value(s) for s in samples(_guide_trace(pair, block)) if _has_mean(s)}
             )
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def unit_variances(pair: nn.Module, x: Tensor, num_samples: int = 10) -> dict[str, Tensor]:
-    r"""Variance over the data of each latent dimension's posterior mean,
-    :math:`\mathrm{Var}_x\bigl(\mathbb E_{q(u \mid x)}[u]\bigr)`.
+def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, Tensor]:
+    r"""Variance over the data of each latent dimension's posterior mean.
+
+    .. math:: \mathrm{Var}_x\bigl(\mathbb E_{q(u \mid x)}[u]\bigr)
 
     Where a site depends on samples of others, what these samples add to the variance is taken off again.
 
     Args:
         pair: A module with ``guide(x)``.
-        x: Data ``[N, *event]``, at least two.
+        x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split; at least two.
         num_samples: Samples of the other sites, at least two where there are others.
 
     Returns:
         A tensor ``[*event of the site]`` of at least 0 for each latent site.
     """
-    if len(x) < 2:
-        raise ValueError(f"x must hold at least two data, got {len(x)}")
     moments = _moments(pair, x, 1000, num_samples)
+    count = min((len(mean) for mean, _ in moments.values()), default=2)
+    if count < 2:
+        raise ValueError(f"x must hold at least two data, got {count}")
     return {name: (mean.var(0) - error.mean(0)).clamp(min=0.0) for name, (mean, error) in moments.items()}
 
 
-def _moments(pair: Any, x: Tensor, batch_size: int, num_samples: int) -> dict[str, tuple[Tensor, Tensor]]:
+def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean over passes of each site's mean, and the squared standard error of that, ``[N, *event of the site]``."""
     parts: list[dict[str, tuple[Tensor, Tensor]]] = []
     with evaluating(pair):
-        for block in x.split(batch_size):
+        for block in batches_of(x, pair, batch_size, "x"):
             passes: dict[str, list[Tensor]] = {}
             for _ in range(num_samples):
                 for site in samples(_guide_trace(pair, block)):
                     if _has_mean(site):
-                        passes.setdefault(site["name"], []).append(site["fn"].mean)
+                        passes.setdefault(reported_name(site), []).append(reported_mean(site))
                 if len(passes) == 1:
                     break
             stacks = {name: torch.stack(means) for name, means in passes.items()}
@@ -77,9 +83,9 @@ def _moments(pair: Any, x: Tensor, batch_size: int, num_samples: int) -> dict[st
     return {name: (torch.cat([p[name][0] for p in parts]), torch.cat([p[name][1] for p in parts])) for name in parts[0]}
 
 
-def _guide_trace(pair: Any, x: Tensor) -> Trace:
-    first = next(pair.parameters())
-    return poutine.trace(pair.guide).get_trace(x.to(first.device, first.dtype))
+def _guide_trace(pair: Any, batch: Batch) -> Trace:
+    args, kwargs = split_arguments(batch)
+    return poutine.trace(pair.guide).get_trace(*args, **kwargs)
 
 
 def _squared_error(passes: Tensor) -> Tensor:
@@ -90,14 +96,14 @@ def _has_mean(site: Any) -> bool:
     return not site["is_observed"] and not site["fn"].has_enumerate_support
 
 
-def active_units(pair: nn.Module, x: Tensor, threshold: float = 1e-2) -> dict[str, int]:
+def active_units(pair: nn.Module, x: Any, threshold: float = 1e-2) -> dict[str, int]:
     r"""Number of latent dimensions that carry information about the data, for each latent site.
 
     A dimension u counts if :math:`\mathrm{Var}_x\bigl(\mathbb E_{q(u \mid x)}[u]\bigr) >` ``threshold``.
 
     Args:
         pair: A module with ``guide(x)``.
-        x: Data ``[N, *event]``, at least two.
+        x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split; at least two.
         threshold: Smallest variance of an active unit.
 
     Source: Burda et al. (2015), arXiv 1509.00519, section 5.2.
@@ -105,7 +111,7 @@ def active_units(pair: nn.Module, x: Tensor, threshold: float = 1e-2) -> dict[st
     return {name: int((variance > threshold).sum()) for name, variance in unit_variances(pair, x).items()}
 
 
-def classification_error(pair: nn.Module, x: Tensor, labels: Tensor, site: str = "y", batch_size: int = 1000) -> float:
+def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y", batch_size: int = 1000) -> float:
     """Share of the data whose most probable value of a discrete guide site is not their label.
 
     Args:
@@ -121,19 +127,24 @@ def classification_error(pair: nn.Module, x: Tensor, labels: Tensor, site: str =
     Raises:
         ValueError: If there are not as many labels as data, or the guide has no such site with finitely many values.
     """
-    if len(x) != len(labels) or len(x) == 0:
-        raise ValueError(f"labels: expected {len(x)} labels, one a datum and at least one; got {len(labels)}")
-    wrong = 0
+    labels = torch.as_tensor(labels)
+    wrong, count = torch.zeros((), dtype=torch.int64), 0
     with evaluating(pair):
-        for block, known in zip(x.split(batch_size), labels.split(batch_size), strict=True):
+        for block in batches_of(x, pair, batch_size, "x"):
+            known = labels[count : count + len(first_tensor(block))]
+            count += len(first_tensor(block))
+            if len(known) < len(first_tensor(block)):
+                break
             trace = _guide_trace(pair, block)
             fn = trace.nodes[site]["fn"] if site in trace.nodes else None
             if fn is None or not fn.has_enumerate_support:
                 raise ValueError(f"site: expected a discrete sample site of the guide, got {site!r}")
             values = fn.enumerate_support(expand=False)
             best = values.flatten()[fn.log_prob(values).argmax(0)]
-            wrong = wrong + (best != known.to(best.device)).sum()
-    return float(wrong) / len(x)
+            wrong = wrong.to(best.device) + (best != known.to(best.device)).sum()
+    if count != len(labels):
+        raise ValueError(f"labels must be as many as the data, at least {count}, got {len(labels)}")
+    return float(wrong) / count
 
 
 def knn_error(

@@ -1,65 +1,145 @@
-"""Means of the data under a trained pair (or draws, where there are none): reconstructions and samples."""
+"""Draws of a trained pair, and means of the data under it."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
+import pyro.distributions as dist
 import pyro.poutine as poutine
+import torch
 from torch import Tensor, nn
 
+from pyrodgm.infer.estimators.sites import Site, samples
+from pyrodgm.infer.tracing.arguments import Batch, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
+from pyrodgm.infer.training.feeds.columns import Columns, device_and_dtype, is_in_memory
+from pyrodgm.infer.training.feeds.make import batches_of
+
+Given: TypeAlias = Mapping[str, Tensor | Callable[[Tensor], Tensor]]
 
 
-def reconstruct(pair: nn.Module, x: Tensor) -> Tensor:
+def reconstruct(pair: nn.Module, x: Any, *, site: str | None = None) -> Tensor:
     """Mean of p(x' | z) at one sample z of the guide for each datum; a draw from it where it has no mean.
 
     Args:
-        pair: A module with ``model(x)``, whose data site is ``"x"``, and ``guide(x)``.
-        x: Data ``[N, *event]``.
+        pair: A module with ``model`` and ``guide``.
+        x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split.
+        site: The observed site that is meant; by default the only one, or that which observes the first argument.
 
     Returns:
         Means of the data, ``[N, *event]``.
+
+    Raises:
+        ValueError: If it is unclear which site is meant.
     """
-    x = _like_parameters(x, pair)
+    parts = []
     with evaluating(pair):
-        guide_trace = poutine.trace(pair.guide).get_trace(x)
-        return mean_of_x(poutine.replay(pair.model, trace=guide_trace), x)
+        for batch in _batches(x, pair):
+            args, kwargs = split_arguments(batch)
+            guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+            parts.append(_mean(_observed(poutine.replay(pair.model, trace=guide_trace), batch, site)))
+    return torch.cat(parts)
 
 
-def sample(
-    pair: nn.Module, like: Tensor, given: Mapping[str, Tensor | Callable[[Tensor], Tensor]] | None = None
-) -> Tensor:
-    """Mean of p(x | z) at one sample z of the prior for each row; a draw from it where it has no mean.
+def sample(pair: nn.Module, like: Any, given: Given | None = None, *, site: str | None = None) -> Tensor:
+    """Draws of the data: z from the prior, then x from p(x | z).
 
     Args:
-        pair: A module with ``model(x)``, whose data site is ``"x"``.
-        like: A tensor with the shape of the result, ``[N, *event]``; its values do not matter.
+        pair: A module with ``model``.
+        like: The number N of draws; or data whose number and shape they are to have, which a model needs that looks at
+            more of its argument than the length. Their values do not matter but for covariates.
         given: Values ``[N, *event of the site]`` of latent sites that are not sampled, or functions that make them from
             a sample.
+        site: The observed site that is meant; by default the only one, or that which observes the first argument.
+
+    Returns:
+        Draws of the data, ``[N, *event]``.
+
+    Raises:
+        TypeError: If the model cannot run on a number of draws alone.
+        ValueError: If it is unclear which site is meant, or ``like`` is a number below 1.
+
+    Example:
+        >>> from pyrodgm.likelihoods import BernoulliLikelihood
+        >>> from pyrodgm.models import VAE
+        >>> from pyrodgm.posteriors import GaussianPosterior
+        >>> from pyrodgm.priors import StandardNormal
+        >>> vae = VAE(StandardNormal(2), BernoulliLikelihood(nn.Linear(2, 5)), GaussianPosterior(nn.Linear(5, 4)))
+        >>> sample(vae, 16).shape
+        torch.Size([16, 5])
+    """
+    return torch.cat([found["value"] for found in _drawn(pair, like, given, site)])
+
+
+def sample_means(pair: nn.Module, like: Any, given: Given | None = None, *, site: str | None = None) -> Tensor:
+    """Mean of p(x | z) at one sample z of the prior for each row; a draw from it where it has no mean.
+
+    Arguments and errors are those of :func:`sample`.
 
     Returns:
         Means of the data, ``[N, *event]``.
     """
-    like, program = _like_parameters(like, pair), poutine.uncondition(pair.model)
+    return torch.cat([_mean(found) for found in _drawn(pair, like, given, site)])
+
+
+def _drawn(pair: nn.Module, like: Any, given: Given | None, site: str | None) -> Iterator[Site]:
+    """The observed site of the model, drawn, for each batch of ``like``."""
     with evaluating(pair):
-        if given:
-            fixed = {name: value for name, value in given.items() if isinstance(value, Tensor)}
-            changes = {name: value for name, value in given.items() if not isinstance(value, Tensor)}
-            if changes:  # only then: drawing an image pixel by pixel takes long
-                drawn = poutine.trace(program).get_trace(like)
-                fixed |= {name: change(drawn.nodes[name]["value"]) for name, change in changes.items()}
-            program = poutine.condition(program, fixed)
-        return mean_of_x(program, like)
+        for batch in _batches(like, pair):
+            program = poutine.uncondition(pair.model)
+            try:
+                if given:
+                    program = poutine.condition(program, _fixed(program, batch, given))
+                yield _observed(program, batch, site)
+            except (RuntimeError, IndexError, TypeError) as error:
+                if not isinstance(like, int):
+                    raise
+                raise TypeError(
+                    f"like must be data for this model, which cannot run on a number of draws: {error}"
+                ) from error
 
 
-def _like_parameters(x: Tensor, pair: nn.Module) -> Tensor:
-    first = next(pair.parameters())
-    return x.to(first.device, first.dtype)
+def _fixed(program: Any, batch: Batch, given: Given) -> dict[str, Tensor]:
+    fixed = {name: value for name, value in given.items() if isinstance(value, Tensor)}
+    changes = {name: value for name, value in given.items() if not isinstance(value, Tensor)}
+    if changes:  # only then: drawing an image pixel by pixel takes long
+        args, kwargs = split_arguments(batch)
+        drawn = poutine.trace(program).get_trace(*args, **kwargs)
+        fixed |= {name: change(drawn.nodes[name]["value"]) for name, change in changes.items()}
+    return fixed
 
 
-def mean_of_x(program: Any, x: Tensor) -> Tensor:
-    """Mean of the data site of a program run on ``x``; a draw where it has no mean."""
-    site = poutine.trace(program).get_trace(x).nodes["x"]
+def _observed(program: Any, batch: Batch, name: str | None) -> Site:
+    """The observed site of a program run on a batch, also where the observation was taken away."""
+    args, kwargs = split_arguments(batch)
+    trace = poutine.trace(program).get_trace(*args, **kwargs)
+    found = {
+        site["name"]: site
+        for site in samples(trace)
+        if (site["is_observed"] or site["infer"].get("was_observed")) and not isinstance(site["fn"], dist.Unit)
+    }
+    if name is None and len(found) > 1:
+        data = next(iter([*args, *kwargs.values()]))
+        found = {n: s for n, s in found.items() if s["infer"].get("obs", s["value"]) is data} or found
+    if (name is None and len(found) != 1) or (name is not None and name not in found):
+        raise ValueError(f"site must be one of the observed sites {', '.join(found) or '(none)'}, got {name!r}")
+    return found[name] if name is not None else next(iter(found.values()))
+
+
+def _mean(site: Site) -> Tensor:
+    """Mean of a data site; a draw where it has none."""
     try:
         return site["fn"].mean
     except NotImplementedError:  # pixels that depend on each other: the program's own draw, if it made one
         return site["fn"].sample() if site["is_observed"] else site["value"]
+
+
+def _batches(data: Any, pair: nn.Module) -> Iterator[Batch]:
+    """The arguments for data in memory at once, and for others batch by batch; stand-ins for a number of data."""
+    if isinstance(data, int) and not isinstance(data, bool):
+        if data < 1:
+            raise ValueError(f"like must be at least 1, got {data}")
+        device, dtype = device_and_dtype(pair)
+        return iter([(torch.zeros(data, device=device, dtype=dtype),)])
+    if is_in_memory(data):
+        return iter([Columns(data, pair, "x").pick(slice(None))])
+    return batches_of(data, pair, 1000, "x")

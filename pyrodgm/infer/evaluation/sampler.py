@@ -12,7 +12,6 @@ from pyro.infer import config_enumerate
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
-from pyrodgm.distributions._numeric import keep_logs, kept_logs
 from pyrodgm.infer.estimators.reading import ProgramError, counted, fn_of, mask_of, plates, read
 from pyrodgm.infer.estimators.rows import Rows
 from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated
@@ -21,7 +20,6 @@ from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.tracing.graph import UntraceableError, flatten
 
 Values = dict[str, Tensor]
-Logs = dict[str, list[Tensor]]
 
 
 class ImportanceSampler:
@@ -47,7 +45,7 @@ class ImportanceSampler:
             self.particle_dim = min(frame.dim for site in sites for frame in plates(site)) - 1
             self.masked = any(isinstance(mask_of(site), Tensor) for site in sites if not site["is_observed"])
             guide_bytes = _growth(lambda n: self._guide(x, n))
-            model_bytes = _growth(lambda n: self._model(x, *self._guide(x, n)[:2], slice(0, n)))
+            model_bytes = _growth(lambda n: self._model(x, self._guide(x, n)[0], slice(0, n)))
         self.block = _even(count, int(max_bytes / 2 / (guide_bytes * num_samples)))
         self.chunk = _even(num_samples, int(max_bytes / 2 / ((model_bytes - guide_bytes) * self.block)))
         self.mode = mode
@@ -57,11 +55,11 @@ class ImportanceSampler:
         if self.masked:  # by masks that may depend on the data
             with fork_rng(x.device):
                 self._checked(x)
-        values, logs, log_q = self._guide(x, self.num_samples)
+        values, log_q = self._guide(x, self.num_samples)
         log_w, pointwise = [], []
         for begin in range(0, self.num_samples, self.chunk):
             part = slice(begin, min(begin + self.chunk, self.num_samples))
-            joint, given = self._model(x, values, logs, part)
+            joint, given = self._model(x, values, part)
             log_w.append(joint)
             pointwise.append(given)
         log_weights = torch.cat(log_w, -2) - log_q
@@ -80,37 +78,33 @@ class ImportanceSampler:
             Rows.of(read(model, guide), {-1})
         return counted(guide) + counted(model)
 
-    def _guide(self, x: Tensor, num_samples: int) -> tuple[Values, Logs, Tensor]:
-        """Draws of all sites, the logarithms that they keep, and log q(z | x) of what is drawn, ``[samples, B]``."""
+    def _guide(self, x: Tensor, num_samples: int) -> tuple[Values, Tensor]:
+        """Draws of all sites and log q(z | x) of what is drawn, ``[samples, B]``."""
         guide = self._particles(self.pair.guide, num_samples)
         if self.sum_out:
             guide = poutine.enum(config_enumerate(guide, "parallel"), first_available_dim=self.particle_dim - 1)
 
-        def draw(x: Tensor) -> tuple[Values, Logs, Tensor]:
+        def draw(x: Tensor) -> tuple[Values, Tensor]:
             trace = poutine.trace(guide).get_trace(x)
             trace.compute_log_prob()
             self.template = self.template or prune_subsample_sites(trace)  # plates have the sizes of the probe
             sites = [site for site in counted(trace) if not site["is_observed"]]
-            logs = {s["name"]: list(kept_logs(s["value"]) or ()) for s in sites}
             log_q = self._total([site for site in sites if not is_enumerated(site)], x)
             for site in sites:
                 if is_enumerated(site) and mask_of(site) is not True:  # its values are summed with their probabilities
                     whole = {**site, "log_prob": fn_of(site).log_prob(site["value"]) * site["scale"]}
                     log_q = log_q + self._total([site], x) - self._total([whole], x)
-            return {s["name"]: s["value"] for s in sites}, logs, log_q
+            return {s["name"]: s["value"] for s in sites}, log_q
 
         return self._graph((len(x),), draw, (x,))(x)
 
-    def _model(self, x: Tensor, values: Values, logs: Logs, part: slice) -> tuple[Tensor, Tensor]:
+    def _model(self, x: Tensor, values: Values, part: slice) -> tuple[Tensor, Tensor]:
         """Log p(x, z) and log p(x | z), ``[*values, samples, B]``, of some of the samples."""
         sites = self.template.nodes
         values = {name: self._part(sites[name], value, part) for name, value in values.items()}
-        logs = {name: [self._part(sites[name], log, part) for log in kept] for name, kept in logs.items()}
         count = part.stop - part.start
 
-        def joint(x: Tensor, values: Values, logs: Logs) -> tuple[Tensor, Tensor]:
-            # A part of a draw has lost what the draw knew of itself where it underflows.
-            values = {name: keep_logs(z, *logs[name]) if logs[name] else z for name, z in values.items()}
+        def joint(x: Tensor, values: Values) -> tuple[Tensor, Tensor]:
             replayed = poutine.replay(self._particles(self.pair.model, count), trace=exchange(self.template, values))
             trace = poutine.trace(replayed).get_trace(x)
             trace.compute_log_prob()
@@ -120,7 +114,7 @@ class ImportanceSampler:
 
         usual = (len(x), count) == (self.block, self.chunk)
         compiled = usual and self.mode == "compiled"
-        return self._graph((len(x), count), joint, (x, values, logs), compiled)(x, values, logs)
+        return self._graph((len(x), count), joint, (x, values), compiled)(x, values)
 
     def _graph(
         self, shape: tuple[int, ...], program: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False
@@ -139,7 +133,7 @@ class ImportanceSampler:
         return self.graphs[shape]
 
     def _part(self, site: Site, value: Tensor, part: slice) -> Tensor:
-        """A site's values, or logarithms of them, of some of the samples; what stands for all samples is left as is."""
+        """A site's values of some of the samples; what stands for all samples is left as is."""
         axis = value.dim() - site["fn"].event_dim + self.particle_dim
         return value if value.shape[axis] == 1 else value[(slice(None),) * axis + (part,)]
 

@@ -24,6 +24,7 @@ from pyrodgm.infer.tracing._compat import (
 )
 from pyrodgm.infer.tracing.arguments import Batch
 from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum, own_parameters
+from pyrodgm.infer.tracing.one_hot import TraceableOneHot
 
 Prepare = Callable[..., Batch]
 Context = Callable[..., AbstractContextManager[Any]]
@@ -55,7 +56,7 @@ def flatten(function: Callable[..., Any], inputs: tuple[Any, ...], compiled: boo
         return tuple(results)
 
     try:
-        with watcher:
+        with watcher, TraceableOneHot():
             graph = trace_graph(flat, leaves, _FOR_THE_COMPILER if compiled else None)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]

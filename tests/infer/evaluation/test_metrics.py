@@ -12,7 +12,7 @@ from pyrodgm.infer import (
     posterior_means,
     posterior_samples,
     reconstruct,
-    sample,
+    sample_means,
     unit_variances,
 )
 from pyrodgm.models import Pair
@@ -76,9 +76,9 @@ def test_what_samples_of_other_sites_add_is_no_activity():
 def test_reconstructions_come_from_the_guide_and_samples_from_the_prior():
     pair, x = Known(), torch.randn(5, 3)
     assert torch.allclose(reconstruct(pair, x), 2 * posterior_means(pair, x)["z"] + 1, atol=1e-4)
-    assert torch.allclose(sample(pair, x), torch.tensor([1.0, 1.0, 15.0]).expand(5, 3), atol=1e-4)
+    assert torch.allclose(sample_means(pair, x), torch.tensor([1.0, 1.0, 15.0]).expand(5, 3), atol=1e-4)
     z = torch.randn(5, 3)
-    assert torch.allclose(sample(pair, x, {"z": z}), 2 * z + 1)
+    assert torch.allclose(sample_means(pair, x, {"z": z}), 2 * z + 1)
     assert len(pyro.get_param_store()) == 0
 
 
@@ -114,10 +114,10 @@ def test_posterior_samples_follow_the_guide():
 
 
 def test_samples_are_decoded_from_changed_latents():
-    held = sample(Known(), torch.zeros(4, 3), {"z": lambda z: torch.full_like(z, 1.5)})
+    held = sample_means(Known(), torch.zeros(4, 3), {"z": lambda z: torch.full_like(z, 1.5)})
     assert torch.equal(held, torch.full((4, 3), 4.0))
     torch.manual_seed(0)
-    plain = sample(Known(), torch.zeros(4, 3))
+    plain = sample_means(Known(), torch.zeros(4, 3))
     torch.manual_seed(0)
-    same = sample(Known(), torch.zeros(4, 3), {"z": lambda z: z})
+    same = sample_means(Known(), torch.zeros(4, 3), {"z": lambda z: z})
     assert torch.equal(plain, same)

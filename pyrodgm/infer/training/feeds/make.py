@@ -80,6 +80,8 @@ def batches_of(data: Any, pair: nn.Module, batch_size: int, name: str = "data") 
         TypeError: If the data are of no known kind.
         ValueError: If there are none.
     """
+    if isinstance(data, Dataset):
+        raise TypeError(f"{name} must be one split of the data set, such as data.test, got the whole")
     if is_in_memory(data):
         return Columns(data, pair, name).batches(batch_size)
     if is_stream(data):
