@@ -19,15 +19,17 @@ def expected_log1m_power(ratio: Tensor, b: Tensor, single: bool = False) -> Tens
     -0.25
     """
     shape = torch.broadcast_shapes(ratio.shape, b.shape)
-    fixed_ratio, fixed_b = ratio.detach().expand(shape), b.detach().expand(shape)
+    fixed_ratio = ratio.detach().expand(shape)
+    fixed_b = b.detach() + 0.0 * fixed_ratio  # batched by vmap as either is: what is written in place has to be
     points, weights = exponential_nodes(fixed_b, 41, 2.75) if single else exponential_nodes(fixed_b, 97, 3.1)
+    # In as few passes as it takes: this is a large part of a step of sticks.
     exponent = points / fixed_b.unsqueeze(-1)
     # Beyond 600 the logarithm is linear to the last digit; below 1e-15 the weights vanish.
     inside = exponent.clamp(1e-15, 600.0)
-    y = inside.neg().exp()
-    log_va = torch.log1p(-y)
-    rest = -torch.expm1(log_va * fixed_ratio.unsqueeze(-1))
-    value = (inside - exponent + rest.log()) @ weights
-    slope = 1.0 - rest.reciprocal()
-    by_b = (exponent * slope * y / (1.0 - y)) @ weights * (-fixed_ratio / fixed_b)
-    return with_slopes(value, (ratio, b), ((slope * log_va) @ weights, by_b))
+    log_va = inside.neg().exp_().neg_().log1p_()
+    rest = (log_va * fixed_ratio.unsqueeze(-1)).expm1_().neg_()
+    logs = inside.sub_(exponent).add_(rest.log())
+    # With s = e / b the weight is b exp(-b s), whose derivative by b brings (1 - e) / b.
+    value, by_b = (logs @ torch.stack([weights, weights * (1.0 - points)], -1)).unbind(-1)
+    by_ratio = rest.reciprocal_().neg_().add_(1.0).mul_(log_va) @ weights
+    return with_slopes(value, (ratio, b), (by_ratio, by_b / fixed_b))

@@ -103,7 +103,9 @@ class Hierarchical(TorchDistribution):
             # What a new pass would give, as long as the draw was not written to; without gradients only for none.
             if value is drawn and version == version_of(value) and (with_gradient or not torch.is_grad_enabled()):
                 return groups
-        parts = value.split(self.sizes, -1)
+        # networks concatenate what they are given, which must have all of the batch
+        whole = value.expand(*torch.broadcast_shapes(value.shape[:-1], self.batch_shape), value.shape[-1])
+        parts = whole.split(self.sizes, -1)
         return [self._group(parts[:i]) for i in range(len(parts))]
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -17,13 +17,11 @@ RUNS = RunCache()
 
 
 class Run(Protocol):
-    """What a network makes of a batch of sequences; :class:`pyrodgm.nn.recurrent.Unrolled` has more.
+    """What a network makes of a batch of sequences; :class:`pyrodgm.nn.recurrent.Unrolled` has more."""
 
-    Attributes:
-        raw: What the concentrations of the fractions come from, ``[*, T, M - 1, 2]``.
-    """
-
-    raw: Tensor
+    @property
+    def raw(self) -> Tensor:
+        """What the concentrations of the fractions come from, ``[*, T, M - 1, 2]``."""
 
 
 class StickNetwork(Protocol):

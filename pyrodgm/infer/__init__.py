@@ -3,6 +3,7 @@
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.estimators.iwelbo import IWELBO
 from pyrodgm.infer.estimators.mixture_density import MixtureDensityELBO
+from pyrodgm.infer.estimators.reading import ProgramError
 from pyrodgm.infer.estimators.semi_supervised import SemiSupervisedELBO
 from pyrodgm.infer.estimators.stratified import StratifiedELBO, StratifiedIWELBO
 from pyrodgm.infer.evaluation.code_length import Bits, bits_per_symbol
@@ -49,6 +50,7 @@ __all__ = [
     "Moment",
     "NonFiniteError",
     "PiecewiseConstant",
+    "ProgramError",
     "SemiSupervisedELBO",
     "StratifiedELBO",
     "StratifiedIWELBO",

@@ -1,9 +1,7 @@
 """What holds for every distribution: one row in `distribution_cases.py` enrols it in all of this."""
 
 import inspect
-import io
 import math
-import pickle
 
 import missing
 import numpy as np
@@ -15,6 +13,7 @@ from torch.distributions import Distribution, constraints
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrodgm import distributions
+from pyrodgm.testing import check_distribution
 
 FALSE_ALARM = 1e-6
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -41,35 +40,13 @@ def test_every_distribution_is_enrolled():
 
 
 @each_case
-def test_shapes(case):
-    d = case.distribution()
-    assert d.batch_shape == (case.batch,)
-    assert len(d.event_shape) == case.event_dim == d.support.event_dim
-    for sample_shape in [(), (3,), (2, 1)]:
-        x = d(sample_shape)
-        assert x.shape == (*sample_shape, case.batch, *d.event_shape)
-        assert d.log_prob(x).shape == (*sample_shape, case.batch)
-        assert d.support.check(x).all()
-    if case.moments:
-        assert d.mean.shape == d.variance.shape == (case.batch, *d.event_shape)
+def test_checks_that_others_may_import(case):
+    check_distribution(case.distribution(), case.moments)
 
 
 @each_case
-def test_expand(case):
+def test_expansion_in_plates_and_without_rsample(case):
     d = case.distribution()
-    x = d.sample()
-    new = d.expand((3, case.batch))
-    assert type(new) is type(d)
-    assert new.batch_shape == (3, case.batch)
-    assert new.sample((4,)).shape == (4, 3, case.batch, *d.event_shape)
-    torch.testing.assert_close(new.log_prob(x), d.log_prob(x).expand(3, -1))
-    if case.moments:
-        torch.testing.assert_close(new.mean, d.mean.expand(new.mean.shape))
-    again = new.expand((5, 3, case.batch))
-    assert again.log_prob(x).shape == (5, 3, case.batch)
-    draws = new.sample()
-    assert not torch.equal(draws[0], draws[1])
-    assert d.to_event(1).log_prob(x).shape == ()
     if d.has_rsample:
         assert not case.distribution().has_rsample_(False).expand((3, case.batch)).has_rsample
     with pyro.plate("rows", 3, dim=-2), pyro.plate("columns", case.batch, dim=-1):
@@ -178,17 +155,6 @@ def test_values_outside_support(case):
     for outside in case.outside:
         with pytest.raises(ValueError, match="support"):
             d.log_prob(torch.as_tensor(outside))
-
-
-@each_case
-def test_pickle(case):
-    d = case.distribution()
-    x = d.sample()
-    torch.testing.assert_close(pickle.loads(pickle.dumps(d)).log_prob(x), d.log_prob(x))
-    stored = io.BytesIO()
-    torch.save(d, stored)
-    stored.seek(0)
-    torch.testing.assert_close(torch.load(stored, weights_only=False).log_prob(x), d.log_prob(x))
 
 
 @each_case

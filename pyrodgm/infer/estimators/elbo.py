@@ -87,8 +87,8 @@ class TensorELBO(pyro.infer.ELBO):
         if not is_validation_enabled():
             return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
         with warnings.catch_warnings():
-            # Pyro would count them, and warns; here they cancel
-            warnings.filterwarnings("ignore", "Found vars in model but not guide")
+            # Pyro's own reading: here sites of the model alone cancel, and `read` refuses those of the guide alone
+            warnings.filterwarnings("ignore", "Found (vars in model but not guide|non-auxiliary vars in guide)")
             return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 
 
@@ -98,7 +98,7 @@ class ELBO(TensorELBO):
     .. math:: \mathcal L(x) = \mathbb E_{q(z \mid x)}[\log p(x \mid z)] - w\, \mathrm{KL}(q(z \mid x) \,\|\, p(z))
 
     A registered :func:`torch.distributions.kl_divergence` serves a site only if every latent site that the model draws
-    before it comes before it in the guide too, and where plates, masks and scales of the two sites agree; only then is
+    before it comes before it in the guide too, and where masks and scales of the two sites agree; only then is
     the sum over sites of expected divergences the divergence of the whole. :meth:`describe` tells which sites are
     served so. A latent site that the guide lacks is drawn from the model and cancels.
 
@@ -118,9 +118,8 @@ class ELBO(TensorELBO):
 
     Raises:
         ValueError: For an unknown ``kl_fallback``; from the loss (a :class:`ProgramError`), for a site that
-            :func:`~pyrodgm.infer.estimators.reading.read` refuses, for one that lies outside a plate of a site with
-            finitely many values that it depends on, and, where the loss is differentiated, for a latent site that has
-            neither a reparametrised sampler nor, in the guide, finitely many values.
+            :func:`~pyrodgm.infer.estimators.reading.read` refuses, and, where the loss is differentiated, for a latent
+            site that has neither a reparametrised sampler nor, in the guide, finitely many values.
 
     Source: Kingma and Welling (2013), arXiv 1312.6114, eq. 3.
 
@@ -156,10 +155,10 @@ class ELBO(TensorELBO):
             reading.require_gradients(type(self).__name__)
             enumeration = Enumeration(reading)
             for site in reading.observed:
-                loss = loss - enumeration.expectation(site["log_prob"], site)
+                loss = loss - enumeration.expectation(site["log_prob"])
             for latent in reading.latents:
                 terms = self._divergence(latent).terms
-                divergence = sum(enumeration.expectation(term, latent.q) for term in terms)
+                divergence = sum(enumeration.expectation(term) for term in terms)
                 loss = loss + self.kl_weight.to(divergence) * divergence
         return torch.as_tensor(loss) / self.num_particles
 

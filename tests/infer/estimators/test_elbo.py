@@ -168,7 +168,7 @@ def test_subsampled_plate_that_is_not_shared_is_refused():
     def guide(x):
         pyro.sample("z", dist.Normal(0.0, 1.0))
 
-    with pytest.raises(ValueError, match=r"site 'x' is in the subsampled plate 'data'"):
+    with pytest.raises(ValueError, match=r"site 'x' must have no scale but that of subsampled plates"):
         IWELBO(3).differentiable_loss(model, guide, X)
 
 
