@@ -4,15 +4,23 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint format docs clean
+LOWEST ?= .venv-lowest
+LOWEST_READY := $(LOWEST)/.ready
+
+.PHONY: help demo test test-fast test-processors test-lowered test-lowest test-wheel lint format docs clean
 
 help:
-	@echo "make demo    train two VAEs on scikit-learn's digits and print their test log-likelihoods"
-	@echo "make test    run the tests"
-	@echo "make lint    check style and types"
-	@echo "make format  put the style right"
-	@echo "make docs    build the HTML documentation into docs/_build"
-	@echo "make clean   remove the environment and caches"
+	@echo "make demo             train two VAEs on scikit-learn's digits and print their test log-likelihoods"
+	@echo "make test             run the tests"
+	@echo "make test-fast        run those that take a second or two at most"
+	@echo "make test-processors  run the numerical tests as other processors and numbers of threads run them"
+	@echo "make test-lowered     run the fast ones of these with everything lowered"
+	@echo "make test-lowest      run the fast tests with the lowest versions that pyproject.toml declares"
+	@echo "make test-wheel       build the wheel, install it into an environment of its own and train with it"
+	@echo "make lint             check style and types"
+	@echo "make format           put the style right"
+	@echo "make docs             build the HTML documentation into docs/_build"
+	@echo "make clean            remove the environments and caches"
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,11 +28,32 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(LOWEST_READY): pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --constraint constraints-lowest.txt torch
+	$(LOWEST)/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable '.[test]'
+	@touch $@
+
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+test-fast: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-processors: $(READY)
+	.ci/processors $(BIN)/python
+
+test-lowered: $(READY)
+	.ci/processors $(BIN)/python lowered
+
+test-lowest: $(LOWEST_READY)
+	$(LOWEST)/bin/python -m pytest -m "not slow"
+
+test-wheel: $(READY)
+	.ci/wheel $(BIN)/python
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -40,4 +69,4 @@ docs: $(READY)
 	$(BIN)/sphinx-build -W -b html docs docs/_build
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache docs/_build
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .pytest_cache .ruff_cache docs/_build

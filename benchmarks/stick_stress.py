@@ -17,7 +17,7 @@ from torch.distributions import kl_divergence
 
 from pyrodgm import datasets
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.nn import Dense, Scale, mlp
+from pyrodgm.nn import Dense, Scale, StickWeights, mlp
 from pyrodgm.posteriors import StickBreakingPosterior
 from pyrodgm.posteriors.stick_breaking import Fractions
 from pyrodgm.priors import GEMPrior
@@ -66,7 +66,9 @@ def stress(config: Config, images: Tensor, fractions: Fractions, truncation: int
         encoder = mlp(pixels, [config.hidden], 2 * (truncation - 1), layer=Dense)
         posterior = StickBreakingPosterior(encoder, fractions, concentration)
         scale = Scale((truncation * (1 + concentration)) ** 0.5)
-        likelihood = BernoulliLikelihood(nn.Sequential(scale, *mlp(truncation, [config.hidden], pixels, layer=Dense)))
+        likelihood = BernoulliLikelihood(
+            nn.Sequential(StickWeights(), scale, *mlp(truncation, [config.hidden], pixels, layer=Dense))
+        )
         prior = GEMPrior(truncation, concentration)
         parameters = [*posterior.parameters(), *likelihood.parameters()]
         adam = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pyrodgm.infer import ELBO, IWELBO, TrainStep
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
-from pyrodgm.nn import Dense, mlp
+from pyrodgm.nn import Dense, StickWeights, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import GEMPrior, StandardNormal, VampPrior
 
@@ -74,7 +74,7 @@ class PlainBernoulli(nn.Module):
 def make_pair(config: Config, case: Case, plain: bool) -> VAE:
     if case == "sticks":
         sticks = StickBreakingPosterior(mlp(784, [500], 2 * 49, layer=Dense), "kumaraswamy", 5.0)
-        decoder = mlp(50, [500], 784, layer=Dense)
+        decoder = nn.Sequential(StickWeights(), *mlp(50, [500], 784, layer=Dense))
         return VAE(GEMPrior(50, 5.0), BernoulliLikelihood(decoder), sticks).to(config.device)
     posterior = GaussianPosterior(mlp(784, [300, 300], 80))
     prior: nn.Module = StandardNormal(40)

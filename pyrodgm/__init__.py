@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pyrodgm.experiment.saved_run import load_run
     from pyrodgm.infer.training.hub import load_from_hub, push_to_hub
     from pyrodgm.infer.training.saving import load, save
 
@@ -30,11 +31,12 @@ _SUBPACKAGES = (
 
 _FUNCTIONS = {
     "load": "infer.training.saving",
+    "load_run": "experiment.saved_run",
     "load_from_hub": "infer.training.hub",
     "push_to_hub": "infer.training.hub",
     "save": "infer.training.saving",
 }
-__all__ = ["__version__", "load", "load_from_hub", "push_to_hub", "save"]
+__all__ = ["__version__", "load", "load_from_hub", "load_run", "push_to_hub", "save"]
 
 
 def __getattr__(name: str) -> Any:

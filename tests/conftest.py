@@ -16,6 +16,7 @@ from example_runs import EXAMPLES
 # The tensors are small, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
 
+SLOW_FOLDERS = {"benchmarks", "cli", "examples", "experiment", "figures", "plots", "testing", "zoo"}
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -73,6 +74,14 @@ def launch(as_a_script, monkeypatch, capsys):
         return capsys.readouterr().out
 
     return launch
+
+
+def pytest_collection_modifyitems(items):
+    """Whole folders that train, draw figures or start programs are slow."""
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(tests) and item.path.relative_to(tests).parts[0] in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -329,6 +329,50 @@ OUTSIDE_UNIT = [-0.1, 1.1, math.nan]
 OUTSIDE_PLANE = [[-0.1, 0.5], [0.5, 1.1], [math.nan, 0.5]]
 OUTSIDE_SIMPLEX = [[0.5, 0.6, 0.2], [-0.1, 0.6, 0.5], [math.nan, 0.5, 0.5]]
 
+
+def of_logit(log_density):
+    """Log-density of the logit of a fraction from that of the fraction."""
+
+    def of(value, **params):
+        fraction = special.expit(value)
+        return log_density(fraction, **params) + special.log_expit(value) + special.log_expit(-value)
+
+    return of
+
+
+def beta_log_density(value, concentration1, concentration0):
+    return stats.beta(concentration1, concentration0).logpdf(value)
+
+
+def logit_grid() -> Grid:
+    points = torch.linspace(-60, 60, 60_001, dtype=torch.float64)
+    return points, torch.full((len(points),), (points[1] - points[0]).item())
+
+
+def logit_plane_grid() -> Grid:
+    side = torch.linspace(-30, 30, 601, dtype=torch.float64)
+    points = torch.cartesian_prod(side, side)
+    return points, torch.full((len(points),), (side[1] - side[0]).item() ** 2)
+
+
+def build_logit_of_kumaraswamy(concentration1, concentration0, validate_args=None):
+    fraction = dgm.Kumaraswamy(concentration1, concentration0, validate_args=validate_args)
+    return dgm.LogitOf(fraction, validate_args=validate_args)
+
+
+def build_stick_logits(concentration1, concentration0, validate_args=None):
+    logits = dgm.BetaLogit(concentration1, concentration0, validate_args=validate_args)
+    return dgm.StickLogits(logits, validate_args=validate_args)
+
+
+def build_gem_logits(concentration, validate_args=None):
+    return dgm.GEMLogits(concentration, 3, validate_args=validate_args)
+
+
+CONCENTRATIONS = {"concentration1": wide(0.8, 3.0), "concentration0": wide(2.0, 0.9)}
+LOGIT_POINTS = wide(-15.0, -3.0, -0.2, 1.0, 9.0)
+LOGIT_PAIRS = wide([0.0, 0.0], [-3.0, 2.0], [4.0, -9.0])
+
 CASES = [
     Case(
         "Kumaraswamy",
@@ -375,6 +419,60 @@ CASES = [
         SIMPLEX_POINTS,
         simplex_grid,
         OUTSIDE_SIMPLEX,
+        event_dim=1,
+    ),
+    *(
+        Case(
+            name,
+            family,
+            params,
+            of_logit(density),
+            LOGIT_POINTS,
+            logit_grid,
+            [math.nan],
+        )
+        for name, family, params, density in [
+            ("KumaraswamyLogit", dgm.KumaraswamyLogit, CONCENTRATIONS, kumaraswamy_log_density),
+            ("BetaLogit", dgm.BetaLogit, CONCENTRATIONS, beta_log_density),
+            ("GammaRatioLogit", dgm.GammaRatioLogit, CONCENTRATIONS, small_shape_gamma_ratio_log_density),
+            (
+                "NormalLogit",
+                dgm.NormalLogit,
+                {"loc": wide(-1.0, 2.0), "scale": wide(0.7, 2.5)},
+                logit_normal_log_density,
+            ),
+        ]
+    ),
+    Case(
+        "LogitOf",
+        build_logit_of_kumaraswamy,
+        CONCENTRATIONS,
+        of_logit(kumaraswamy_log_density),
+        LOGIT_POINTS,
+        logit_grid,
+        [math.nan],
+        moments=False,
+    ),
+    Case(
+        "StickLogits",
+        build_stick_logits,
+        {"concentration1": wide([0.8, 3.0], [1.0, 2.0]), "concentration0": wide([2.0, 1.0], [0.9, 4.0])},
+        lambda value, **params: of_logit(beta_log_density)(value, **params).sum(-1),
+        LOGIT_PAIRS,
+        logit_plane_grid,
+        [[math.nan, 0.0]],
+        event_dim=1,
+    ),
+    Case(
+        "GEMLogits",
+        build_gem_logits,
+        {"concentration": wide(0.9, 4.0)},
+        lambda value, concentration: of_logit(beta_log_density)(
+            value, concentration1=1.0, concentration0=concentration
+        ).sum(-1),
+        LOGIT_PAIRS,
+        logit_plane_grid,
+        [[math.nan, 0.0]],
         event_dim=1,
     ),
     Case(
@@ -592,5 +690,5 @@ CASES = [
 ELSEWHERE = {
     "FlowDistribution": "tests/posteriors/test_flow.py",  # its parameters are networks
     "Hierarchical": "tests/distributions/test_hierarchical.py",  # its parameter is a function
-    "RecurrentSticks": "tests/nn/recurrent/test_networks.py",  # likewise
+    "RecurrentSticks": "tests/models/test_sequence.py",  # likewise
 }

@@ -27,7 +27,7 @@ from pyrodgm.infer import (
 )
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import HVAE, VAE, BottomUpHVAE, DensityNetwork, SemiSupervisedVAE
-from pyrodgm.nn import Dense, GatedJoint, Joint, joint_mlp, mlp
+from pyrodgm.nn import Dense, DenseJoint, GatedJoint, Joint, StickWeights, joint_mlp, mlp
 from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import BoltzmannPrior, ExemplarPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
 from pyrodgm.zoo.pairs import (
@@ -118,9 +118,15 @@ def pixel_hvae_standard():
     return pixel_hvae(lambda q: StandardNormal(LATENT), (1, 3, 4), (2, LATENT), hidden=8, channels=2, layers=2)
 
 
+def of_weights(net):
+    """A network of stick weights, from their logits."""
+    return nn.Sequential(StickWeights(), net)
+
+
 def vae_sticks(fractions, **kwargs):
     q = StickBreakingPosterior(mlp(D, [8], 2 * LATENT), fractions, concentration=3.0)
-    return VAE(GEMPrior(LATENT + 1, 3.0, **kwargs), likelihood(LATENT + 1), q)
+    decoder = of_weights(mlp(LATENT + 1, [8], D))
+    return VAE(GEMPrior(LATENT + 1, 3.0, **kwargs), BernoulliLikelihood(decoder), q)
 
 
 def vae_kumaraswamy_sticks():
@@ -142,9 +148,9 @@ def vae_logit_normal_sticks():
 def hvae_sticks():
     """Sticks that break under sticks."""
     posterior = StickBreakingPosterior(mlp(D, [8], 2 * LATENT), concentration=3.0)
-    lower = Joint([mlp(D, [], 8), mlp(LATENT + 1, [], 8)], GatedJoint([8, 8], 8), mlp(8, [], 2))
-    decoder = Joint([nn.Identity(), nn.Identity()], GatedJoint([2, LATENT + 1], 8), mlp(8, [], D))
-    conditional_prior = StickBreakingPosterior(mlp(LATENT + 1, [8], 2), "beta")
+    lower = Joint([mlp(D, [], 8), of_weights(mlp(LATENT + 1, [], 8))], GatedJoint([8, 8], 8), mlp(8, [], 2))
+    decoder = Joint([StickWeights(), StickWeights()], GatedJoint([2, LATENT + 1], 8), mlp(8, [], D))
+    conditional_prior = StickBreakingPosterior(of_weights(mlp(LATENT + 1, [8], 2)), "beta")
     conditional_posterior = StickBreakingPosterior(lower, "kumaraswamy", output_scale=1.0)
     parts = BernoulliLikelihood(decoder), posterior, conditional_posterior
     return HVAE(GEMPrior(LATENT + 1, 3.0), conditional_prior, *parts)
@@ -225,7 +231,10 @@ def semi_supervised():
 
 
 def semi_supervised_sticks():
-    head, decoder = mlp(D, [8], 2 * LATENT), joint_mlp([LATENT + 1, 3], [8], D)
+    head, decoder = (
+        mlp(D, [8], 2 * LATENT),
+        Joint([StickWeights(), nn.Identity()], DenseJoint([LATENT + 1, 3], 8), mlp(8, [], D)),
+    )
     parts = GEMPrior(LATENT + 1, 3.0), BernoulliLikelihood(decoder), CategoricalPosterior(mlp(D, [8], 3))
     sticks = StickBreakingPosterior(head, "kumaraswamy", concentration=3.0)
     return SemiSupervisedVAE(*parts, sticks, num_classes=3, posterior_sees_label=False)

@@ -38,6 +38,7 @@ from pyrodgm.infer import (
     save_weights,
 )
 from pyrodgm.infer.training.settings import fit_arguments
+from pyrodgm.testing import check_pair
 
 
 @pytest.fixture(params=PAIRS, ids=lambda build: build.__name__)
@@ -54,28 +55,9 @@ def latents(trace):
     return {n: s for n, s in trace.nodes.items() if s["type"] == "sample" and not s["is_observed"] and n != "data"}
 
 
-def test_sites_and_plates(build, x):
-    pair = build()
-    guide_trace = poutine.trace(pair.guide).get_trace(x)
-    model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(x)
-    assert latents(guide_trace).keys() == latents(model_trace).keys()
-    assert torch.equal(model_trace.nodes["x"]["value"], x)
-    for trace in (guide_trace, model_trace):
-        trace.compute_log_prob()
-        for name in ({"x"} if trace is model_trace else set()) | latents(trace).keys():
-            site = trace.nodes[name]
-            (frame,) = site["cond_indep_stack"]
-            assert (frame.name, frame.dim) == ("data", -1)
-            assert site["log_prob"].shape == (BATCH,)
-            assert torch.isfinite(site["log_prob"]).all()
-
-
-def test_guide_samples_lie_in_the_support_of_the_prior(build, x):
-    pair = build()
-    guide_trace = poutine.trace(pair.guide).get_trace(x)
-    model_trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(x)
-    for name, site in latents(guide_trace).items():
-        assert model_trace.nodes[name]["fn"].support.check(site["value"]).all()
+def test_checks_that_others_may_import(build, x):
+    """Sites, plates, support, particles, copies; the traced step has a test of its own below."""
+    check_pair(build(), x, traced=False)
 
 
 @pytest.mark.parametrize(
@@ -116,26 +98,10 @@ def test_every_estimator_trains_it_through_plain_svi(build, x, objective):
     assert changed == {n for n, _ in pair.named_parameters() if n.split(".")[0] not in left_out}
 
 
-def test_particles_agree_with_single_samples(build, x):
-    """A vectorised particle plate gives what one pass a particle gives: networks broadcast over it."""
-    pair = build()
-    trace = poutine.trace(pyro.plate("particles", 4, dim=-2)(pair.guide)).get_trace(x)
-    model = poutine.trace(poutine.replay(pyro.plate("particles", 4, dim=-2)(pair.model), trace=trace)).get_trace(x)
-    model.compute_log_prob()
-    trace.compute_log_prob()
-    for i in range(4):
-        single = poutine.trace(pair.guide).get_trace(x)
-        for name in latents(trace):
-            single.nodes[name]["value"] = trace.nodes[name]["value"][i]
-        alone = poutine.trace(poutine.replay(pair.model, trace=single)).get_trace(x)
-        alone.compute_log_prob()
-        for name in (*latents(trace), "x"):
-            assert torch.allclose(model.nodes[name]["log_prob"][i], alone.nodes[name]["log_prob"])
-
-
+@pytest.mark.slow
 def test_evaluation_by_pyro_and_by_us_agree(build, x):
     pair = build().eval()  # where a point estimate's prior no longer counts
-    ours = log_likelihood(pair, x[:1], 500, seed=4, keep=True)
+    ours = log_likelihood(pair, x[:1], 500, proposal="guide", seed=4, keep=True)
     torch.manual_seed(4)
     theirs, _, _ = vectorized_importance_weights(pair.model, pair.guide, x[:1], num_samples=500, max_plate_nesting=1)
     assert torch.allclose(ours.log_weights[:, 0], theirs)
@@ -144,6 +110,7 @@ def test_evaluation_by_pyro_and_by_us_agree(build, x):
     assert posterior.get_ESS() > 1
 
 
+@pytest.mark.slow
 def test_model_draws_data(build):
     pair = build()
     draws = poutine.uncondition(pair.model)(torch.zeros(7, D))
@@ -153,6 +120,7 @@ def test_model_draws_data(build):
     assert ((drawn == 0) | (drawn == 1)).all()
 
 
+@pytest.mark.slow
 def test_prior_samples_follow_its_density(build):
     """E[h(z)] over samples equals the integral of h times the density, by importance sampling from something wide."""
     with torch.no_grad():
@@ -224,6 +192,7 @@ def test_state_is_saved_once_and_read_back(build, x, tmp_path):
         assert Trace_ELBO().loss(unpickled.model, unpickled.guide, x) == a
 
 
+@pytest.mark.slow
 def test_state_is_read_in_a_fresh_process(tmp_path):
     x = torch.rand(BATCH, D).round()
     expected = []
@@ -266,6 +235,7 @@ def test_device(build, x, device):
     assert loss.device.type == device
 
 
+@pytest.mark.slow
 def test_fit_improves_it(build):
     x = (torch.rand(200, 1) > 0.5).to(torch.get_default_dtype()).expand(200, D).contiguous()
     adam = partial(torch.optim.Adam, lr=1e-2)
@@ -290,6 +260,7 @@ def losses_and_state(build, mode, dtype=torch.float64):
     return torch.stack(losses), pair.state_dict()
 
 
+@pytest.mark.slow
 def test_traced_step_equals_the_eager_one_bit_for_bit(build):
     (eager, eager_state), (traced, traced_state) = (losses_and_state(build, mode) for mode in ("eager", "traced"))
     assert torch.equal(eager, traced)
@@ -297,6 +268,7 @@ def test_traced_step_equals_the_eager_one_bit_for_bit(build):
     assert len(set(eager.tolist())) == len(eager)  # the noise differs from step to step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_compiled_step_equals_the_eager_one(dtype, rtol):
     (eager, eager_state), (compiled, state) = (losses_and_state(vae_vamp, m, dtype) for m in ("eager", "compiled"))

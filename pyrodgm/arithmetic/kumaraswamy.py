@@ -15,6 +15,17 @@ def kumaraswamy_logs(a: Tensor, b: Tensor, exponential: Tensor) -> tuple[Tensor,
     return log_v, torch.where(near, -minus_log_y - a.log(), log1mexp(torch.where(near, -1.0, log_v)))
 
 
+def kumaraswamy_logit(a: Tensor, b: Tensor, exponential: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logit v of the same v, and its derivatives by a and b; without gradients of their own."""
+    log_v, log1m_v = kumaraswamy_logs(a, b, exponential)
+    minus_log_y = exponential / b
+    near = (minus_log_y > 40.0) & (log_v > -1e-16)
+    per_unit = torch.where(near, 0.0, -log1m_v).exp()  # 1 / (1 - v)
+    by_a = torch.where(near, 1.0, -log_v * per_unit) / a
+    slope = torch.where(near, -torch.expm1(-minus_log_y), a * torch.expm1(minus_log_y) / per_unit)
+    return log_v - log1m_v, by_a, -minus_log_y / (b * slope)
+
+
 def kumaraswamy_log_moment(a: Tensor, b: Tensor, order: int) -> Tensor:
     r"""The logarithm of :math:`E[v^{\text{order}}]`."""
     first = 1.0 + order / a

@@ -15,7 +15,6 @@ import torch
 import tyro
 
 from pyrodgm import experiment, plots
-from pyrodgm.infer import DamagedFileError
 from pyrodgm.infer.training.loggers import read_csv
 
 
@@ -81,7 +80,7 @@ def _arguments(path: Path) -> dict[str, Any]:
     """The flags of a run."""
     try:
         return experiment.read_config(path)["arguments"]
-    except (FileNotFoundError, DamagedFileError) as error:
+    except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f"{path} cannot be compared: {error}") from error
 
 

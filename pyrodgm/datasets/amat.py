@@ -4,7 +4,7 @@ import numpy as np
 
 
 def parse_amat(content: bytes, columns: int) -> np.ndarray:
-    """Rows of zeros and ones from the content of an amat file.
+    r"""Rows of zeros and ones from the content of an amat file.
 
     Every row has the same length in bytes, so that the text is an array already; `numpy.loadtxt` takes a hundred times
     as long.

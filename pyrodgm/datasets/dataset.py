@@ -58,8 +58,10 @@ class Dataset:
         """Data set from tensors of one's own.
 
         Args:
-            train, valid, test: images `[N, D]`, `[N, height, width]` or `[N, channels, height, width]`, floating point
+            train: images `[N, D]`, `[N, height, width]` or `[N, channels, height, width]`, floating point
                 in [0, 1], of one dtype and device; a `Split` to give labels `[N]` (int64) too. None: no such split.
+            valid: validation images, likewise.
+            test: test images, likewise.
             image_shape: channels, height, width; the default is that of the training images, (1, 1, D) for `[N, D]`.
             binarization: see `Dataset`. With "dynamic", validation and test images are drawn here, from fixed seeds,
                 which leaves images of 0 and 1 as they are.

@@ -4,9 +4,13 @@ import gzip
 import hashlib
 import io
 import os
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+
+PART = 1 << 20
+MOST = 128 << 20  # bytes that a packed file may unpack to; no data set has more in one
 
 
 @dataclass(frozen=True)
@@ -52,23 +56,45 @@ def read(file: DataFile, root: str | os.PathLike[str] | None = None) -> bytes:
         ValueError: the content is truncated or altered; the message has the expected checksum and the one found, where
             one is known. Or the file is plain, and only the packed one has a known checksum.
         FileNotFoundError: the file is missing and cannot be downloaded; the message has file, folder and address.
+
+    A packed file whose content has the known checksum is taken whatever its wrapping: unpacked already, followed by
+    other bytes, without its end. A plain file that is right is used beside a packed one that is not, with a warning.
     """
     plain = data_root(root) / file.name
-    path = find(file, root) or _download(file, plain.parent)
-    if path == plain and _only_packed_is_known(file):
+    packed = plain.with_name(plain.name + ".gz")
+    paths = [path for path in (packed, plain) if path.exists()] or [_download(file, plain.parent)]
+    try:
+        return _verified(file, paths[0])
+    except ValueError as error:
+        if len(paths) == 1:
+            raise
+        content = _verified(file, plain)
+        warnings.warn(f"{plain} is used instead of {packed.name}: {error}", stacklevel=2)
+        return content
+
+
+def _verified(file: DataFile, path: Path) -> bytes:
+    """The content of one file, if it is right."""
+    is_packed = path.name != Path(file.name).name
+    if not is_packed and _only_packed_is_known(file):
         raise ValueError(
             f"{path} cannot be verified: only of {path.name}.gz, as it is published, is a checksum known. "
             f"Put that file beside it; once {path.name} is deleted, it will be downloaded from {file.url}"
         )
     stored = path.read_bytes()
-    content, problem = (stored, None) if path == plain else _decompress(stored)
+    content, problem = _decompress(stored) if is_packed else (stored, None)
     kind, expected, found = _checksum(file, stored, content)
-    if problem or found != expected:
-        checksums = f"{kind} {expected}, found {found} in the " if expected else ""
-        seen = f"{checksums}{len(content):,} bytes{' that' if expected else ''} could be read"
-        again = f"Once it is deleted, it will be downloaded again from {file.url}" if file.url else "Replace it"
-        raise ValueError(f"{path} is {problem or 'truncated or altered'}: {seen}. {again}")
-    return content
+    right = expected is not None and found == expected
+    if right and (problem is None or file.content_md5):  # whatever surrounds the right content
+        return content
+    if expected is None and problem is None:
+        return content
+    if file.content_md5 and is_packed and _md5(stored) == file.content_md5:  # unpacked on its way here
+        return stored
+    checksums = f"{kind} {expected}, found {found} in the " if expected else ""
+    seen = f"{checksums}{len(content):,} bytes{' that' if expected else ''} could be read"
+    again = f"Once it is deleted, it will be downloaded again from {file.url}" if file.url else "Replace it"
+    raise ValueError(f"{path} is {problem or 'truncated or altered'}: {seen}. {again}")
 
 
 def _only_packed_is_known(file: DataFile) -> bool:
@@ -93,13 +119,17 @@ def _md5(content: bytes) -> str:
 
 
 def _decompress(stored: bytes) -> tuple[bytes, str | None]:
-    """What can be decompressed, and why that is not all."""
-    parts = []
+    """What can be decompressed, and why that is not all, or not all that is stored."""
+    parts: list[bytes] = []
+    size = 0
     with gzip.open(io.BytesIO(stored)) as stream:
         try:
             # Unlike read, read1 gives what there is before it raises.
-            while part := stream.read1(1 << 20):
+            while part := stream.read1(PART):
                 parts.append(part)
+                size += len(part)
+                if size > MOST:
+                    return b"".join(parts), f"altered (it unpacks to more than {MOST:,} bytes)"
         except EOFError:
             return b"".join(parts), "truncated (the gzip stream has no end)"
         except (gzip.BadGzipFile, zlib.error) as error:

@@ -3,10 +3,11 @@
 import io
 import pickle
 import re
-from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from pyrodgm.datasets.pickle_opcodes import RefusedError, check_opcodes
 
 
 def parse_pickle(content: bytes) -> Any:
@@ -31,15 +32,12 @@ def parse_pickle(content: bytes) -> Any:
     [array([0, 1, 2])]
     """
     try:
-        return _built(_Unpickler(io.BytesIO(content), encoding="latin1").load(), set())
-    except _RefusedError as error:
+        check_opcodes(content)
+        return _built(_Unpickler(content).load(), set(), {})
+    except RefusedError as error:
         raise ValueError(f"content: the pickle asks for {error}; only arrays of numbers are read from it") from None
     except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(f"content: no pickle of NumPy arrays: {error or type(error).__name__}") from error
-
-
-class _RefusedError(Exception):
-    pass
 
 
 class _Type:
@@ -47,12 +45,12 @@ class _Type:
 
     def __init__(self, code: str, *_: Any) -> None:
         if not isinstance(code, str) or not re.fullmatch(r"b1|[iuf][1248]", code):
-            raise _RefusedError(f"an array of the type {code!r}")
+            raise RefusedError(f"an array of the type {code!r}")
         self.code, self.order = code, "|"
 
     def __setstate__(self, state: Any) -> None:
         if state[1] not in ("<", ">", "|"):
-            raise _RefusedError(f"the byte order {state[1]!r}")
+            raise RefusedError(f"the byte order {state[1]!r}")
         self.order = state[1]
 
 
@@ -61,25 +59,27 @@ class _Array:
 
     def __init__(self, *_: Any) -> None:
         self.state: Any = None
+        self.made: np.ndarray | None = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
-    @cached_property
-    def array(self) -> np.ndarray:
+    def array(self, encoded: dict[int, bytes]) -> np.ndarray:
+        """The array; texts that many of them share are encoded once."""
+        if self.made is None:
+            self.made = self._make(encoded)
+        return self.made
+
+    def _make(self, encoded: dict[int, bytes]) -> np.ndarray:
         _, shape, kind, fortran, stored = self.state
         if not isinstance(kind, _Type):
-            raise _RefusedError("an array without a type")
-        stored = stored.encode("latin1") if isinstance(stored, str) else stored
+            raise RefusedError("an array without a type")
+        if isinstance(stored, str):
+            if id(stored) not in encoded:
+                encoded[id(stored)] = stored.encode("latin1")
+            stored = encoded[id(stored)]
         values = np.frombuffer(stored, dtype=kind.order + kind.code)
         return values.reshape(shape, order="F" if fortran else "C")
-
-
-def _encode(text: Any, encoding: Any) -> bytes:
-    """What stands for `_codecs.encode`, which has other encodings, some with code behind them."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise _RefusedError(f"_codecs.encode of a {type(text).__name__} as {encoding!r}")
-    return text.encode("latin1")
 
 
 def _no_bytes() -> bytes:
@@ -93,28 +93,42 @@ class _Unpickler(pickle.Unpickler):
         ("numpy", "ndarray"): _Array,
         ("numpy.core.multiarray", "_reconstruct"): _Array,
         ("numpy._core.multiarray", "_reconstruct"): _Array,
-        ("_codecs", "encode"): _encode,
         ("__builtin__", "bytes"): _no_bytes,
     }
 
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self.left = len(content)  # bytes that may be encoded: a text that is used again and again makes many of few
+
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return self._encode
         if (module, name) not in self.NAMES:
-            raise _RefusedError(f"{module}.{name}")
+            raise RefusedError(f"{module}.{name}")
         return self.NAMES[module, name]
 
+    def _encode(self, text: Any, encoding: Any) -> bytes:
+        """What stands for `_codecs.encode`, which has other encodings, some with code behind them."""
+        if not isinstance(text, str) or encoding != "latin1":
+            raise RefusedError(f"_codecs.encode of a {type(text).__name__} as {encoding!r}")
+        self.left -= len(text)
+        if self.left < 0:
+            raise ValueError("one text in it is encoded again and again")
+        return text.encode("latin1")
 
-def _built(value: Any, seen: set[int]) -> Any:
+
+def _built(value: Any, seen: set[int], encoded: dict[int, bytes]) -> Any:
     if isinstance(value, _Array):
-        return value.array
+        return value.array(encoded)
     if isinstance(value, (dict, list, tuple)) and value:
         # Lists that hold one list twice, and so on, make a few bytes stand for any number of values.
         if id(value) in seen:
             raise ValueError(f"the same {type(value).__name__} is in it more than once")
         seen.add(id(value))
     if isinstance(value, dict):
-        return {_built(key, seen): _built(item, seen) for key, item in value.items()}
+        return {_built(key, seen, encoded): _built(item, seen, encoded) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_built(item, seen) for item in value)
+        return type(value)(_built(item, seen, encoded) for item in value)
     if isinstance(value, (str, bytes, int, float, bool, type(None))):
         return value
-    raise _RefusedError(f"a {type(value).__name__}")
+    raise RefusedError(f"a {type(value).__name__}")

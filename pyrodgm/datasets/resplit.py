@@ -17,7 +17,8 @@ def resplit(data: Dataset, num_train: int, num_valid: int | None = None, seed: i
 
     Args:
         data: a data set with at least `num_train + num_valid` training images.
-        num_train, num_valid: sizes of the new splits; without `num_valid`, the validation images stay too.
+        num_train: size of the new training split.
+        num_valid: size of the new validation split; None: the validation images stay.
         seed: seed of the draw.
 
     Raises:

@@ -4,17 +4,25 @@ from pyrodgm.distributions.autoregressive_images import AutoregressiveImages
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.diag_normal_mixture import DiagNormalMixture
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
-from pyrodgm.distributions.divergences import bits_divergence, kl_kumaraswamy_beta_series, kl_mixture_bound
+from pyrodgm.distributions.divergences import (
+    bits_divergence,
+    divergence_given,
+    kl_kumaraswamy_beta_series,
+    kl_mixture_bound,
+)
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
 from pyrodgm.distributions.flow import FlowDistribution
 from pyrodgm.distributions.gaussian_integral import GaussianIntegralBoltzmann
 from pyrodgm.distributions.gem import GEM
+from pyrodgm.distributions.gem_logits import GEMLogits
 from pyrodgm.distributions.grey_bernoulli import GreyBernoulli
 from pyrodgm.distributions.gumbolt import ContinuedBernoulli, ContinuedBoltzmann
 from pyrodgm.distributions.hierarchical import Hierarchical
 from pyrodgm.distributions.isotropic_normal_mixture import IsotropicNormalMixture
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
+from pyrodgm.distributions.logits import BetaLogit, GammaRatioLogit, KumaraswamyLogit, LogitOf, NormalLogit
+from pyrodgm.distributions.logits_of import logits_of
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
 from pyrodgm.distributions.recurrent_sticks import RecurrentSticks
 from pyrodgm.distributions.relaxed_boltzmann import RelaxedBoltzmann
@@ -29,6 +37,7 @@ from pyrodgm.distributions.smoothing import (
 from pyrodgm.distributions.spike_boltzmann import SpikeBoltzmann
 from pyrodgm.distributions.spike_exponential import SpikeExponential
 from pyrodgm.distributions.stick_breaking import StickBreaking
+from pyrodgm.distributions.stick_logits import StickLogits
 from pyrodgm.distributions.sticks import (
     first_sticks,
     fractions_to_weights,
@@ -40,6 +49,7 @@ from pyrodgm.distributions.sticks import (
 __all__ = [
     "GEM",
     "AutoregressiveImages",
+    "BetaLogit",
     "BoltzmannMachine",
     "ContinuedBernoulli",
     "ContinuedBoltzmann",
@@ -48,13 +58,18 @@ __all__ = [
     "ExponentialSmoothing",
     "FactorizedBernoulli",
     "FlowDistribution",
+    "GEMLogits",
+    "GammaRatioLogit",
     "GaussianIntegralBoltzmann",
     "GaussianSmoothing",
     "GreyBernoulli",
     "Hierarchical",
     "IsotropicNormalMixture",
     "Kumaraswamy",
+    "KumaraswamyLogit",
     "LogitNormal",
+    "LogitOf",
+    "NormalLogit",
     "OverlappingBernoulli",
     "PowerSmoothing",
     "RecurrentSticks",
@@ -64,13 +79,16 @@ __all__ = [
     "SpikeBoltzmann",
     "SpikeExponential",
     "StickBreaking",
+    "StickLogits",
     "UniformExponentialSmoothing",
     "bits_divergence",
+    "divergence_given",
     "first_sticks",
     "fractions_to_weights",
     "kl_kumaraswamy_beta_series",
     "kl_mixture_bound",
     "log_of_weights",
+    "logits_of",
     "sticks_to_mass",
     "weights_to_fractions",
 ]

@@ -21,9 +21,7 @@ class PixelNetwork(Protocol):
     def __call__(self, images: Tensor, context: Tensor) -> Tensor:
         """Parameters ``[*, outputs, C, H, W]`` of all pixels of images ``[*, C, H, W]``."""
 
-    def ancestral(
-        self, context: Tensor, draw: Callable[[Tensor], Tensor], done: Callable[[], Any] | None = None
-    ) -> Tensor:
+    def ancestral(self, context: Tensor, draw: Callable[[Tensor], Tensor], tick: Callable[[], object] = ...) -> Tensor:
         """Images ``[N, C, H, W]`` drawn pixel by pixel."""
 
 

@@ -2,13 +2,13 @@
 
 import functools
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from pyrodgm.arithmetic import with_slopes
 from pyrodgm.distributions.quadrature import exponential_nodes
 
 # The logistic function is nearly the Normal distribution function of this standard deviation.
@@ -26,8 +26,9 @@ def expected_softplus_exponential(loc: Tensor, scale: Tensor, single: bool = Fal
     0.386294361
     """
     points, weights = exponential_nodes(loc, 41, 2.75) if single else exponential_nodes(loc, 97, 3.1)
-    loc, scale = torch.broadcast_tensors(loc, scale)
-    return _Exponential.apply(loc, scale, points, weights)[0]
+    at = (loc.unsqueeze(-1) + scale.unsqueeze(-1) * points).detach()
+    value, slope = _softplus_and_slope(at)
+    return with_slopes(value @ weights, (loc, scale), (slope @ weights, slope @ (weights * points)))
 
 
 def expected_softplus_normal(loc: Tensor, scale: Tensor, single: bool = False) -> Tensor:
@@ -41,64 +42,39 @@ def expected_softplus_normal(loc: Tensor, scale: Tensor, single: bool = False) -
     >>> round(expected_softplus_normal(zero, one).item(), 9)
     0.806059183
     """
-    loc, scale = torch.broadcast_tensors(loc, scale)
-    constants = (loc.new_tensor(values) for values in _normal_constants(0.8 if single else 0.55))
-    return _Normal.apply(loc, scale, *constants)[0]
+    shape = torch.broadcast_shapes(loc.shape, scale.shape)
+    fixed = loc.detach().expand(shape), scale.detach().expand(shape)
+    z, weights, *over_logits = (fixed[0].new_tensor(values) for values in _normal_constants(0.8 if single else 0.55))
+    both = zip(_far(*fixed, *over_logits), _near(*fixed, z, weights), strict=True)
+    value, by_loc, by_scale = (torch.where(fixed[1] > 1.0, far, near) for far, near in both)
+    return with_slopes(value, (loc, scale), (by_loc, by_scale))
 
 
-class _Fused(torch.autograd.Function):
-    """Value and both derivatives in one pass; no second derivatives."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.set_materialize_grads(False)
-        ctx.constants = len(inputs) - 2
-        ctx.save_for_backward(*output[1:])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        if gradients[1] is not None or gradients[2] is not None:
-            raise NotImplementedError("the expectation of log(1 - v) has no second derivatives")
-        by_loc, by_scale = ctx.saved_tensors
-        return gradients[0] * by_loc, gradients[0] * by_scale, *[None] * ctx.constants
+def _near(loc: Tensor, scale: Tensor, z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The value and its derivatives by the sum over z, for scales up to 1."""
+    value, slope = _softplus_and_slope(loc.unsqueeze(-1) + scale.clamp(max=1.0).unsqueeze(-1) * z)
+    return value @ weights, slope @ weights, slope @ (weights * z)
 
 
-class _Exponential(_Fused):
-    @staticmethod
-    def forward(loc: Tensor, scale: Tensor, points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        value, slope = _softplus_and_slope(loc.unsqueeze(-1) + scale.unsqueeze(-1) * points)
-        return value @ weights, slope @ weights, slope @ (weights * points)
-
-
-class _Normal(_Fused):
-    @staticmethod
-    def forward(
-        loc: Tensor, scale: Tensor, z: Tensor, weights: Tensor, t: Tensor, excess: Tensor, slopes: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        value, slope = _softplus_and_slope(loc.unsqueeze(-1) + scale.clamp(max=1.0).unsqueeze(-1) * z)
-        near = (value @ weights, slope @ weights, slope @ (weights * z))
-        broad = scale.clamp(min=1.0)
-        density = ((t - loc.unsqueeze(-1)) / broad.unsqueeze(-1)).square().mul_(-0.5).exp_()
-        unit = math.sqrt(0.5 / math.pi) / broad
-        spread = (broad.square() + WIDTH**2).sqrt()
-        ratio = loc / spread
-        cdf, pdf = torch.special.ndtr(ratio), torch.exp(-0.5 * ratio.square()) * math.sqrt(0.5 / math.pi)
-        moment = (density @ (slopes * t) - loc * (density @ slopes)) / broad
-        far = (
-            loc * cdf + spread * pdf + unit * (density @ excess),
-            cdf + unit * (density @ slopes),
-            pdf * broad / spread + unit * moment,
-        )
-        wide = scale > 1.0
-        value, by_loc, by_scale = (torch.where(wide, a, b) for a, b in zip(far, near, strict=True))
-        return value, by_loc, by_scale
+def _far(loc: Tensor, scale: Tensor, t: Tensor, excess: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same by the sum over the logit, for scales from 1."""
+    broad = scale.clamp(min=1.0)
+    density = (-0.5 * ((t - loc.unsqueeze(-1)) / broad.unsqueeze(-1)).square()).exp()
+    unit = math.sqrt(0.5 / math.pi) / broad
+    spread = (broad.square() + WIDTH**2).sqrt()
+    ratio = loc / spread
+    cdf, pdf = torch.special.ndtr(ratio), torch.exp(-0.5 * ratio.square()) * math.sqrt(0.5 / math.pi)
+    moment = (density @ (slopes * t) - loc * (density @ slopes)) / broad
+    return (
+        loc * cdf + spread * pdf + unit * (density @ excess),
+        cdf + unit * (density @ slopes),
+        pdf * broad / spread + unit * moment,
+    )
 
 
 def _softplus_and_slope(t: Tensor) -> tuple[Tensor, Tensor]:
-    value = logsigmoid(t.neg_()).neg_()
-    return value, t.neg_().sub_(value).exp_()
+    value = -logsigmoid(-t)
+    return value, (t - value).exp()
 
 
 @functools.cache

@@ -55,6 +55,7 @@ class _LogProb(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -65,3 +66,13 @@ class _LogProb(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             to_value = (gradient * logits).sum_to_size(value.shape)
         return to_logits, to_value
+
+    @staticmethod
+    def jvp(ctx: Any, of_logits: Tensor | None, of_value: Tensor | None) -> Tensor:
+        logits, value = ctx.saved_tensors
+        total = torch.zeros(torch.broadcast_shapes(logits.shape, value.shape), dtype=logits.dtype, device=logits.device)
+        if of_logits is not None:
+            total = total + of_logits * (value - logits.sigmoid())
+        if of_value is not None:
+            total = total + of_value * logits
+        return total.sum(-1)

@@ -17,11 +17,11 @@ class GEM(StickBreaking):
     .. math:: v_k \sim \mathrm{Beta}(1, \alpha), \; k < K, \qquad \pi_K = \prod_{k<K} (1 - v_k)
 
     Args:
-        concentration: ``[*batch]``, positive; alpha: the larger, the more sticks share the mass.
+        concentration: ``[*batch]``, at least 1e-15; alpha: the larger, the more sticks share the mass.
         truncation: K, the number of sticks, at least 2.
 
     Raises:
-        ValueError: ``concentration`` is not positive or ``truncation`` is below 2.
+        ValueError: ``concentration`` is out of range (with validation on) or ``truncation`` is below 2.
 
     Source: Ishwaran and James (2001), JASA 96, 161.
 
@@ -29,11 +29,11 @@ class GEM(StickBreaking):
     tensor(26)
     """
 
-    arg_constraints = {"concentration": constraints.positive}  # noqa: RUF012
+    arg_constraints = {"concentration": constraints.greater_than_eq(1e-15)}  # noqa: RUF012
 
     def __init__(self, concentration: Tensor | float, truncation: int, *, validate_args: bool | None = None) -> None:
         if truncation < 2:
-            raise ValueError(f"expected truncation of at least 2 sticks, got {truncation}")
+            raise ValueError(f"truncation must be at least 2 sticks, got {truncation}")
         self.concentration = floating(torch.as_tensor(concentration))
         self.truncation = truncation
         each = self.concentration.unsqueeze(-1).expand(*self.concentration.shape, truncation - 1)

@@ -8,6 +8,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrodgm.distributions._compat import version_of
+
 Conditional = Callable[[Sequence[Tensor]], TorchDistribution]
 
 
@@ -21,7 +23,8 @@ class Hierarchical(TorchDistribution):
             of the next: batch shape ``[*sample, *batch]``, event shape ``[D]``.
         sizes: sizes D of the groups; they add up to the event shape.
 
-    A draw remembers the distributions it was drawn from, so that its own density needs no second pass through networks.
+    The distributions that the last draw came from are kept, so that its own density needs no second pass through
+    networks; this changes no result.
     ``mean`` is that of each group given one draw of those before it. Supports are those of the first group.
 
     Raises:
@@ -45,7 +48,7 @@ class Hierarchical(TorchDistribution):
         self.conditional, self.sizes = conditional, list(sizes)
         self.first = self._checked(conditional([]), 0)
         self.has_rsample = self.first.has_rsample
-        self._drawn: tuple[Tensor, list[TorchDistribution]] | None = None
+        self._drawn: tuple[Tensor, int, bool, list[TorchDistribution]] | None = None
         super().__init__(self.first.batch_shape, torch.Size([sum(self.sizes)]), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False, event_dim=1)
@@ -80,32 +83,35 @@ class Hierarchical(TorchDistribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         sample_shape = torch.Size(sample_shape)
         value, groups = self._sequence(lambda group, i: group.rsample(() if i else sample_shape))
-        self._drawn = value, groups
-        return value
+        return self._remember(value, groups)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         sample_shape = torch.Size(sample_shape)
         with torch.no_grad():
             value, groups = self._sequence(lambda group, i: group.sample(() if i else sample_shape))
-        if not torch.is_grad_enabled():
-            self._drawn = value, groups
+            return self._remember(value, groups)
+
+    def _remember(self, value: Tensor, groups: list[TorchDistribution]) -> Tensor:
+        if not value.is_inference():
+            self._drawn = value, version_of(value), torch.is_grad_enabled(), groups
         return value
 
-    def groups(self, value: Tensor | None = None) -> tuple[Tensor, list[TorchDistribution]]:
-        """A value, by default the last draw or else a new one, and each group's distribution given those before it."""
-        if self._drawn is not None and (value is None or value is self._drawn[0]):
-            return self._drawn
-        if value is None:
-            value = self.rsample() if self.has_rsample else self.sample()
-            return self._drawn or self.groups(value)
-        parts = value.split(self.sizes, -1)
-        return value, [self._group(parts[:i]) for i in range(len(parts))]
+    def groups(self, value: Tensor) -> list[TorchDistribution]:
+        """The distribution of each group given those before it in ``value``, ``[*, sum(sizes)]``."""
+        if self._drawn is not None:
+            drawn, version, with_gradient, groups = self._drawn
+            # What a new pass would give, as long as the draw was not written to; without gradients only for none.
+            if value is drawn and version == version_of(value) and (with_gradient or not torch.is_grad_enabled()):
+                return groups
+        # networks concatenate what they are given, which must have all of the batch
+        whole = value.expand(*torch.broadcast_shapes(value.shape[:-1], self.batch_shape), value.shape[-1])
+        parts = whole.split(self.sizes, -1)
+        return [self._group(parts[:i]) for i in range(len(parts))]
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        value, groups = self.groups(value)
-        parts = value.split(self.sizes, -1)
+        groups, parts = self.groups(value), value.split(self.sizes, -1)
         return torch.stack([group.log_prob(part) for group, part in zip(groups, parts, strict=True)]).sum(0)
 
     @property

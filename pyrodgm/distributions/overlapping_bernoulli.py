@@ -120,7 +120,7 @@ class OverlappingBernoulli(FromMoments, Scalar):
             bernoulli_slope = logsigmoid(self.logits) + logsigmoid(-self.logits)
             by_logits = (below - above) * (bernoulli_slope - log_density).exp()
         value = value + by_logits * (self.logits - self.logits.detach())
-        if not any(parameter.requires_grad for parameter in self.smoothing.tensors):
+        if not self.smoothing.tensors:
             return value
         logits = self.logits.detach()
         cdf = (-logits).sigmoid() * below + logits.sigmoid() * above

@@ -1,4 +1,4 @@
-"""Stick weights of a sequence, which a recurrent network draws as it reads."""
+"""Sticks of a sequence, which a recurrent network draws as it reads."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -8,20 +8,20 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrodgm.distributions._carried import carry_run, run_of
-from pyrodgm.distributions._numeric import keep_logs
-from pyrodgm.distributions.kumaraswamy import Kumaraswamy
-from pyrodgm.distributions.stick_breaking import StickBreaking
+from pyrodgm.arithmetic import stick_weights
+from pyrodgm.distributions.logits import KumaraswamyLogit
+from pyrodgm.distributions.run_cache import RunCache
+from pyrodgm.distributions.stick_logits import StickLogits
+
+RUNS = RunCache()
 
 
 class Run(Protocol):
-    """What a network makes of a batch of sequences; :class:`pyrodgm.nn.recurrent.Unrolled` has more.
+    """What a network makes of a batch of sequences; :class:`pyrodgm.nn.recurrent.Unrolled` has more."""
 
-    Attributes:
-        raw: What the concentrations of the fractions come from, ``[*, T, M - 1, 2]``.
-    """
-
-    raw: Tensor
+    @property
+    def raw(self) -> Tensor:
+        """What the concentrations of the fractions come from, ``[*, T, M - 1, 2]``."""
 
 
 class StickNetwork(Protocol):
@@ -45,9 +45,6 @@ class StickNetwork(Protocol):
     def draw_noise(self, x: Tensor) -> Tensor:
         """Noise for one draw of the weights on inputs ``[*, T, F]``."""
 
-    def log_weights(self, raw: Tensor, noise: Tensor) -> Tensor:
-        """Logarithms of the weights ``[*, M]`` of a run and its noise."""
-
     def concentrations(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Concentrations of the Kumaraswamy fractions of a run, ``[*, T, M - 1]`` each."""
 
@@ -56,39 +53,38 @@ class StickNetwork(Protocol):
 
 
 class RecurrentSticks(TorchDistribution):
-    r"""The weights of the inner steps of a ``StickBreakingRNN`` on inputs x.
+    r"""The logits of the fractions that weigh the inner steps of a recurrent network on inputs x.
 
-    .. math:: q(\pi \mid x) = \prod_t q(\pi_t \mid x_{\le t}, \pi_{<t})
+    .. math:: q(y \mid x) = \prod_t q(y_t \mid x_{\le t}, y_{<t})
 
-    where each factor is a ``StickBreaking`` of Kumaraswamy fractions, whose concentrations depend on the weights drawn
-    before. A draw runs the network, and carries the run with it: ``run_of`` gives it to whoever needs the hidden
-    states, as long as nothing that the run came from has changed. The density at a draw takes it from there; at any
-    other value the network runs on that value.
+    where each factor is a :class:`StickLogits` of Kumaraswamy fractions, whose concentrations depend on the weights
+    drawn before. A draw and the density at a value each take a run of the network; that of a draw is kept as long as
+    the draw lives (:class:`RunCache`), which changes no result.
 
-    The divergence from independent ``GEM`` priors is exact for each time step given the draw of the steps before, so it
-    is that of the last draw, an unbiased estimate of the whole.
+    The divergence from independent :class:`GEMLogits` is exact for each time step given the steps before it:
+    :func:`divergence_given` takes these from a draw, ``torch.distributions.kl_divergence`` from a new one.
 
     Args:
         network: M inner steps at each of T time steps.
         x: inputs ``[*batch, T, F]``.
         state: state before the first, ``[*batch, S]``; zeros by default.
-        sources: tensors that ``x`` and ``state`` were computed from, beside the network's own parameters: a run counts
-            as unchanged only if they are. The default is ``x`` itself.
+        sources: tensors that ``x`` and ``state`` were computed from, beside the network's own parameters: by these a
+            run is known again where ``x`` is computed anew. The default is ``x`` itself.
 
-    Batch shape ``[*batch]``, event shape ``[T, M]``.
+    Batch shape ``[*batch]``, event shape ``[T, M - 1]``.
 
     Source: docs/adaptive_computation.md.
 
     >>> from pyrodgm.nn.recurrent import StickBreakingRNN
     >>> network = StickBreakingRNN(10, 20, max_steps=4)
     >>> q = RecurrentSticks(network, torch.zeros(3, 7, 10))
-    >>> weights = q.rsample()
-    >>> weights.shape, q.log_prob(weights).shape, q.run_of(weights).hidden.shape
-    (torch.Size([3, 7, 4]), torch.Size([3]), torch.Size([3, 7, 20]))
+    >>> logits = q.rsample()
+    >>> logits.shape, q.log_prob(logits).shape, q.run(logits).hidden.shape
+    (torch.Size([3, 7, 3]), torch.Size([3]), torch.Size([3, 7, 20]))
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
-    support = constraints.independent(constraints.simplex, 1)
+    support = constraints.independent(constraints.real, 2)
     has_rsample = True
 
     def __init__(
@@ -103,13 +99,12 @@ class RecurrentSticks(TorchDistribution):
         batch = network.check(x, state)
         self.network, self.x, self.state = network, x, state
         self.sources = (*(sources or (x,)), *network.parameters())
-        self._last: tuple[Tensor, Any] | None = None
-        super().__init__(batch, torch.Size((x.shape[-2], network.max_steps)), validate_args=validate_args)
+        super().__init__(batch, torch.Size((x.shape[-2], network.max_steps - 1)), validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "RecurrentSticks":
         new = self._get_checked_instance(RecurrentSticks, _instance)
         batch_shape = torch.Size(batch_shape)
-        new.network, new.sources, new._last = self.network, self.sources, None
+        new.network, new.sources = self.network, self.sources
         new.x, new.state = self._expanded(batch_shape)
         super(RecurrentSticks, new).__init__(batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
@@ -123,34 +118,37 @@ class RecurrentSticks(TorchDistribution):
         x, state = self._expanded(self._extended_shape(sample_shape)[:-2])
         noise = self.network.draw_noise(x)
         out = self.network(x, state, noise)
-        log_weights = self.network.log_weights(out.raw, noise)
-        weights = log_weights.exp().to(x.dtype)
-        fixed = weights.detach()
-        weights = weights + (fixed.clamp(min=torch.finfo(weights.dtype).tiny) - fixed)
-        self._last = weights, out
-        return keep_logs(carry_run(weights, self.sources, out), log_weights)
+        logits = self._fractions(out).transport(noise).to(x.dtype)
+        RUNS.keep(logits, self.sources, (torch.is_grad_enabled(), out))
+        return logits
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():
             return self.rsample(sample_shape)
 
-    def run_of(self, weights: Tensor) -> Any:
-        """The network's run with these weights, ``[*, T, M]``: the one they were drawn in, or else a new one."""
-        carried = run_of(weights, self.sources)
-        if carried is not None:
-            return carried
-        x, state = self._expanded(weights.shape[:-2])
-        return self.network.forward_given(x, weights, state)
+    def run(self, value: Tensor) -> Any:
+        """The network's run with the weights of these logits, ``[*, T, M - 1]``."""
+        known = find_run(value, self.sources)
+        if known is not None:
+            return known
+        x, state = self._expanded(value.shape[:-2])
+        return self.network.forward_given(x, stick_weights(value), state)
 
-    def fractions(self, out: Run) -> Kumaraswamy:
-        """Distribution of the fractions of a run, batch shape ``[*, T, M - 1]``."""
-        return Kumaraswamy(*self.network.concentrations(out.raw), validate_args=False)
+    def _fractions(self, out: Run) -> KumaraswamyLogit:
+        return KumaraswamyLogit(*self.network.concentrations(out.raw), validate_args=False)
 
-    def given_past(self, out: Run) -> StickBreaking:
-        """The factors of a run: distributions of batch shape ``[*, T]`` and event shape ``[M]``."""
-        return StickBreaking(self.fractions(out).to_event(1), validate_args=False)
+    def given_past(self, out: Run) -> StickLogits:
+        """The factors of a run: distributions of batch shape ``[*, T]`` and event shape ``[M - 1]``."""
+        return StickLogits(self._fractions(out), validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        return self.given_past(self.run_of(value)).log_prob(value).sum(-1)
+        return self.given_past(self.run(value)).log_prob(value).sum(-1)
+
+
+def find_run(logits: Tensor, sources: tuple[Tensor, ...]) -> Any:
+    """The run of a network that drew these logits, None if there was none or something has changed since."""
+    known = RUNS.find(logits, sources)
+    # A run without gradients serves only where none are asked for.
+    return known[1] if known is not None and (known[0] or not torch.is_grad_enabled()) else None

@@ -12,6 +12,11 @@ from pyrodgm.distributions.moments import FromMoments
 from pyrodgm.distributions.scalar import Scalar
 from pyrodgm.distributions.smoothing import ExponentialSmoothing
 
+REFUSAL = (
+    "a log-density with a point of mass at 0 has no gradient with respect to a draw; train it on its divergence, by "
+    "pyrodgm.infer.ELBO or TraceMeanField_ELBO"
+)
+
 
 class _Refused(torch.autograd.Function):
     generate_vmap_rule = True
@@ -26,10 +31,11 @@ class _Refused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        raise RuntimeError(
-            "a log-density with a point of mass at 0 has no gradient with respect to a draw; train it on its "
-            "divergence, by pyrodgm.infer.ELBO or TraceMeanField_ELBO"
-        )
+        raise RuntimeError(REFUSAL)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        raise RuntimeError(REFUSAL)
 
 
 def refuse_gradient(value: Tensor) -> Tensor:

@@ -8,24 +8,10 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid, pad
 
-from pyrodgm.arithmetic import into_open_interval, wide
-from pyrodgm.distributions._numeric import keep_logs
-from pyrodgm.distributions.sticks import (
-    _log_of_weights,
-    _log_weights_to_logs,
-    _logs_to_log_weights,
-    fractions_to_weights,
-    sticks_to_mass,
-)
-
-
-def _dtype_of(distribution: Any) -> torch.dtype:
-    """That of the parameters, of a distribution or of that which it is made from; else the default dtype."""
-    while not distribution.arg_constraints and hasattr(distribution, "base_dist"):
-        distribution = distribution.base_dist
-    for name in distribution.arg_constraints:
-        return getattr(distribution, name).dtype
-    return torch.get_default_dtype()
+from pyrodgm.arithmetic import log_stick_weights, stick_logits, wide
+from pyrodgm.distributions.logits_of import logits_of
+from pyrodgm.distributions.stick_logits import StickLogits
+from pyrodgm.distributions.sticks import log_of_weights
 
 
 class StickBreaking(TorchDistribution):
@@ -35,9 +21,10 @@ class StickBreaking(TorchDistribution):
         \log p(\pi) = \sum_{k<K} \Big[ \log p_k(v_k) - \sum_{j<k} \log(1 - v_j) \Big]
 
     The density is with respect to the first ``K - 1`` weights, as that of ``Dirichlet``, which it equals for fractions
-    Beta(alpha, (K - k) alpha). Draws are strictly positive and carry the logarithms of their weights, so that the
-    density at a draw is right even where fractions round to 0 or 1 or weights underflow. Its pathwise gradient flows
-    through the weights and so is lost for weights below 1e-32 in float32; the KL divergence has no such limit.
+    Beta(alpha, (K - k) alpha). The density is that of the weights it is given, as their dtype holds them: weights are
+    at least 1.2e-38 in float32 and 1e-290 in float64, and what a fraction is where all later weights lie at that
+    end is lost. With concentrations below 0.1 in float32 that is so for many draws; :class:`StickLogits`, the form in
+    which models have sticks, has no such limit.
 
     Args:
         fractions: distribution on (0, 1) of batch shape ``[*batch]`` and event shape ``[K - 1]``, made by
@@ -60,9 +47,9 @@ class StickBreaking(TorchDistribution):
 
     def __init__(self, fractions: Independent, *, validate_args: bool | None = None) -> None:
         if not isinstance(fractions, torch.distributions.Independent) or fractions.reinterpreted_batch_ndims != 1:
-            raise ValueError(f"expected fractions with event dimension 1, made by .to_event(1), got {fractions}")
+            raise ValueError(f"fractions must have event dimension 1, made by .to_event(1), got {fractions}")
         if len(fractions.event_shape) != 1:
-            raise ValueError(f"expected fractions of event shape [K - 1], got {tuple(fractions.event_shape)}")
+            raise ValueError(f"fractions must be of event shape [K - 1], got {list(fractions.event_shape)}")
         self._set(fractions)
         size = fractions.event_shape[0] + 1
         super().__init__(fractions.batch_shape, torch.Size((size,)), validate_args=validate_args)
@@ -70,7 +57,6 @@ class StickBreaking(TorchDistribution):
     def _set(self, fractions: Independent) -> None:
         self.fractions = fractions
         self.has_rsample = fractions.has_rsample
-        self._dtype = _dtype_of(fractions)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "StickBreaking":
         new = self._get_checked_instance(StickBreaking, _instance)
@@ -81,78 +67,44 @@ class StickBreaking(TorchDistribution):
         new._validate_args = self._validate_args
         return new
 
-    def _rsample_log_weights(self, sample_shape: Any) -> Tensor:
-        base, sample_shape = self.fractions.base_dist, torch.Size(sample_shape)
-        if hasattr(base, "_rsample_wide_logs"):
-            return _logs_to_log_weights(*base._rsample_wide_logs(sample_shape))
-        if isinstance(base, torch.distributions.Beta):
-            # Gamma(c) = Gamma(c + 1) U^(1 / c), so that the logarithm never underflows.
-            draws = []
-            for concentration in (wide(base.concentration1), wide(base.concentration0)):
-                concentration = concentration.expand(sample_shape + base.batch_shape)
-                power = torch.empty_like(concentration).exponential_() / concentration
-                draws.append(torch._standard_gamma(concentration + 1.0).log() - power)
-            return _logs_to_log_weights(logsigmoid(draws[0] - draws[1]), logsigmoid(draws[1] - draws[0]))
-        inside = wide(into_open_interval(base(sample_shape)))
-        return _logs_to_log_weights(inside.log(), torch.log1p(-inside))
-
-    def _narrow(self, result: Tensor) -> Tensor:
-        return result.to(self._dtype)
-
-    def rsample_logs(self, sample_shape: Any = ()) -> Tensor:
-        """Log weights of one reparameterised draw, ``[*sample, *batch, K]``, exact where weights underflow."""
-        return self._narrow(self._rsample_log_weights(sample_shape))
+    @property
+    def logits(self) -> StickLogits:
+        """The distribution of the logits of the fractions."""
+        return StickLogits(logits_of(self.fractions.base_dist), validate_args=False)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():
-            return self._draw(sample_shape)
+            return _weights(self.logits.sample(torch.Size(sample_shape)))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         if not self.has_rsample:
             raise NotImplementedError(f"fractions have no reparameterised sampler: {self.fractions}")
-        return self._draw(sample_shape)
-
-    def _draw(self, sample_shape: Any) -> Tensor:
-        log_weights = self._rsample_log_weights(sample_shape)
-        weights = self._narrow(log_weights.exp())
-        fixed = weights.detach()
-        weights = weights + (fixed.clamp(min=torch.finfo(weights.dtype).tiny) - fixed)
-        return keep_logs(weights, log_weights)
-
-    def log_prob_from_logs(self, log_weights: Tensor) -> Tensor:
-        """Log-density of the weights (not of their logarithms) given log weights ``[..., K]``, ``[...]``."""
-        base = self.fractions.base_dist
-        log_v, log1m_v, left = _log_weights_to_logs(wide(log_weights))
-        if hasattr(base, "log_prob_from_logs"):
-            each = base.log_prob_from_logs(log_v, log1m_v)
-        elif isinstance(base, torch.distributions.Beta):
-            one, zero = wide(base.concentration1), wide(base.concentration0)
-            log_norm = torch.lgamma(one) + torch.lgamma(zero) - torch.lgamma(one + zero)
-            each = (one - 1.0) * log_v + (zero - 1.0) * log1m_v - log_norm
-        else:
-            each = base.log_prob(into_open_interval(self._narrow(log_v.exp())))
-        return self._narrow((each - left).sum(-1))
+        return _weights(self.logits.rsample(torch.Size(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        return self.log_prob_from_logs(_log_of_weights(value))
+        logits = stick_logits(log_of_weights(value))
+        # The derivative of the weights by the logits: v (1 - v) times what is left of the stick, for each fraction.
+        log_v, log1m_v = logsigmoid(logits), logsigmoid(-logits)
+        left = pad(log1m_v.cumsum(-1)[..., :-1], (1, 0))
+        density = self.logits.base_dist.log_prob(logits.to(value.dtype))
+        return (density - (log_v + log1m_v + left)).sum(-1).to(value.dtype)
 
     @property
     def mean(self) -> Tensor:
-        return fractions_to_weights(self.fractions.mean)
+        return self.logits.mean_weights
 
     @property
     def variance(self) -> Tensor:
-        mean, variance = wide(self.fractions.mean), wide(self.fractions.variance)
-        square, rest = mean.square() + variance, (1.0 - mean).square()
-        # With r what is left, Var(v r) = E[v^2] Var(r) + Var(v) E[r]^2, where nothing cancels. E[r^2] is a product over
-        # the fractions before, and the share of E[r]^2 in it one of 1 / (1 + Var(v) / E[1 - v]^2).
-        noise = torch.log1p(variance / rest.clamp(min=torch.finfo(rest.dtype).tiny)).cumsum(-1)
-        left, noise = pad((rest + variance).cumprod(-1), (1, 0), value=1.0), pad(noise, (1, 0))
-        of_fraction, of_left = pad(variance, (0, 1)), left * -torch.expm1(-noise)
-        return self._narrow(pad(square, (0, 1), value=1.0) * of_left + of_fraction * left * torch.exp(-noise))
+        return self.logits.variance_weights
 
     def num_sticks(self, mass: float = 0.99) -> Tensor:
         """How many of the first sticks hold the share ``mass`` in expectation, ``[*batch]``; at most K."""
-        return sticks_to_mass(self.mean, mass)
+        return self.logits.num_sticks(mass)
+
+
+def _weights(logits: Tensor) -> Tensor:
+    weights = log_stick_weights(wide(logits)).exp().to(logits.dtype)
+    fixed = weights.detach()
+    return weights + (fixed.clamp(min=max(torch.finfo(weights.dtype).tiny, 1e-290)) - fixed)

@@ -1,4 +1,4 @@
-"""A run folder, read back by somebody who trusts nothing in it."""
+"""Validated reading of the run folder of a published system."""
 
 import dataclasses
 import json
@@ -48,9 +48,10 @@ def describe(example: str, config: Any) -> dict[str, Any]:
 
 
 def read_run(path: Path | str) -> Run:
-    """Read a run folder; its weights are for :func:`load_pair`.
+    """Read the run folder of a published system; its weights are for :func:`load_pair`.
 
     Raises:
+        ValueError: If the run is of a program of somebody else, which :func:`pyrodgm.load_run` reads.
         FileNotFoundError: If the folder or a file in it is missing; names it.
         DamagedFileError: If a file is not what was written there; names it.
     """
@@ -62,11 +63,18 @@ def read_run(path: Path | str) -> Run:
 
 
 def read_config(path: Path | str) -> dict[str, Any]:
-    """What :func:`describe` said of a run, the entries ``example`` and ``arguments``; errors as in :func:`read_run`."""
+    """What :func:`describe` said of a run, the entries ``example`` and ``arguments``; errors as in :func:`read_run`.
+
+    Raises:
+        ValueError: If the run is of a program of somebody else.
+    """
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is no folder, so there is no run in it")
-    return _read(path / "config.json", _parse_config)
+    config = _read(path / "config.json", _parse_config)
+    if not config:
+        raise ValueError(f"{path} is a run of fit, but of no published system: open it with pyrodgm.load_run")
+    return config
 
 
 def restore_config(kind: type[C], run: Run) -> C:
@@ -106,6 +114,8 @@ def check_resumable(path: Path | str, example: str, config: Any, free: tuple[str
         return
     old = _read(Path(path) / "config.json", _parse_config)
     new = json.loads(json.dumps(describe(example, config)))
+    if not old:
+        raise ValueError(f"{path} holds a run of fit, not of the example {example}")
     if old["example"] != example:
         raise ValueError(f"{path} holds a run of the example {old['example']}, not {example}")
     before = {**_defaults(type(config)), **_current_names(type(config), old["arguments"])}
@@ -165,6 +175,8 @@ def _read(file: Path, parse: Callable[[Path], Any]) -> Any:
 
 def _parse_config(file: Path) -> dict[str, Any]:
     config = json.loads(file.read_text(encoding="utf-8"))["config"]
+    if isinstance(config, dict) and not {"example", "arguments"} & config.keys():
+        return {}
     if not isinstance(config, dict) or not _fits(config.get("example"), str):
         raise ValueError("expected the name of an example in it")
     if not isinstance(config.get("arguments"), dict):

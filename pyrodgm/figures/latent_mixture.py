@@ -20,7 +20,7 @@ def draw_dlgmm(pair: DLGMM, scene: Scene) -> "dict[str, Figure]":
     ``component_usage``: mean weights, of posterior and prior; ``component_samples``: samples from each component of the
     prior, a row each; ``component_reconstructions``: test images, and the means of each component of their posteriors.
     """
-    prior_mean, name, shape = pair.prior().mean, scene.data.name, scene.data.image_shape
+    prior_mean, name, shape = pair.prior().mean_weights, scene.data.name, scene.data.image_shape
     usage = plots.component_usage(scene.means["pi"], prior_mean, title=f"{name}: use of the components")
     figures = {"component_usage": usage}
     components = pair.component_prior(prior_mean)
@@ -31,7 +31,7 @@ def draw_dlgmm(pair: DLGMM, scene: Scene) -> "dict[str, Figure]":
         figures["component_samples"] = plots.image_grid(rows, shape, columns=12, title=title)
     x = scene.test_images(12)
     h = pair.encoder(x)
-    pi = pair.weights_posterior(h).mean
+    pi = pair.weights_posterior(h).mean_weights
     seen = pair.likelihood(pair.component_posterior(h, pi).loc).mean  # [12, K, *event]
     rows = torch.cat([x.unsqueeze(1), seen], 1).transpose(0, 1).flatten(0, 1)
     title = f"{name}: test images (top) and the means of each component of their posteriors, decoded"

@@ -1,6 +1,7 @@
 """Figures of stick-breaking latents: how many sticks are used, and what the first of them draw."""
 
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +11,7 @@ from pyrodgm import plots
 from pyrodgm.distributions import first_sticks, sticks_to_mass
 from pyrodgm.figures.registry import Scene, draw
 from pyrodgm.infer import posterior_samples, sample_means
+from pyrodgm.nn import StickWeights
 from pyrodgm.priors import GEMPrior
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ def draw_gem_prior(prior: GEMPrior, scene: Scene) -> "dict[str, Figure]":
     rows = []
     for count in counts:
         torch.manual_seed(scene.seed)
-        rows.append(sample_means(scene.pair, scene.like(12), {top: partial(first_sticks, count=count)}))
+        with _only_first(scene.pair, count):
+            rows.append(sample_means(scene.pair, scene.like(12)))
     used = sticks_to_mass(posterior_samples(scene.pair, scene.x)[top], MASS)
     figures = {
         "first_sticks": plots.image_grid(
@@ -52,3 +55,15 @@ def draw_gem_prior(prior: GEMPrior, scene: Scene) -> "dict[str, Figure]":
             scene.means[top], reader.weight, title=f"{name}: sparsity of latents and decoder"
         )
     return figures
+
+
+@contextmanager
+def _only_first(pair: nn.Module, count: int) -> Iterator[None]:
+    """Let the networks of a pair see the first ``count`` sticks alone."""
+    links = [module for module in pair.modules() if isinstance(module, StickWeights)]
+    hooks = [link.register_forward_hook(lambda link, given, weights: first_sticks(weights, count)) for link in links]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

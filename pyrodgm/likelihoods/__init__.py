@@ -1,10 +1,11 @@
 """Likelihoods: modules that are called with the latents and return a distribution over the data."""
 
+from pyrodgm.distributions import GreyBernoulli
 from pyrodgm.likelihoods.bernoulli import BernoulliLikelihood
 from pyrodgm.likelihoods.categorical import CategoricalLikelihood
 from pyrodgm.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
 from pyrodgm.likelihoods.gaussian import GaussianLikelihood
-from pyrodgm.likelihoods.grey_bernoulli import GreyBernoulli, GreyBernoulliLikelihood
+from pyrodgm.likelihoods.grey_bernoulli import GreyBernoulliLikelihood
 from pyrodgm.likelihoods.pixelcnn import PixelCNNLikelihood
 
 __all__ = [

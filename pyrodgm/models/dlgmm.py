@@ -5,6 +5,7 @@ from pyro.nn import pyro_method
 from torch import Tensor, nn
 
 from pyrodgm.models.pair import Pair
+from pyrodgm.nn import stick_weights
 
 
 class DLGMM(Pair):
@@ -18,15 +19,16 @@ class DLGMM(Pair):
     published objective; every other estimator trains the pair too.
 
     Args:
-        prior: Called with nothing, returns the distribution of the weights ``pi``.
+        prior: Called with nothing, returns the distribution of the logits of the sticks.
         component_prior: Called with ``pi``, returns the distribution of ``z``.
         likelihood: Called with ``z``, returns the distribution of ``x``.
         encoder: What the two posteriors share: maps ``x`` to features ``h``.
-        weights_posterior: Called with ``h``, returns the approximate posterior of ``pi``.
+        weights_posterior: Called with ``h``, returns the approximate posterior of the logits of the sticks.
         component_posterior: Called with ``h`` and ``pi``, returns that of ``z``.
 
-    ``model(x)`` and ``guide(x)`` take data ``[batch, *event]``; the data plate is ``"data"``, the sites are ``"pi"``,
-    ``"z"`` and ``"x"``. E[pi] of each datum, exact, is ``posterior_means(pair, x)["pi"]``.
+    ``model(x)`` and ``guide(x)`` take data ``[batch, *event]``; the data plate is ``"data"``, the sites are
+    ``"sticks"`` (logits of fractions), ``"z"`` and ``"x"``, and the model's deterministic ``"pi"``, the weights.
+    E[pi] of each datum, exact, is ``posterior_means(pair, x)["pi"]``.
 
     The published networks are in :mod:`pyrodgm.zoo.pairs`.
 
@@ -67,7 +69,8 @@ class DLGMM(Pair):
     @pyro_method
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", x.shape[0], dim=-1):
-            pi = pyro.sample("pi", self.prior())
+            sticks = pyro.sample("sticks", self.prior())
+            pi = pyro.deterministic("pi", stick_weights(sticks), event_dim=1)
             z = pyro.sample("z", self.component_prior(pi))
             pyro.sample("x", self.likelihood(z), obs=x)
 
@@ -75,5 +78,6 @@ class DLGMM(Pair):
     def guide(self, x: Tensor) -> None:
         with pyro.plate("data", x.shape[0], dim=-1):
             h = self.encoder(x)
-            pi = pyro.sample("pi", self.weights_posterior(h))
-            pyro.sample("z", self.component_posterior(h, pi), infer={"mixture_weights": "pi"})
+            sticks = pyro.sample("sticks", self.weights_posterior(h), infer={"weights": "pi"})
+            mixture = self.component_posterior(h, stick_weights(sticks))
+            pyro.sample("z", mixture, infer={"mixture_weights": "sticks"})

@@ -11,10 +11,11 @@ from pyro.nn import pyro_method
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from pyrodgm.distributions import GEM, Kumaraswamy, RecurrentSticks, StickBreaking
-from pyrodgm.distributions._carried import run_of
+from pyrodgm.distributions import GEMLogits, KumaraswamyLogit, RecurrentSticks, StickLogits
+from pyrodgm.distributions.recurrent_sticks import find_run
 from pyrodgm.likelihoods import CategoricalLikelihood
 from pyrodgm.models.pair import Pair
+from pyrodgm.nn import stick_weights
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, RecurrentNetwork, StickBreakingRNN, Unrolled
 
 
@@ -44,7 +45,8 @@ class SequenceModel(Pair):
     .. math:: \log p(y \mid x) \ge \mathbb E_q \sum_t \Big[ \log p(y_t \mid x_{\le t}, \pi_{\le t})
         - \mathrm{KL}\big(q(\pi_t \mid x_{\le t}, \pi_{<t}) \,\|\, \mathrm{GEM}(\alpha)\big) \Big]
 
-    With a ``StickBreakingRNN`` the weights of the inner steps are the latent site "pi", ``[T, M]``; with
+    With a ``StickBreakingRNN`` the logits of the sticks that weigh the inner steps are the latent site "sticks",
+    ``[T, M - 1]``, their weights the deterministic one "pi", ``[T, M]``; with
     ``AdaptiveComputationTime`` the cost of its steps is the factor "ponder"; the other networks have neither. The
     observed site is "y".
 
@@ -125,9 +127,10 @@ class SequenceModel(Pair):
         network = self.network
         with pyro.plate("data", x.shape[0], dim=-1):
             if isinstance(network, StickBreakingRNN):
-                prior = GEM(self.concentration, network.max_steps).expand([x.shape[1]]).to_event(1)
-                pi = pyro.sample("pi", prior)
-                out = run_of(pi, (*self._sources(x), *network.parameters()))
+                prior = GEMLogits(self.concentration, network.max_steps).expand([x.shape[1]]).to_event(1)
+                sticks = pyro.sample("sticks", prior)
+                pi = pyro.deterministic("pi", stick_weights(sticks), event_dim=2)
+                out = find_run(sticks, (*self._sources(x), *network.parameters()))
                 if out is None:
                     features, state = self._encoded(x, pi.shape[:-2])
                     out = network.forward_given(features, pi, state)
@@ -143,7 +146,8 @@ class SequenceModel(Pair):
         if isinstance(self.network, StickBreakingRNN):
             with pyro.plate("data", x.shape[0], dim=-1):
                 features, state = self._encoded(x, x.shape[:1])
-                pyro.sample("pi", RecurrentSticks(self.network, features, state, sources=self._sources(x)))
+                q = RecurrentSticks(self.network, features, state, sources=self._sources(x))
+                pyro.sample("sticks", q, infer={"weights": "pi"})
 
     def predict(
         self,
@@ -214,10 +218,8 @@ class SequenceModel(Pair):
             self.train(training)
 
     def _divergence(self, network: StickBreakingRNN, out: Unrolled) -> Tensor:
-        q = StickBreaking(
-            Kumaraswamy(*network.concentrations(out.raw), validate_args=False).to_event(1), validate_args=False
-        )
-        return kl_divergence(q, GEM(self.concentration, self.network.max_steps).expand(q.batch_shape))
+        q = StickLogits(KumaraswamyLogit(*network.concentrations(out.raw), validate_args=False), validate_args=False)
+        return kl_divergence(q, GEMLogits(self.concentration, self.network.max_steps).expand(q.batch_shape))
 
     def _carries(self, x: Tensor) -> bool:
         return self.training and len(self.carried) == len(x)

@@ -10,13 +10,15 @@ from pyro.nn import pyro_method
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from pyrodgm.distributions import GEM, Kumaraswamy, StickBreaking
-from pyrodgm.distributions._carried import carry_run, run_of
+from pyrodgm.distributions import GEMLogits, KumaraswamyLogit, StickLogits
+from pyrodgm.distributions.run_cache import RunCache
 from pyrodgm.models.pair import Pair
+from pyrodgm.nn import stick_weights
 from pyrodgm.nn.nade import NADENetwork
 from pyrodgm.nn.recurrent.weights import concentrations
 
 SAMPLED_AT_A_TIME = 2**22  # weights
+RUNS = RunCache()
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ class StickBreakingNADE(Pair):
         h_d = \sum_n \pi_d^n h_d^n, \quad \pi_d \sim \mathrm{GEM}(\alpha), \quad
         q(\pi_d \mid x_{<d}) = \text{stick-breaking of Kumaraswamy fractions}
 
-    The weights are the latent site "pi", ``[D, M]``; the observed site is "x". With one step it would be
-    :class:`NADE`. All pixels are computed in one pass, and the draw of the guide carries it to the model.
+    The logits of the sticks are the latent site "sticks", ``[D, M - 1]``, their weights the deterministic one "pi",
+    ``[D, M]``; the observed site is "x". With one step it would be :class:`NADE`. All pixels are computed in one pass,
+    which guide and model share.
 
     Args:
         features: D, binary pixels in their order.
@@ -91,18 +94,19 @@ class StickBreakingNADE(Pair):
         self.register_buffer("concentration", torch.tensor(float(concentration)))
 
     def prior(self) -> dist.TorchDistribution:
-        """GEM at each pixel: event shape ``[D, M]``."""
-        return GEM(self.concentration, self.network.max_steps).expand([self.network.features]).to_event(1)
+        """Sticks of a Dirichlet process at each pixel: event shape ``[D, M - 1]``."""
+        return GEMLogits(self.concentration, self.network.max_steps).expand([self.network.features]).to_event(1)
 
     @staticmethod
-    def _sticks(raw: Tensor) -> StickBreaking:
-        return StickBreaking(Kumaraswamy(*concentrations(raw), validate_args=False).to_event(1))
+    def _sticks(raw: Tensor) -> StickLogits:
+        return StickLogits(KumaraswamyLogit(*concentrations(raw), validate_args=False))
 
     @pyro_method
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", x.shape[0], dim=-1):
-            pi = pyro.sample("pi", self.prior())
-            logits = run_of(pi, (x, *self.network.parameters()))
+            sticks = pyro.sample("sticks", self.prior())
+            pi = pyro.deterministic("pi", stick_weights(sticks), event_dim=2)
+            logits = RUNS.find(sticks, (x, *self.network.parameters()))
             if logits is None:
                 logits = self.network(x)[0]
             pyro.sample("x", dist.Bernoulli(logits=(pi * logits).sum(-1)).to_event(1), obs=x)
@@ -111,8 +115,8 @@ class StickBreakingNADE(Pair):
     def guide(self, x: Tensor) -> None:
         with pyro.plate("data", x.shape[0], dim=-1):
             logits, raw = self.network(x)
-            pi = pyro.sample("pi", self._sticks(raw).to_event(1))
-            carry_run(pi, (x, *self.network.parameters()), logits)
+            sticks = pyro.sample("sticks", self._sticks(raw).to_event(1), infer={"weights": "pi"})
+            RUNS.keep(sticks, (x, *self.network.parameters()), logits)
 
     @torch.no_grad()
     def log_likelihood(
@@ -143,15 +147,16 @@ class StickBreakingNADE(Pair):
 
     def _measure(self, x: Tensor, num_samples: int) -> tuple[Tensor, ...]:
         logits, raw = self.network(x)
-        q, p = self._sticks(raw), GEM(self.concentration, self.network.max_steps)
+        q, p = self._sticks(raw), GEMLogits(self.concentration, self.network.max_steps)
         weighted = predicted = torch.full_like(x, -math.inf)
         expected = steps = torch.zeros_like(x)
         index = torch.arange(1.0, self.network.max_steps + 1.0).to(x)
         chunk = max(1, SAMPLED_AT_A_TIME // logits.numel())
         for begin in range(0, num_samples, chunk):
-            pi = q.sample((min(chunk, num_samples - begin),))
+            sticks = q.sample((min(chunk, num_samples - begin),))
+            pi = stick_weights(sticks)
             log_prob = dist.Bernoulli(logits=(pi * logits).sum(-1), validate_args=False).log_prob(x)
-            log_weight = log_prob + p.log_prob(pi) - q.log_prob(pi)
+            log_weight = log_prob + p.log_prob(sticks) - q.log_prob(sticks)
             weighted = torch.logaddexp(weighted, log_weight.logsumexp(0))
             predicted = torch.logaddexp(predicted, log_prob.logsumexp(0))
             expected = expected + log_prob.sum(0) / num_samples
@@ -164,7 +169,7 @@ class StickBreakingNADE(Pair):
         """Images drawn from the model, ``[count, D]``, with weights from their posterior or from their prior."""
 
         def weigh(raw: Tensor) -> Tensor:
-            prior = GEM(self.concentration, self.network.max_steps).expand((count,))
-            return prior.sample() if from_prior else self._sticks(raw).sample()
+            prior = GEMLogits(self.concentration, self.network.max_steps).expand((count,))
+            return stick_weights(prior.sample() if from_prior else self._sticks(raw).sample())
 
         return self.network.sample(count, weigh)

@@ -5,6 +5,7 @@ from pyro.nn import pyro_method
 from torch import Tensor, nn
 
 from pyrodgm.models.pair import Pair
+from pyrodgm.nn import stick_weights
 
 
 class TwoLayerDLGMM(Pair):
@@ -16,18 +17,19 @@ class TwoLayerDLGMM(Pair):
     Every layer's index is summed out; :class:`~pyrodgm.infer.MixtureDensityELBO` draws all combinations of components.
 
     Args:
-        prior: Called with nothing, returns the distribution of ``pi2``.
+        prior: Called with nothing, returns the distribution of the logits of the upper sticks.
         component_prior: Called with ``pi2``, returns the distribution of ``z2``.
-        lower_prior: Called with nothing, returns the distribution of ``pi1``.
+        lower_prior: Called with nothing, returns the distribution of the logits of the lower sticks.
         lower_component_prior: Called with ``z2`` and ``pi1``, returns the distribution of ``z1``.
         likelihood: Called with ``z1``, returns the distribution of ``x``.
         encoder: What all posteriors share: maps ``x`` to features ``h``.
-        weights_posterior: Called with ``h``, returns the approximate posterior of ``pi2``.
+        weights_posterior: Called with ``h``, returns the approximate posterior of the upper sticks.
         component_posterior: Called with ``h`` and ``pi2``, returns that of ``z2``.
-        lower_weights_posterior: Called with ``h``, returns that of ``pi1``.
+        lower_weights_posterior: Called with ``h``, returns that of the lower sticks.
         lower_component_posterior: Called with ``h``, ``z2`` and ``pi1``, returns that of ``z1``.
 
-    ``model(x)`` and ``guide(x)`` take data ``[batch, *event]``; the data plate is ``"data"``.
+    ``model(x)`` and ``guide(x)`` take data ``[batch, *event]``; the data plate is ``"data"``,
+    the sites are ``"sticks2"``, ``"z2"``, ``"sticks1"``, ``"z1"`` and ``"x"``, and the weights ``"pi2"`` and ``"pi1"``.
 
     :func:`pyrodgm.zoo.pairs.dense_two_layer_dlgmm` builds one from ReLU networks.
 
@@ -58,9 +60,11 @@ class TwoLayerDLGMM(Pair):
     @pyro_method
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", x.shape[0], dim=-1):
-            pi2 = pyro.sample("pi2", self.prior())
+            sticks2 = pyro.sample("sticks2", self.prior())
+            pi2 = pyro.deterministic("pi2", stick_weights(sticks2), event_dim=1)
             z2 = pyro.sample("z2", self.component_prior(pi2))
-            pi1 = pyro.sample("pi1", self.lower_prior())
+            sticks1 = pyro.sample("sticks1", self.lower_prior())
+            pi1 = pyro.deterministic("pi1", stick_weights(sticks1), event_dim=1)
             z1 = pyro.sample("z1", self.lower_component_prior(z2, pi1))
             pyro.sample("x", self.likelihood(z1), obs=x)
 
@@ -68,7 +72,9 @@ class TwoLayerDLGMM(Pair):
     def guide(self, x: Tensor) -> None:
         with pyro.plate("data", x.shape[0], dim=-1):
             h = self.encoder(x)
-            pi2 = pyro.sample("pi2", self.weights_posterior(h))
-            z2 = pyro.sample("z2", self.component_posterior(h, pi2), infer={"mixture_weights": "pi2"})
-            pi1 = pyro.sample("pi1", self.lower_weights_posterior(h))
-            pyro.sample("z1", self.lower_component_posterior(h, z2, pi1), infer={"mixture_weights": "pi1"})
+            sticks2 = pyro.sample("sticks2", self.weights_posterior(h), infer={"weights": "pi2"})
+            upper = self.component_posterior(h, stick_weights(sticks2))
+            z2 = pyro.sample("z2", upper, infer={"mixture_weights": "sticks2"})
+            sticks1 = pyro.sample("sticks1", self.lower_weights_posterior(h), infer={"weights": "pi1"})
+            lower = self.lower_component_posterior(h, z2, stick_weights(sticks1))
+            pyro.sample("z1", lower, infer={"mixture_weights": "sticks1"})

@@ -12,6 +12,7 @@ from pyrodgm.nn.masked_conv import MaskedConv2d
 from pyrodgm.nn.nade import NADENetwork
 from pyrodgm.nn.pixelcnn import ChannelNorm, PixelCNN
 from pyrodgm.nn.scale import Scale
+from pyrodgm.nn.stick_weights import StickWeights, stick_weights
 
 __all__ = [
     "BatchNorm",
@@ -30,9 +31,11 @@ __all__ = [
     "PixelCNN",
     "ResidualDense",
     "Scale",
+    "StickWeights",
     "conv_decoder",
     "conv_encoder",
     "gated_convs",
     "joint_mlp",
     "mlp",
+    "stick_weights",
 ]

@@ -11,6 +11,7 @@ DPI = 150
 
 
 def charts(title: str | None, heights: list[float]) -> tuple["Figure", Any]:
+    """A figure of charts above each other, with these relative heights, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.0), dpi=DPI, layout="constrained")
@@ -23,4 +24,5 @@ def charts(title: str | None, heights: list[float]) -> tuple["Figure", Any]:
 
 
 def number(value: float) -> str:
+    """Two decimals, with a minus sign of the width of a digit."""
     return f"{value:.2f}".replace("-", "−")

@@ -94,7 +94,7 @@ class WeightedGaussians(nn.Module):
         out, count = self.net(*others), self.num_components
         if out.shape[-1] % (2 * count):
             raise ValueError(f"net must give 2 * {count} * D values for {count} components, got {out.shape[-1]}")
-        return _mixture(log_of_weights(weights), out, count, self.log_variance_range)
+        return _mixture(log_of_weights(weights).to(weights.dtype), out, count, self.log_variance_range)
 
 
 def _check(num_components: int, log_variance_range: tuple[float, float]) -> None:

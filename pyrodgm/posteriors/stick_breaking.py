@@ -1,4 +1,4 @@
-"""Posteriors over stick weights."""
+"""Posteriors over sticks."""
 
 import math
 from collections.abc import Callable
@@ -8,24 +8,27 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.distributions import Kumaraswamy, LogitNormal, SmallShapeGammaRatio, StickBreaking
+from pyrodgm.distributions import BetaLogit, GammaRatioLogit, KumaraswamyLogit, NormalLogit, StickLogits
 
 Fractions = Literal["kumaraswamy", "beta", "gamma", "logit_normal"]
 
 
 class StickBreakingPosterior(nn.Module):
-    r"""Stick weights whose breaking fractions are independent given the data, their parameters from a network.
+    r"""Logits of breaking fractions that are independent given the data, their parameters from a network.
 
-    .. math:: q(\pi \mid x) = \prod_{k<K} q(v_k; [\mathrm{net}(x)]_k, [\mathrm{net}(x)]_{K-1+k}), \qquad
-              \pi_k = v_k \prod_{j<k} (1 - v_j)
+    .. math:: q(y \mid x) = \prod_{k<K} q(y_k; [\mathrm{net}(x)]_k, [\mathrm{net}(x)]_{K-1+k}), \qquad
+              v_k = \sigma(y_k), \quad \pi_k = v_k \prod_{j<k} (1 - v_j)
+
+    :class:`pyrodgm.nn.StickWeights` makes the weights of a draw, in front of the network that takes them.
 
     The fractions v are one of
 
-    - ``"kumaraswamy"``: :class:`~pyrodgm.distributions.Kumaraswamy` (a, b);
-    - ``"beta"``: Pyro's ``Beta`` (a, b), with exact implicit gradients (Figurnov et al. 2018, arXiv 1805.08498);
-    - ``"gamma"``: :class:`~pyrodgm.distributions.SmallShapeGammaRatio` (a, b), the paper's approximation for small
-      shapes, its density that of what is drawn;
-    - ``"logit_normal"``: :class:`~pyrodgm.distributions.LogitNormal` (loc, scale).
+    - ``"kumaraswamy"``: Kumaraswamy(a, b), :class:`~pyrodgm.distributions.KumaraswamyLogit`;
+    - ``"beta"``: Beta(a, b), :class:`~pyrodgm.distributions.BetaLogit`, with exact implicit gradients (Figurnov et al.
+      2018, arXiv 1805.08498);
+    - ``"gamma"``: :class:`~pyrodgm.distributions.GammaRatioLogit` (a, b), the paper's approximation for small shapes,
+      its density that of what is drawn;
+    - ``"logit_normal"``: :class:`~pyrodgm.distributions.NormalLogit` (loc, scale).
 
     The network gives the logarithms of a, b and scale, shifted so that an output of zero gives fractions like those of
     GEM(concentration), and cut off at 0.01 and at 10,000 (b of Kumaraswamy: 1,000,000; scale: 100). Fractions that are
@@ -39,8 +42,8 @@ class StickBreakingPosterior(nn.Module):
         output_scale: Factor on the weights of the network's last linear layer; 1 leaves them as they are.
 
     Called with what the network takes (data, or data and other latents) it returns a
-    :class:`~pyrodgm.distributions.StickBreaking`, ``[*]`` in batch and ``[K]`` in event shape; its divergence from a
-    :class:`~pyrodgm.distributions.GEM` is exact. Called with other latents alone it is a conditional prior.
+    :class:`~pyrodgm.distributions.StickLogits`, ``[*]`` in batch and ``[K - 1]`` in event shape; its divergence from a
+    :class:`~pyrodgm.distributions.GEMLogits` is exact. Called with other latents alone it is a conditional prior.
 
     Raises:
         ValueError: If ``fractions`` is unknown or ``concentration`` out of range.
@@ -51,7 +54,7 @@ class StickBreakingPosterior(nn.Module):
         >>> from pyrodgm.nn import Dense, mlp
         >>> posterior = StickBreakingPosterior(mlp(784, [500], 2 * 49, layer=Dense), "kumaraswamy", concentration=5.0)
         >>> posterior(torch.zeros(8, 784)).sample().shape
-        torch.Size([8, 50])
+        torch.Size([8, 49])
     """
 
     start: Tensor
@@ -78,7 +81,7 @@ class StickBreakingPosterior(nn.Module):
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
         first, second = (self.net(*inputs).unflatten(-1, (2, -1)) + self.start).unbind(-2)
-        return StickBreaking(_FAMILIES[self.fractions](first, second).to_event(1))
+        return StickLogits(_FAMILIES[self.fractions](first, second))
 
 
 def _positive(log: Tensor, largest: float = 1e4) -> Tensor:
@@ -100,8 +103,8 @@ def _logit_start(concentration: Tensor) -> Tensor:
 
 
 _FAMILIES: dict[str, Callable[[Tensor, Tensor], dist.TorchDistribution]] = {
-    "kumaraswamy": lambda a, b: Kumaraswamy(_positive(a), _positive(b, 1e6)),
-    "beta": lambda a, b: dist.Beta(_positive(a), _positive(b)),
-    "gamma": lambda a, b: SmallShapeGammaRatio(_positive(a), _positive(b)),
-    "logit_normal": lambda loc, scale: LogitNormal(loc, _positive(scale, 100.0)),
+    "kumaraswamy": lambda a, b: KumaraswamyLogit(_positive(a), _positive(b, 1e6)),
+    "beta": lambda a, b: BetaLogit(_positive(a), _positive(b)),
+    "gamma": lambda a, b: GammaRatioLogit(_positive(a), _positive(b)),
+    "logit_normal": lambda loc, scale: NormalLogit(loc, _positive(scale, 100.0)),
 }

@@ -69,4 +69,4 @@ class GaussianComponents(nn.Module):
         scale = (0.5 * self.log_variance.clamp(*self.log_variance_range)).exp()
         if self.kind == "standard":
             return dist.Normal(self.loc, scale).to_event(1)
-        return DiagNormalMixture(log_of_weights(weights), self.loc, scale)
+        return DiagNormalMixture(log_of_weights(weights).to(weights.dtype), self.loc, scale)

@@ -9,14 +9,17 @@ import torch
 from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor, nn
 
-from pyrodgm.distributions import GEM
+from pyrodgm.distributions import GEMLogits
 
 
 class GEMPrior(nn.Module):
-    r"""Stick weights of a truncated Dirichlet process, their concentration fixed, learned, or learned under a Gamma.
+    r"""Sticks of a truncated Dirichlet process, their concentration fixed, learned, or learned under a Gamma.
 
     .. math:: v_k \sim \mathrm{Beta}(1, \alpha), \; k < K, \qquad \pi_k = v_k \prod_{j<k} (1 - v_j), \qquad
               [\alpha \sim \mathrm{Gamma}(s, r)]
+
+    The latents are the logits of the fractions, :math:`y_k = \log v_k - \log(1 - v_k)`;
+    :class:`pyrodgm.nn.StickWeights` makes the weights of them, in front of the network that takes these.
 
     A learned concentration is a point estimate, one parameter (its logarithm). With ``hyperprior`` it is that of
     largest posterior density in log alpha: whenever the model runs in training mode, each of the ``num_data`` data
@@ -32,7 +35,7 @@ class GEMPrior(nn.Module):
         hyperprior: Shape s and rate r of the Gamma hyperprior on alpha; needs ``learn`` and ``num_data``.
         num_data: Number of training data N.
 
-    Called with nothing it returns a :class:`~pyrodgm.distributions.GEM` with event shape ``[K]``.
+    Called with nothing it returns a :class:`~pyrodgm.distributions.GEMLogits` with event shape ``[K - 1]``.
 
     Raises:
         ValueError: If an argument is out of range, or a hyperprior comes without ``learn`` or ``num_data``.
@@ -41,7 +44,7 @@ class GEMPrior(nn.Module):
 
     Example:
         >>> GEMPrior(50, 5.0)().sample().shape
-        torch.Size([50])
+        torch.Size([49])
         >>> GEMPrior(50, 5.0, learn=True, hyperprior=(1.0, 0.2), num_data=45_000).concentration.item()
         5.0
     """
@@ -88,7 +91,7 @@ class GEMPrior(nn.Module):
     def forward(self) -> dist.TorchDistribution:
         if self.hyperprior is not None and self.training and am_i_wrapped():
             pyro.factor("hyperprior", self.log_hyperprior() / self.num_data)
-        return GEM(self.concentration, self.truncation)
+        return GEMLogits(self.concentration, self.truncation)
 
     def log_hyperprior(self) -> Tensor:
         """Log-density of log alpha under the hyperprior, ``[]`` in nats; zero where there is none."""

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.distributions import StickBreaking
+from pyrodgm.distributions import BetaLogit, StickLogits
 
 
 class SymmetricDirichletPrior(nn.Module):
@@ -15,13 +15,14 @@ class SymmetricDirichletPrior(nn.Module):
     .. math:: v_k \sim \mathrm{Beta}(\alpha, (K - k)\, \alpha), \; k < K, \qquad \pi_k = v_k \prod_{j<k} (1 - v_j),
               \qquad \pi \sim \mathrm{Dirichlet}(\alpha, \dots, \alpha)
 
-    As a stick-breaking distribution it has an exact divergence from every stick-breaking posterior.
+    The latents are the logits of the fractions, :math:`y_k = \log v_k - \log(1 - v_k)`, which have an exact divergence
+    from every stick-breaking posterior; :func:`pyrodgm.nn.stick_weights` makes the weights.
 
     Args:
         num_components: Number of components K, at least 2.
         concentration: alpha, positive.
 
-    Called with nothing it returns a :class:`~pyrodgm.distributions.StickBreaking` with event shape ``[K]``.
+    Called with nothing it returns a :class:`~pyrodgm.distributions.StickLogits` with event shape ``[K - 1]``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -29,7 +30,7 @@ class SymmetricDirichletPrior(nn.Module):
     Source: Nalisnick, Hertel and Smyth (2016), "Approximate inference for deep latent Gaussian mixtures".
 
     Example:
-        >>> SymmetricDirichletPrior(4)().mean
+        >>> SymmetricDirichletPrior(4)().mean_weights
         tensor([0.2500, 0.2500, 0.2500, 0.2500])
     """
 
@@ -47,4 +48,4 @@ class SymmetricDirichletPrior(nn.Module):
         self.register_buffer("second", concentration * later, persistent=False)
 
     def forward(self) -> dist.TorchDistribution:
-        return StickBreaking(dist.Beta(self.first, self.second).to_event(1))
+        return StickLogits(BetaLogit(self.first, self.second))

@@ -104,15 +104,27 @@ class VampPrior(nn.Module):
 
 
 class _Clip(torch.autograd.Function):
-    """The nearest value in [0, 1]; outside, a gradient comes through that leads back inside, else no pixel returned."""
+    """Clamp to [0, 1]; outside, only gradients that point inwards pass, else no pixel would return.
+
+    In forward mode the derivative is that of the identity.
+    """
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        ctx.save_for_backward(value)
+    def forward(value: Tensor) -> Tensor:
         return value.clamp(0.0, 1.0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (value,) = ctx.saved_tensors
         outwards = torch.where(value < 0, gradient > 0, (value > 1) & (gradient < 0))
         return torch.where(outwards, 0.0, gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return tangent.clone()

@@ -20,7 +20,7 @@ from pyrodgm.infer import SemiSupervisedELBO, classification_error, knn_error
 from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood, GaussianLikelihood, GreyBernoulliLikelihood
 from pyrodgm.models import SemiSupervisedVAE
-from pyrodgm.nn import ResidualDense, joint_mlp, mlp
+from pyrodgm.nn import ResidualDense, StickWeights, joint_mlp, mlp
 from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import GEMPrior, StandardNormal
 
@@ -116,6 +116,7 @@ def build(config: Config, data: Dataset) -> SemiSupervisedVAE:
     posterior: nn.Module = GaussianPosterior(head)
     if config.latents != "gaussian":
         prior = GEMPrior(size, config.concentration)
+        decoder.branches[0] = StickWeights()
         posterior = StickBreakingPosterior(head, config.latents, config.concentration)
     return SemiSupervisedVAE(
         prior=prior,

@@ -20,7 +20,7 @@ from pyrodgm.infer import ELBO
 from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood, GreyBernoulliLikelihood
 from pyrodgm.models import HVAE, VAE
-from pyrodgm.nn import Dense, GatedJoint, Joint, Scale, conv_decoder, conv_encoder, mlp
+from pyrodgm.nn import Dense, GatedJoint, Joint, Scale, StickWeights, conv_decoder, conv_encoder, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import GEMPrior, StandardNormal
 
@@ -85,8 +85,10 @@ def build(config: Config, data: Dataset) -> VAE | HVAE:
 
 
 def _scale(config: Config) -> nn.Module:
-    """Scale latents to a mean square of about one, which the initial weights of the networks expect."""
-    return Scale((config.truncation * (1 + config.concentration)) ** 0.5 if config.latents != "gaussian" else 1.0)
+    """Latents as networks take them: stick weights scaled to a mean square of about one, as initial weights expect."""
+    if config.latents == "gaussian":
+        return Scale(1.0)
+    return nn.Sequential(StickWeights(), Scale((config.truncation * (1 + config.concentration)) ** 0.5))
 
 
 def _parameters(config: Config) -> int:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -48,12 +49,12 @@ def test_plain_and_packed_files_give_the_same_content(file, tmp_path, suffix, le
         ("", lambda content: content[:-1], "truncated or altered"),
         ("", lambda content: b"", "truncated or altered"),
         ("", lambda content: content[:500] + b"?" + content[501:], "truncated or altered"),
-        (".gz", lambda content: gzip.compress(content)[:-1], r"truncated \("),
         (".gz", lambda content: gzip.compress(content)[:1000], r"truncated \("),
         (".gz", lambda content: gzip.compress(content[:-4]), "altered"),
-        (".gz", lambda content: gzip.compress(content)[:-8] + bytes(8), r"altered \(CRC"),
         (".gz", lambda content: gzip.compress(content)[:200_000] + bytes(200_000), "truncated|altered"),
-        (".gz", lambda content: content, r"altered \(Not a gzipped file"),
+        (".gz", lambda content: content[1:], r"altered \(Not a gzipped file"),
+        (".gz", lambda content: b"<!DOCTYPE html>", r"altered \(Not a gzipped file"),
+        (".gz", lambda content: gzip.compress(content[:-1])[:-8] + bytes(8), r"altered \(CRC"),
         (".gz", lambda content: b"", "altered"),
     ],
 )
@@ -68,6 +69,45 @@ def test_a_spoilt_file_is_named_with_both_checksums(file, tmp_path, suffix, spoi
         assert found == md5(path.read_bytes())
         assert int(count.replace(",", "")) == path.stat().st_size
     assert path.exists()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda content: content,
+        lambda content: gzip.compress(content) + b"\n",
+        lambda content: gzip.compress(content) + bytes(512),
+        lambda content: gzip.compress(content) + b"trailing" * 100,
+        lambda content: gzip.compress(content[:700]) + gzip.compress(content[700:]),
+        lambda content: gzip.compress(content)[:-3],
+        lambda content: gzip.compress(content)[:-8] + bytes(8),
+    ],
+)
+def test_the_right_content_is_read_whatever_its_wrapping(file, tmp_path, wrap):
+    write(tmp_path, file.name + ".gz", wrap(CONTENT))
+    assert files.read(file, tmp_path) == CONTENT
+
+
+def test_a_good_plain_file_is_used_beside_a_broken_packed_one(file, tmp_path):
+    packed = write(tmp_path, file.name + ".gz", b"<!DOCTYPE html>")
+    plain = write(tmp_path, file.name, CONTENT)
+    with pytest.warns(UserWarning, match=r"name is used instead of name\.gz: .*Not a gzipped file"):
+        assert files.read(file, tmp_path) == CONTENT
+    plain.write_bytes(CONTENT[1:])  # both are broken: the plain one is named with its own checksum
+    with pytest.raises(ValueError, match=rf"{plain} is truncated.*found {md5(CONTENT[1:])}"):
+        files.read(file, tmp_path)
+    assert packed.exists()
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_refused_early(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MOST", 10 << 20)
+    path = write(tmp_path, file.name + ".gz", gzip.compress(bytes(200 << 20), 1))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=rf"{path} is altered \(it unpacks to more than 10,485,760 bytes\)"):
+        files.read(file, tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30 << 20
 
 
 def test_real_files_plain_repacked_truncated_and_altered(data_root, tmp_path):

@@ -1,13 +1,17 @@
 """The unpickler of arrays, against NumPy's own pickles, and against pickles that ask for more."""
 
 import codecs
+import contextlib
 import os
 import pickle
 import subprocess
+import tracemalloc
 
 import numpy as np
 import pytest
 from fresh_process import run_python
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pyrodgm.datasets.pickled import parse_pickle
 
@@ -69,7 +73,7 @@ def test_malicious_pickles_run_nothing(tmp_path):
         (np.array([None, 1], dtype=object), "type 'O8'"),
         (np.zeros(2, dtype=[("a", "f4"), ("b", "i4")]), "type 'V8'"),
         (np.float64(3.0), "scalar"),
-        ({1, 2}, "set"),
+        ({1, 2}, "set|EMPTY_SET"),
         (bytearray(b"12"), "bytearray"),
         (Malice(codecs.encode, "text", "rot13"), r"_codecs\.encode of a str as 'rot13'"),
         (Malice(codecs.encode, b"text", "latin1"), r"_codecs\.encode of a bytes"),
@@ -95,7 +99,7 @@ def test_malicious_pickles_run_nothing(tmp_path):
         (b"cnumpy\nndarray\n.", "asks for a type"),
         (b"cnumpy\nndarray\n(I0\ntR.", "no pickle of NumPy arrays"),
         (b"cpyrodgm.datasets.pickled\n_Unpickler\n.", r"pyrodgm\.datasets\.pickled\._Unpickler"),
-        (b"\x80\x02\x82\x01.", "no pickle of NumPy arrays"),
+        (b"\x80\x02\x82\x01.", "asks for the opcode EXT1"),
         (b"(lp0\ng0\na.", "no pickle of NumPy arrays"),
     ],
     ids=range(11),
@@ -124,6 +128,103 @@ def test_few_bytes_do_not_stand_for_many_values(make):
     found = parse_pickle(pickle.dumps(make(array), protocol=2))
     first, second = found.values() if isinstance(found, dict) else found
     assert first is second
+
+
+def nested_key(levels):
+    """A dictionary whose key is a pair of pairs of pairs, each twice the same: hashed in 2^levels steps."""
+    twice = b"".join(b"q%ch%c\x86" % (i, i) for i in range(levels))
+    return b"\x80\x02})" + twice + b"Ns."
+
+
+SHARED = b"\x80\x02X" + (1 << 16).to_bytes(4, "little") + b"a" * (1 << 16) + b"q\x00X\x06\x00\x00\x00latin1q\x01"
+ENCODE = b"c_codecs\nencode\nh\x00h\x01\x86R"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x02Nr\xff\xff\xff\x7f.", "memo entry 2147483647"),
+        (b"Np2000000000\n.", "memo entry 2000000000"),
+        (b"Np-1\n.", "memo entry -1"),
+        (nested_key(40), "as a key"),
+        (b"\x80\x02}(]Nu.", "as a key"),
+        (b"(]Nd.", "as a key"),
+        (b"\x80\x04\x95" + (1 << 40).to_bytes(8, "little") + b"N.", "a frame of"),
+        (b"\x80\x04\x8e" + (1 << 40).to_bytes(8, "little") + b"N.", "expected|bytes"),
+        (b"\x80\x02X\xff\xff\xff\x7fa.", "expected|bytes"),
+        (b"N2.", "opcode DUP"),
+        (b"\x80\x02c__builtin__\nbytes\n)\x81.", "opcode NEWOBJ"),
+        (b"(i__builtin__\nbytes\n.", "opcode INST"),
+        (b"\x80\x04(\x91.", "opcode FROZENSET"),
+        (b"Pname\n.", "opcode PERSID"),
+        (SHARED + b"0(" + ENCODE * 500 + b"l.", "opcode POP|again and again"),
+        (SHARED + b"(" + ENCODE * 500 + b"l\x86.", "again and again"),
+        (b"I" + b"9" * 100_000 + b"\n.", "no pickle"),
+        (b"N", "no pickle"),
+        (b"", "no pickle"),
+        (b"a.", "takes more than there is"),
+    ],
+    ids=range(20),
+)
+def test_a_few_bytes_do_not_ask_for_gigabytes_or_hours(content, message):
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message):
+        parse_pickle(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < len(content) * 4 + (1 << 20)
+
+
+def test_arrays_that_share_a_text_encode_it_once():
+    one = PYTHON2.split(b"(lp0\n")[1][:-2]  # the instructions that make one array
+    text = b"S'" + b"a" * 100_000 + b"'\np14\n"
+    first = one.replace(b"S'\\x00\\xff\\xe9A'\np14\n", text).replace(b"I2\nI2\n", b"I100\nI1000\n")
+    other = first.replace(text, b"g14\n")
+    tracemalloc.start()
+    arrays = parse_pickle(b"(lp0\n" + first + b"a" + (other + b"a") * 300 + b".")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(arrays) == 301
+    assert all(array.shape == (100, 1000) for array in arrays)
+    assert peak < 5_000_000
+
+
+@given(
+    st.binary(max_size=80)
+    | st.lists(
+        st.sampled_from(
+            [
+                b"(",
+                b"]",
+                b"}",
+                b")",
+                b"N",
+                b"a",
+                b"s",
+                b"u",
+                b"t",
+                b"R",
+                b"b",
+                b".",
+                b"q\x00",
+                b"h\x00",
+                b"cnumpy\nndarray\n",
+                b"cnumpy\ndtype\n",
+                b"K\x01",
+                b"U\x01a",
+                b"\x85",
+                b"e",
+                b"2",
+                b"r\xff\xff\xff\xff",
+            ]
+        ),
+        max_size=40,
+    ).map(b"".join)
+)
+@settings(max_examples=500, deadline=1000)
+def test_any_bytes_are_arrays_or_a_value_error(content):
+    with contextlib.suppress(ValueError):
+        parse_pickle(content)
 
 
 def test_the_pickle_of_the_faces(data_root):

@@ -1,9 +1,7 @@
 """What holds for every distribution: one row in `distribution_cases.py` enrols it in all of this."""
 
 import inspect
-import io
 import math
-import pickle
 
 import missing
 import numpy as np
@@ -15,6 +13,7 @@ from torch.distributions import Distribution, constraints
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrodgm import distributions
+from pyrodgm.testing import check_distribution
 
 FALSE_ALARM = 1e-6
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -41,35 +40,13 @@ def test_every_distribution_is_enrolled():
 
 
 @each_case
-def test_shapes(case):
-    d = case.distribution()
-    assert d.batch_shape == (case.batch,)
-    assert len(d.event_shape) == case.event_dim == d.support.event_dim
-    for sample_shape in [(), (3,), (2, 1)]:
-        x = d(sample_shape)
-        assert x.shape == (*sample_shape, case.batch, *d.event_shape)
-        assert d.log_prob(x).shape == (*sample_shape, case.batch)
-        assert d.support.check(x).all()
-    if case.moments:
-        assert d.mean.shape == d.variance.shape == (case.batch, *d.event_shape)
+def test_checks_that_others_may_import(case):
+    check_distribution(case.distribution(), case.moments)
 
 
 @each_case
-def test_expand(case):
+def test_expansion_in_plates_and_without_rsample(case):
     d = case.distribution()
-    x = d.sample()
-    new = d.expand((3, case.batch))
-    assert type(new) is type(d)
-    assert new.batch_shape == (3, case.batch)
-    assert new.sample((4,)).shape == (4, 3, case.batch, *d.event_shape)
-    torch.testing.assert_close(new.log_prob(x), d.log_prob(x).expand(3, -1))
-    if case.moments:
-        torch.testing.assert_close(new.mean, d.mean.expand(new.mean.shape))
-    again = new.expand((5, 3, case.batch))
-    assert again.log_prob(x).shape == (5, 3, case.batch)
-    draws = new.sample()
-    assert not torch.equal(draws[0], draws[1])
-    assert d.to_event(1).log_prob(x).shape == ()
     if d.has_rsample:
         assert not case.distribution().has_rsample_(False).expand((3, case.batch)).has_rsample
     with pyro.plate("rows", 3, dim=-2), pyro.plate("columns", case.batch, dim=-1):
@@ -181,17 +158,6 @@ def test_values_outside_support(case):
 
 
 @each_case
-def test_pickle(case):
-    d = case.distribution()
-    x = d.sample()
-    torch.testing.assert_close(pickle.loads(pickle.dumps(d)).log_prob(x), d.log_prob(x))
-    stored = io.BytesIO()
-    torch.save(d, stored)
-    stored.seek(0)
-    torch.testing.assert_close(torch.load(stored, weights_only=False).log_prob(x), d.log_prob(x))
-
-
-@each_case
 def test_float32(case):
     d, d32 = case.distribution(), case.distribution(torch.float32)
     x = d32.sample((100,))
@@ -243,6 +209,37 @@ def test_functional_transforms(case):
     torch.testing.assert_close(gradient(*case.params.values()), expected)
     batched = torch.func.vmap(gradient, randomness="different")(*case.params.values())
     assert all(b.shape == e.shape and b.isfinite().all() for b, e in zip(batched, expected, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's gamma sampler under vmap
+@each_case
+def test_forward_mode(case, dtype):
+    """Derivatives of density and draws along a direction: forward mode equals reverse mode, also under vmap."""
+    values = tuple(v.to(dtype) for v in case.params.values())
+    directions = tuple(torch.full_like(v, 0.3) for v in values)
+    point = case.distribution(dtype).sample()
+    tolerance = {"rtol": 1e-3, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 1e-8, "atol": 1e-8}
+
+    def build(*values):
+        return case.build(**dict(zip(case.params, values, strict=True)), validate_args=False)
+
+    def density(*values):
+        return build(*values).log_prob(point).sum()
+
+    def draw(*values):
+        torch.manual_seed(0)
+        return build(*values).rsample().sum()
+
+    for function in (density, draw) if build(*values).has_rsample else (density,):
+        primal, tangent = torch.func.jvp(function, values, directions)
+        slopes = torch.func.grad(function, tuple(range(len(values))))(*values)
+        expected = sum((slope * direction).sum() for slope, direction in zip(slopes, directions, strict=True))
+        assert primal.dtype == dtype
+        torch.testing.assert_close(tangent, expected, **tolerance)
+    many = torch.func.vmap(lambda *shifts: torch.func.jvp(density, values, shifts)[1])
+    batched = many(*(torch.stack([d, 2 * d]) for d in directions))
+    torch.testing.assert_close(batched[1], 2 * batched[0], **tolerance)
 
 
 @pytest.mark.cuda

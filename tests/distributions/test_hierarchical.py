@@ -50,11 +50,19 @@ def test_a_draw_remembers_its_distributions_and_other_values_do_not():
     assert calls == []
     torch.testing.assert_close(q.log_prob(z.clone()), joint().log_prob(z))
     assert calls == [1]
-    _, groups = q.groups()
-    assert groups[1].mean.shape == (4, 3, 3)
-    fresh, groups = chain([]).groups()
-    assert fresh.shape == (3, 5)
-    assert len(groups) == 2
+    assert q.groups(z)[1].mean.shape == (4, 3, 3)
+    z.mul_(2.0)
+    torch.testing.assert_close(q.log_prob(z), joint().log_prob(z))
+    assert calls == [1, 1]
+
+
+def test_a_draw_without_gradient_has_a_density_with_one():
+    loc = torch.zeros(3, 2, requires_grad=True)
+    q = Hierarchical(lambda earlier: dist.Normal(loc + sum(earlier), 1.0).to_event(1), [2, 2])
+    with torch.no_grad():
+        z = q.rsample()
+    (gradient,) = torch.autograd.grad(q.log_prob(z).sum(), loc)
+    torch.testing.assert_close(gradient, z[..., 2:])
 
 
 def test_expansion_draws_anew_for_each_particle():

@@ -49,8 +49,10 @@ def test_moments_and_entropy(dtype):
 def test_cdf_icdf_median():
     d = LogitNormal(*torch.tensor(PARAMETERS).unbind(-1))
     probability = torch.tensor([[1e-12], [0.01], [0.5], [0.9]])
-    torch.testing.assert_close(d.cdf(d.icdf(probability)), probability.expand(4, 5), rtol=1e-8, atol=0)
-    torch.testing.assert_close(d.cdf(d.median), torch.full((5,), 0.5), rtol=1e-6, atol=0)
+    logits = d.logits
+    torch.testing.assert_close(logits.cdf(logits.icdf(probability)), probability.expand(4, 5), rtol=1e-8, atol=0)
+    torch.testing.assert_close(d.icdf(probability), logits.icdf(probability).sigmoid(), rtol=1e-12, atol=2e-16)
+    torch.testing.assert_close(d.median, d.loc.sigmoid())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -70,8 +72,8 @@ def test_distribution_functions_at_and_next_to_the_ends(d, dtype):
     assert torch.equal(d.cdf(ends), ends)
     inside = torch.nextafter(ends, torch.tensor(0.5, dtype=dtype))
     assert ((d.cdf(inside) > 0) & (d.cdf(inside) < 1)).any()
-    draws = d.sample((1000,))  # many of which round to the ends, but know their logarithms
-    assert abs(d.cdf(draws).mean() - 0.5) < 0.06
+    draws = d.logits.sample((1000,))
+    assert abs(d.logits.cdf(draws).mean() - 0.5) < 0.06
     ends.requires_grad_()
     (slope,) = torch.autograd.grad(d.cdf(ends).sum(), ends)
     assert slope.isfinite().all()
@@ -80,13 +82,18 @@ def test_distribution_functions_at_and_next_to_the_ends(d, dtype):
     assert torch.equal(unchecked.cdf(outside), torch.tensor([0.0, 1.0], dtype=dtype))
 
 
-def test_float32_draws_know_their_own_density():
-    d = LogitNormal(*(x.expand(100_000) for x in torch.tensor([5.0, 40.0], dtype=torch.float32)))
-    value = d.sample()
-    assert ((value > 0) & (value < 1)).all()
-    assert (value > 1 - 1e-7).double().mean() > 0.2
-    minus = -d.log_prob(value).double()
-    assert abs(minus.mean() - d.entropy()[0]) < 6 * minus.std() / len(minus) ** 0.5
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 30.0])
+def test_gradients_are_finite_far_from_the_middle(dtype, scale):
+    loc = torch.tensor([-1e3, -80.0, 0.0, 80.0, 1e3], dtype=dtype, requires_grad=True)
+    spread = torch.full((5,), scale, dtype=dtype, requires_grad=True)
+    for d in (LogitNormal(loc, spread), LogitNormal(loc, spread).logits):
+        value = d.rsample((1000,))
+        for at in (value, value.detach(), value.detach().requires_grad_()):
+            log_prob = d.log_prob(at)
+            assert log_prob.isfinite().all()
+            inputs = [loc, spread, *([at] if at.is_leaf and at.requires_grad else [])]
+            assert all(g.isfinite().all() for g in torch.autograd.grad(log_prob.sum(), inputs, retain_graph=True))
 
 
 def test_gradients_finite_in_float32():

@@ -16,7 +16,6 @@ from pyrodgm.distributions import (
     sticks_to_mass,
     weights_to_fractions,
 )
-from pyrodgm.distributions._numeric import kept_logs
 
 
 def test_equals_dirichlet():
@@ -53,24 +52,11 @@ def test_maps_are_inverse():
     torch.testing.assert_close(StickBreaking(each.to_event(1)).log_prob(weights[0, 0]), expected)
 
 
-@pytest.mark.parametrize("size", [5, 50, 200])
-@pytest.mark.parametrize("family", ["kumaraswamy", "logit-normal", "beta"])
-def test_float32_draws_know_their_own_density(size, family):
-    """E[log q - log p] over float32 draws is right although most weights underflow."""
-    full = torch.full((size - 1,), 0.1, dtype=torch.float32)
-    fractions = {
-        "kumaraswamy": lambda: Kumaraswamy(full, full),
-        "logit-normal": lambda: LogitNormal(20 * full, 50 * full),
-        "beta": lambda: dist.Beta(full, full),
-    }[family]()
-    q, prior = StickBreaking(fractions.to_event(1)), GEM(torch.tensor(0.5, dtype=torch.float32), size)
-    draws = q.sample((4000,))
-    assert (draws > 0).all()
-    torch.testing.assert_close(draws.sum(-1), torch.ones(4000, dtype=torch.float32))
-    sampled = (q.log_prob(draws) - prior.log_prob(draws)).double()
-    exact = torch.distributions.kl_divergence(q, prior).double()
-    assert abs(sampled.mean() - exact) < 6 * sampled.std() / 4000**0.5
-    assert q.log_prob(draws.clone()).isfinite().all()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_density_is_that_of_the_weights_given(dtype):
+    sticks = StickBreaking(Kumaraswamy(torch.ones(20, dtype=dtype), torch.full((20,), 0.2, dtype=dtype)).to_event(1))
+    draws = sticks.sample((1000,))
+    assert torch.equal(sticks.log_prob(draws), sticks.log_prob(draws.clone()))
 
 
 def test_gradients_stay_finite_in_float32():
@@ -99,7 +85,7 @@ def test_number_of_sticks():
     expected = torch.tensor([5, 26, 100])  # ceil(log 0.01 / log(c / (c + 1))), at most the truncation
     assert torch.equal(GEM(concentration, 100).num_sticks(0.99), expected)
     assert torch.equal(sticks_to_mass(torch.tensor([[1.0, 0, 0], [0.5, 0.25, 0.25]])), torch.tensor([1, 3]))
-    with pytest.raises(ValueError, match="expected mass in"):
+    with pytest.raises(ValueError, match="mass must lie in"):
         sticks_to_mass(torch.ones(1), 1.0)
 
 
@@ -143,24 +129,12 @@ def test_whole_numbers_are_parameters_too():
     assert Kumaraswamy(2, 3).sample().dtype == torch.get_default_dtype()
 
 
-@pytest.mark.parametrize(
-    "draw", [lambda: GEM(torch.tensor(5.0), 4).sample(), lambda: Kumaraswamy(*torch.ones(2, 3)).sample()]
-)
-def test_logarithms_are_not_kept_for_other_values(draw):
-    sticks = GEM(torch.tensor(2.0), 4)
-    first, second = draw(), draw()
-    assert kept_logs(first) is not None
-    kind = sticks if len(first) == 4 else Kumaraswamy(torch.tensor(2.0), torch.tensor(3.0))
-    first.data = second.clone()
-    torch.testing.assert_close(kind.log_prob(first), kind.log_prob(second.clone()), rtol=0.0, atol=0.0)
-
-
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="fractions with event dimension 1"):
+    with pytest.raises(ValueError, match="fractions must have event dimension 1"):
         StickBreaking(Kumaraswamy(torch.ones(3), torch.ones(3)))
     with pytest.raises(ValueError, match=r"event shape \[K - 1\]"):
         StickBreaking(dist.Dirichlet(torch.ones(2, 3)).to_event(1))
-    with pytest.raises(ValueError, match="expected truncation of at least 2 sticks, got 1"):
+    with pytest.raises(ValueError, match="truncation must be at least 2 sticks, got 1"):
         GEM(torch.tensor(1.0), 1)
 
 
@@ -174,5 +148,5 @@ def test_first_sticks():
     torch.testing.assert_close(scaled[:, 0] / scaled[:, 1], weights[:, 0] / weights[:, 1])
     assert torch.equal(first_sticks(weights, 6), weights)
     for count in (0, 7):
-        with pytest.raises(ValueError, match=f"count from 1 to 6 sticks, got {count}"):
+        with pytest.raises(ValueError, match=f"count must be from 1 to 6 sticks, got {count}"):
             first_sticks(weights, count)

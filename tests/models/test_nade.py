@@ -13,6 +13,7 @@ from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
 from torch import nn
 
+from pyrodgm.distributions import Kumaraswamy
 from pyrodgm.infer import ELBO, IWELBO, TrainStep, log_likelihood
 from pyrodgm.models import NADE, StickBreakingNADE
 from pyrodgm.nn import NADENetwork
@@ -86,7 +87,8 @@ def pixel_quadrature(pair, x):
     alpha = pair.concentration
     with torch.no_grad():
         logits, raw = pair.network(x)
-        q = pair._sticks(raw).fractions.base_dist
+        base = pair._sticks(raw).base_dist
+        q = Kumaraswamy(base.concentration1, base.concentration0)
 
         def log_prob(v):
             mixed = v * logits[..., 0] + (1 - v) * logits[..., 1]
@@ -147,7 +149,7 @@ def test_every_estimator_trains_it(objective, init):
     if not isinstance(objective, IWELBO):
         nade = NADE(D, H, init=init)
         SVI(nade.model, nade.guide, pyro.optim.Adam({"lr": 1e-2}), loss=copy.deepcopy(objective)).step(ALL[60:70])
-    assert ELBO().describe(pair.model, pair.guide, ALL[:3]) == {"pi": "exact"}
+    assert ELBO().describe(pair.model, pair.guide, ALL[:3]) == {"sticks": "exact"}
 
 
 def test_the_draw_carries_the_pass(monkeypatch):
@@ -157,7 +159,7 @@ def test_the_draw_carries_the_pass(monkeypatch):
     guide = poutine.trace(pair.guide).get_trace(ALL)
     model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(ALL)
     assert len(calls) == 1
-    guide.nodes["pi"]["value"] = guide.nodes["pi"]["value"].clone()
+    guide.nodes["sticks"]["value"] = guide.nodes["sticks"]["value"].clone()
     again = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(ALL)
     assert len(calls) == 2
     for trace in (model, again):

@@ -215,7 +215,7 @@ def test_weights_of_the_semi_supervised_objective(x):
     all_labelled = loss(SemiSupervisedELBO(0.375, classifier_weight=2.0), x[:3], y)
     assert torch.allclose(all_labelled, labelled - 2.0 * log_q)
     for data in ((x,), (x, y[:0])):
-        assert torch.equal(loss(SemiSupervisedELBO(0.375, 2.0), *data), loss(ELBO(), x))
+        torch.testing.assert_close(loss(SemiSupervisedELBO(0.375, 2.0), *data), loss(ELBO(), x))
 
 
 def test_semi_supervised_objective_refuses_bad_input(x):
@@ -247,7 +247,7 @@ def test_classification_error(x):
         best = pair.classifier.net(x).argmax(-1)
     assert classification_error(pair, x, best, batch_size=3) == 0.0
     assert classification_error(pair, x, torch.cat([(best[:1] + 1) % CLASSES, best[1:]])) == 0.25
-    with pytest.raises(ValueError, match="labels: expected 4 labels"):
+    with pytest.raises(ValueError, match=r"labels must be as many as the data, .*4, got 2"):
         classification_error(pair, x, best[:2])
     with pytest.raises(ValueError, match="site: expected a discrete sample site of the guide, got 'z'"):
         classification_error(pair, x, best, site="z")

@@ -13,10 +13,11 @@ from pyro.infer import SVI, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from pyro.infer.importance import vectorized_importance_weights
 from torch import nn
 
-from pyrodgm.distributions import Kumaraswamy
+from pyrodgm.distributions import Kumaraswamy, divergence_given
 from pyrodgm.infer import ELBO, IWELBO, TrainStep
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import SequenceModel
+from pyrodgm.nn import stick_weights
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, BatchNormLSTM, RecurrentNetwork, StickBreakingRNN
 
 K, F, H, M, T, B = 6, 4, 5, 3, 4, 3
@@ -64,13 +65,14 @@ def traces(pair, x, y):
 def test_sites(pair, x, y):
     guide, model = traces(pair, x, y)
     random = isinstance(pair.network, StickBreakingRNN)
-    assert [n for n, s in guide.nodes.items() if s["type"] == "sample"] == (["data", "pi"] if random else [])
-    for name in ("pi", "y") if random else ("y",):
+    assert [n for n, s in guide.nodes.items() if s["type"] == "sample"] == (["data", "sticks"] if random else [])
+    for name in ("sticks", "y") if random else ("y",):
         assert model.nodes[name]["log_prob"].shape == (B,)
         assert [(f.name, f.dim) for f in model.nodes[name]["cond_indep_stack"]] == [("data", -1)]
     if random:
-        assert guide.nodes["pi"]["value"].shape == (B, T, M)
-        assert model.nodes["pi"]["fn"].support.check(guide.nodes["pi"]["value"]).all()
+        assert torch.allclose(model.nodes["pi"]["value"], stick_weights(guide.nodes["sticks"]["value"]))
+        assert guide.nodes["sticks"]["value"].shape == (B, T, M - 1)
+        assert model.nodes["sticks"]["fn"].support.check(guide.nodes["sticks"]["value"]).all()
     drawn = poutine.trace(poutine.uncondition(pair.model)).get_trace(x, y).nodes["y"]["value"]
     assert drawn.shape == (B, T)
     assert (drawn >= 0).all()
@@ -85,13 +87,13 @@ def test_the_run_that_a_draw_carries_is_the_run_with_that_draw(name, x, y, monke
     monkeypatch.setattr(StickBreakingRNN, "forward_given", lambda *args: calls.append(1) or run(*args))
     guide, model = traces(pair, x, y)
     assert not calls  # one recurrence serves both
-    guide.nodes["pi"]["value"] = guide.nodes["pi"]["value"].clone()
+    guide.nodes["sticks"]["value"] = guide.nodes["sticks"]["value"].clone()
     again = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(x, y)
     again.compute_log_prob()
     assert len(calls) == 1
     assert torch.allclose(again.nodes["y"]["log_prob"], model.nodes["y"]["log_prob"])
-    fresh = guide.nodes["pi"]["fn"].log_prob(guide.nodes["pi"]["value"])
-    assert torch.allclose(fresh, guide.nodes["pi"]["log_prob"], rtol=1e-6)
+    fresh = guide.nodes["sticks"]["fn"].log_prob(guide.nodes["sticks"]["value"])
+    assert torch.allclose(fresh, guide.nodes["sticks"]["log_prob"], rtol=1e-6)
 
 
 def test_a_run_is_not_used_once_what_it_came_from_has_changed(x, y):
@@ -100,7 +102,7 @@ def test_a_run_is_not_used_once_what_it_came_from_has_changed(x, y):
     with torch.no_grad():
         pair.network.hidden_weight.mul_(2.0)
     stale = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(x, y)
-    guide.nodes["pi"]["value"] = guide.nodes["pi"]["value"].clone()
+    guide.nodes["sticks"]["value"] = guide.nodes["sticks"]["value"].clone()
     right = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(x, y)
     for trace in (stale, right):
         trace.compute_log_prob()
@@ -116,13 +118,16 @@ def test_divergence_is_that_of_the_densities(x, y):
     many = x[:1].expand(20_000, T)
     with torch.no_grad():
         guide, model = traces(pair, many, y[:1].expand(20_000, T))
-    sampled = guide.nodes["pi"]["log_prob"] - model.nodes["pi"]["log_prob"]
-    exact = torch.distributions.kl_divergence(guide.nodes["pi"]["fn"], model.nodes["pi"]["fn"])
+    sampled = guide.nodes["sticks"]["log_prob"] - model.nodes["sticks"]["log_prob"]
+    q, p, value = guide.nodes["sticks"]["fn"], model.nodes["sticks"]["fn"], guide.nodes["sticks"]["value"]
+    exact = divergence_given(q, p, value).detach()
+    q.sample()
+    torch.testing.assert_close(divergence_given(q, p, value.clone()).detach(), exact, rtol=1e-6, atol=1e-9)
     error = sampled.std() / 20_000**0.5
     assert exact.mean() == pytest.approx(sampled.mean().item(), abs=5 * error.item())
     assert exact.std() < 0.5 * sampled.std()
     assert exact.mean() > 0.1
-    assert ELBO().describe(pair.model, pair.guide, x, y) == {"pi": "exact"}
+    assert ELBO().describe(pair.model, pair.guide, x, y) == {"sticks": "exact"}
 
 
 def test_bound_and_importance_sampling_against_quadrature():
@@ -205,10 +210,10 @@ def test_particles_agree_with_single_samples(x, y):
         trace.compute_log_prob()
     for i in range(4):
         alone, _ = traces(pair, x, y)
-        alone.nodes["pi"]["value"] = guide.nodes["pi"]["value"][i].clone()
+        alone.nodes["sticks"]["value"] = guide.nodes["sticks"]["value"][i].clone()
         single = poutine.trace(poutine.replay(pair.model, trace=alone)).get_trace(x, y)
         single.compute_log_prob()
-        for name in ("pi", "y"):
+        for name in ("sticks", "y"):
             assert torch.allclose(model.nodes[name]["log_prob"][i], single.nodes[name]["log_prob"], rtol=1e-6)
 
 

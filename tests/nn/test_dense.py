@@ -37,8 +37,8 @@ def test_residual_dense_skips_where_the_sizes_agree():
     first, *middle, last = mlp(7, [5, 5, 5], 2, layer=ResidualDense)
     x = torch.randn(4, 7)
     hidden = torch.relu(first.linear(x))
-    assert torch.equal(first(x), hidden)
+    torch.testing.assert_close(first(x), hidden)
     for layer in middle:
-        assert torch.equal(layer(hidden), hidden + torch.relu(layer.linear(hidden)))
+        torch.testing.assert_close(layer(hidden), hidden + torch.relu(layer.linear(hidden)))
         hidden = layer(hidden)
     assert (len(middle), last(hidden).shape) == (2, (4, 2))

@@ -25,7 +25,7 @@ def test_gated_joint_starts_as_a_layer_of_the_concatenation_would():
 def test_joint_runs_branches_then_join_then_head():
     branches, join, head = [nn.Identity(), GatedDense(3, 6)], GatedJoint([4, 6], 5), mlp(5, [], 2)
     x, z = torch.randn(8, 4), torch.randn(3, 8, 3)
-    assert torch.equal(Joint(branches, join, head)(x, z), head(join(x, branches[1](z))))
+    torch.testing.assert_close(Joint(branches, join, head)(x, z), head(join(x, branches[1](z))))
 
 
 def test_mistakes_are_named():

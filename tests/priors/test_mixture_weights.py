@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch.distributions import kl_divergence
 
-from pyrodgm.distributions import Kumaraswamy, StickBreaking
+from pyrodgm.arithmetic import stick_logits
+from pyrodgm.distributions import KumaraswamyLogit, StickLogits
+from pyrodgm.nn import stick_weights
 from pyrodgm.priors import GaussianComponents, SymmetricDirichletPrior
 
 
@@ -16,17 +18,20 @@ def test_it_is_the_dirichlet(size, concentration):
         dist.Dirichlet(torch.full((size,), concentration)),
     )
     weights = reference.sample((50,))
-    torch.testing.assert_close(prior.log_prob(weights), reference.log_prob(weights))
-    torch.testing.assert_close(prior.mean, reference.mean)
-    torch.testing.assert_close(prior.variance, reference.variance)
+    logits = stick_logits(weights.log())
+    torch.testing.assert_close(stick_weights(logits), weights)
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda y: stick_weights(y)[:-1]))(logits).logdet()
+    torch.testing.assert_close(prior.log_prob(logits) - jacobian, reference.log_prob(weights))
+    torch.testing.assert_close(prior.mean_weights, reference.mean)
+    torch.testing.assert_close(prior.variance_weights, reference.variance)
 
 
 def test_divergence_from_a_posterior_is_exact():
-    q = StickBreaking(Kumaraswamy(torch.tensor([1.2, 0.7]), torch.tensor([2.0, 1.1])).to_event(1))
+    q = StickLogits(KumaraswamyLogit(torch.tensor([1.2, 0.7]), torch.tensor([2.0, 1.1])))
     p = SymmetricDirichletPrior(3, 0.8)()
     with torch.no_grad():
         draws = q.sample((200_000,))
-        terms = q.log_prob(draws) - dist.Dirichlet(torch.full((3,), 0.8)).log_prob(draws)
+        terms = q.log_prob(draws) - p.log_prob(draws)
     assert kl_divergence(q, p).item() == pytest.approx(terms.mean().item(), abs=5 * terms.std().item() / 200_000**0.5)
 
 

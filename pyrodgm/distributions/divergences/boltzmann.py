@@ -19,4 +19,5 @@ def _kl_bernoulli_boltzmann_machine(p: Independent, q: BoltzmannMachine) -> Tens
     if p.event_shape != q.event_shape:
         raise ValueError(f"expected as many units in p as in q, {q.event_shape[0]}, got {p.event_shape[0]}")
     entropy = bernoulli_entropy(p.base_dist.logits).sum(-1)
-    return q.log_partition - q.negative_energy(p.base_dist.probs) - entropy
+    divergence = q.log_partition - q.negative_energy(p.base_dist.probs) - entropy
+    return divergence.expand(torch.broadcast_shapes(p.batch_shape, q.batch_shape))

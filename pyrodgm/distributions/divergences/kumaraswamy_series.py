@@ -4,7 +4,8 @@ import torch
 from pyro.distributions import Beta
 from torch import Tensor
 
-from pyrodgm.distributions.kumaraswamy import EULER, Kumaraswamy
+from pyrodgm.distributions.kumaraswamy import Kumaraswamy
+from pyrodgm.distributions.logits.kumaraswamy import EULER
 
 
 def kl_kumaraswamy_beta_series(p: Kumaraswamy, q: Beta, terms: int = 10) -> Tensor:

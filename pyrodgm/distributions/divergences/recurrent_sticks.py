@@ -1,20 +1,27 @@
 """The divergence of sticks that a recurrent network draws from independent priors."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.distributions import kl_divergence, register_kl
 
+from pyrodgm.distributions.divergences.given import register_given
+from pyrodgm.distributions.logits import Logit
 from pyrodgm.distributions.recurrent_sticks import RecurrentSticks
-from pyrodgm.distributions.stick_breaking import StickBreaking
+from pyrodgm.distributions.stick_logits import StickLogits
 
 __all__: list[str] = []
 
 
-@register_kl(RecurrentSticks, torch.distributions.Independent)
-def _kl_recurrent_sticks_independent(p: RecurrentSticks, q: torch.distributions.Independent) -> Tensor:
-    if q.reinterpreted_batch_ndims != 1 or not isinstance(q.base_dist, StickBreaking):
+@register_given(RecurrentSticks, torch.distributions.Independent)
+def _recurrent_sticks_given(q: RecurrentSticks, p: Any, value: Tensor) -> Tensor:
+    # Exact for each time step given the draw of the steps before.
+    if p.reinterpreted_batch_ndims != 2 or not isinstance(p.base_dist, Logit):
         raise NotImplementedError
-    if p._last is None:
-        p.rsample()
-    assert p._last is not None
-    return kl_divergence(p.given_past(p._last[1]), q.base_dist).sum(-1)
+    return kl_divergence(q.given_past(q.run(value)), StickLogits(p.base_dist, validate_args=False)).sum(-1)
+
+
+@register_kl(RecurrentSticks, torch.distributions.Independent)
+def _kl_recurrent_sticks_independent(q: RecurrentSticks, p: Any) -> Tensor:
+    return _recurrent_sticks_given(q, p, q.rsample())

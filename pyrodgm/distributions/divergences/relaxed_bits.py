@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Independent, register_kl
 from torch.nn.functional import logsigmoid
 
+from pyrodgm.distributions.divergences.given import register_given
 from pyrodgm.distributions.hierarchical import Hierarchical
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
 from pyrodgm.distributions.relaxed_boltzmann import RelaxedBoltzmann
@@ -14,7 +15,7 @@ from pyrodgm.distributions.spike_boltzmann import SpikeBoltzmann
 from pyrodgm.distributions.spike_exponential import SpikeExponential
 
 
-def bits_divergence(q: Hierarchical, p: Any) -> Tensor:
+def bits_divergence(q: Hierarchical, p: Any, value: Tensor) -> Tensor:
     r"""Divergence of bits and smoothed bits together, where only the smoothed bits are seen.
 
     .. math:: \mathrm{KL}\bigl(q(z, \zeta) \,\|\, p(z)\, r(\zeta \mid z)\bigr)
@@ -23,8 +24,8 @@ def bits_divergence(q: Hierarchical, p: Any) -> Tensor:
     Entropies are exact given the earlier groups, and so is the cross-entropy: a pair of bits of one group has the
     product of its probabilities; of two groups, that of the earlier bit given its own zeta too,
     :math:`\sigma(\text{logits} + \log r(\zeta \mid 1) - \log r(\zeta \mid 0))`, times that of the later. With one group
-    nothing is sampled. With more it is an unbiased estimate at the last draw of ``q``, with unbiased gradients; those
-    of :class:`SpikeExponential` are Rolfe's.
+    ``value`` does not matter. With more it is an unbiased estimate, with unbiased gradients; those of
+    :class:`SpikeExponential` are Rolfe's.
 
     It is never less than :math:`\mathrm{KL}(q(\zeta) \,\|\, p(\zeta))`, so that a bound with it in place of that one
     remains a bound. For :class:`SpikeExponential` the two are equal, and the registry has it.
@@ -33,6 +34,7 @@ def bits_divergence(q: Hierarchical, p: Any) -> Tensor:
         q: groups of :class:`OverlappingBernoulli`, or :class:`SpikeExponential`.
         p: a :class:`RelaxedBoltzmann`, or :class:`SpikeBoltzmann`, over as many bits, of one machine without batch
             dimensions and with the smoothing of ``q``: of its family, with equal numbers or the same tensors.
+        value: A draw of ``q``, ``[*batch, *event]``.
 
     Returns:
         ``[*batch]``, in nats.
@@ -47,7 +49,7 @@ def bits_divergence(q: Hierarchical, p: Any) -> Tensor:
         raise NotImplementedError(f"no bits in {type(q).__name__} and {type(p).__name__}")
     if q.event_shape != p.event_shape:
         raise ValueError(f"q and p must have as many bits, got {list(q.event_shape)} and {list(p.event_shape)}")
-    value, groups = q.groups()
+    groups = q.groups(value)
     bases = [getattr(group, "base_dist", group) for group in groups]
     family = SpikeExponential if isinstance(p, SpikeBoltzmann) else OverlappingBernoulli
     for base in bases:
@@ -84,11 +86,16 @@ def _bits_given(base: Any, value: Tensor) -> Tensor:
     return base.bits(value) if isinstance(base, SpikeExponential) else base.posterior_logits(value).sigmoid()
 
 
+register_given(Hierarchical, SpikeBoltzmann)(bits_divergence)
+
+
 @register_kl(Hierarchical, SpikeBoltzmann)
 def _kl_hierarchical_spike_boltzmann(q: Hierarchical, p: SpikeBoltzmann) -> Tensor:
-    return bits_divergence(q, p)
+    return bits_divergence(q, p, q.rsample())
 
 
 @register_kl(Independent, SpikeBoltzmann)
-def _kl_independent_spike_boltzmann(q: Independent, p: SpikeBoltzmann) -> Tensor:
-    return bits_divergence(Hierarchical(lambda earlier: q, q.event_shape), p)
+def _kl_independent_spike_boltzmann(q: Any, p: SpikeBoltzmann) -> Tensor:
+    # One group: nothing depends on a draw.
+    nothing = torch.zeros(q.batch_shape + q.event_shape, device=p.machine.weights.device)
+    return bits_divergence(Hierarchical(lambda earlier: q, q.event_shape), p, nothing)

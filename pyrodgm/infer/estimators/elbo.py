@@ -14,9 +14,8 @@ from pyro.infer.elbo import logger
 from pyro.infer.enum import config_enumerate, get_importance_trace
 from pyro.infer.util import is_validation_enabled, torch_backward
 from torch import Tensor
-from torch.distributions import kl_divergence
 
-from pyrodgm.distributions import kl_mixture_bound
+from pyrodgm.distributions import divergence_given, kl_mixture_bound
 from pyrodgm.infer.estimators.protocols import Divergence, Program
 from pyrodgm.infer.estimators.reading import Enumeration, Latent, fn_of, mask_of, read
 from pyrodgm.infer.estimators.sites import is_enumerated
@@ -88,8 +87,8 @@ class TensorELBO(pyro.infer.ELBO):
         if not is_validation_enabled():
             return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
         with warnings.catch_warnings():
-            # Pyro would count them, and warns; here they cancel
-            warnings.filterwarnings("ignore", "Found vars in model but not guide")
+            # Pyro's own reading: here sites of the model alone cancel, and `read` refuses those of the guide alone
+            warnings.filterwarnings("ignore", "Found (vars in model but not guide|non-auxiliary vars in guide)")
             return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 
 
@@ -99,7 +98,7 @@ class ELBO(TensorELBO):
     .. math:: \mathcal L(x) = \mathbb E_{q(z \mid x)}[\log p(x \mid z)] - w\, \mathrm{KL}(q(z \mid x) \,\|\, p(z))
 
     A registered :func:`torch.distributions.kl_divergence` serves a site only if every latent site that the model draws
-    before it comes before it in the guide too, and where plates, masks and scales of the two sites agree; only then is
+    before it comes before it in the guide too, and where masks and scales of the two sites agree; only then is
     the sum over sites of expected divergences the divergence of the whole. :meth:`describe` tells which sites are
     served so. A latent site that the guide lacks is drawn from the model and cancels.
 
@@ -110,18 +109,17 @@ class ELBO(TensorELBO):
         kl_fallback: What serves a site without a registered divergence: ``"sample"``, or ``"bound"``, an upper bound of
             the divergence where there is one (:func:`pyrodgm.distributions.kl_mixture_bound`, for a Normal against a
             mixture of Normals) and a sample elsewhere. The loss then bounds the evidence less tightly, with less noise.
-        divergence: Called with the distributions of a site in guide and model in place of the registered divergence;
-            raises NotImplementedError where it knows none. :func:`pyrodgm.distributions.bits_divergence` makes the
-            bound that of DVAE and DVAE++.
+        divergence: Called with the distributions of a site in guide and model and the value there, in place of the
+            registered divergence (:func:`pyrodgm.distributions.divergence_given`); raises NotImplementedError where it
+            knows none. :func:`pyrodgm.distributions.bits_divergence` makes the bound that of DVAE and DVAE++.
         num_particles: Number of samples of the latents to average over.
         vectorize_particles: Whether these are drawn in one vectorised pass.
         max_plate_nesting: As in :class:`pyro.infer.ELBO`.
 
     Raises:
         ValueError: For an unknown ``kl_fallback``; from the loss (a :class:`ProgramError`), for a site that
-            :func:`~pyrodgm.infer.estimators.reading.read` refuses, for one that lies outside a plate of a site with
-            finitely many values that it depends on, and, where the loss is differentiated, for a latent site that has
-            neither a reparametrised sampler nor, in the guide, finitely many values.
+            :func:`~pyrodgm.infer.estimators.reading.read` refuses, and, where the loss is differentiated, for a latent
+            site that has neither a reparametrised sampler nor, in the guide, finitely many values.
 
     Source: Kingma and Welling (2013), arXiv 1312.6114, eq. 3.
 
@@ -142,7 +140,7 @@ class ELBO(TensorELBO):
         self,
         kl_weight: float = 1.0,
         kl_fallback: Fallback = "sample",
-        divergence: Divergence = kl_divergence,
+        divergence: Divergence = divergence_given,
         **kwargs: Any,
     ) -> None:
         if kl_fallback not in get_args(Fallback):
@@ -157,10 +155,10 @@ class ELBO(TensorELBO):
             reading.require_gradients(type(self).__name__)
             enumeration = Enumeration(reading)
             for site in reading.observed:
-                loss = loss - enumeration.expectation(site["log_prob"], site)
+                loss = loss - enumeration.expectation(site["log_prob"])
             for latent in reading.latents:
                 terms = self._divergence(latent).terms
-                divergence = sum(enumeration.expectation(term, latent.q) for term in terms)
+                divergence = sum(enumeration.expectation(term) for term in terms)
                 loss = loss + self.kl_weight.to(divergence) * divergence
         return torch.as_tensor(loss) / self.num_particles
 
@@ -186,7 +184,7 @@ class ELBO(TensorELBO):
         agreement = latent.agreement()
         if agreement is False or not latent.has_divergence():
             return sampled
-        kl, kind = self._known(fn_of(q), fn_of(p))
+        kl, kind = self._known(fn_of(q), fn_of(p), q["value"])
         if kl is None:
             return sampled
         exact = scale_and_mask(kl, scale=q["scale"], mask=mask_of(q))
@@ -194,12 +192,12 @@ class ELBO(TensorELBO):
             exact = torch.where(agreement, exact, q["log_prob"] - p["log_prob"])
         return _Term([exact], kind, agreement)
 
-    def _known(self, q: Any, p: Any) -> tuple[Tensor | None, str]:
+    def _known(self, q: Any, p: Any, value: Tensor) -> tuple[Tensor | None, str]:
         if q.batch_shape != p.batch_shape:  # some divergences are written for equal shapes alone
             shape = torch.broadcast_shapes(q.batch_shape, p.batch_shape)
-            q, p = q.expand(shape), p.expand(shape)
+            q, p = (fn if fn.batch_shape == shape else fn.expand(shape) for fn in (q, p))
         try:
-            return self.divergence(q, p), "exact"
+            return self.divergence(q, p, value), "exact"
         except NotImplementedError:
             pass
         if self.kl_fallback == "bound":

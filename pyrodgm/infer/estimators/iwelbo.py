@@ -91,6 +91,7 @@ class IWELBO(TensorELBO):
         scaled = {name: _scale_gradient(latents[name], factor) for name in leaves}
         reading = read(run(model, scaled), leaf_trace)
         reading.require_gradients(type(self).__name__)
+        reading.require_densities(self.gradient)
 
         rows = Rows.of(reading)
         log_p, log_q = self._log_p(reading, rows), self._log_q(reading, rows)

@@ -22,9 +22,9 @@ class MixtureDensityELBO(StratifiedELBO):
     .. math:: \mathcal L(x) = \sum_k \mathbb E[\pi_k]\, \mathbb E_{q_k}\bigl[\log p(x \mid z_k) + \log p(z_k)\bigr]
               - \sum_k \hat\pi_k \log \sum_j \hat\pi_j\, q_j(\hat z_k) - \mathrm{KL}(q(\pi) \,\|\, p(\pi))
 
-    For guides that draw weights at a site of their own and then z from a
-    :class:`~pyrodgm.distributions.DiagNormalMixture` with these weights, and say so, as
-    :class:`~pyrodgm.models.DLGMM` does: ``pyro.sample("z", mixture, infer={"mixture_weights": "pi"})``.
+    For guides that draw sticks (:class:`~pyrodgm.distributions.StickLogits`) at a site of their own and then z from a
+    :class:`~pyrodgm.distributions.DiagNormalMixture` with their weights, and say so, as
+    :class:`~pyrodgm.models.DLGMM` does: ``pyro.sample("z", mixture, infer={"mixture_weights": "sticks"})``.
     Each component gives one draw. The terms that are linear in the weights take their exact expectation under the
     guide; the entropy of the mixture takes one draw of them. Where p(z) is one Normal its expectation under each
     component is exact too. The expectation of the whole is that of :class:`ELBO`.
@@ -78,12 +78,12 @@ class MixtureDensityELBO(StratifiedELBO):
         if weights is None or not isinstance(site["fn"], DiagNormalMixture):
             raise ProgramError(
                 name,
-                "must be a DiagNormalMixture whose weights are drawn at the site of the guide that "
+                "must be a DiagNormalMixture whose sticks are drawn at the site of the guide that "
                 f"infer={{'mixture_weights': ...}} names; the guide has {', '.join(guide_sites)}",
             )
         if self.pairing == "own" and len(strata.weights) > 1:
             raise ValueError(f"pairing must be 'full' for more than one mixture, got sites {', '.join(strata.weights)}")
-        mean = weights["fn"].mean
+        mean = weights["fn"].mean_weights
         return strata.place(mean.movedim(-1, 0), strata.dim_of(name), mean.dim() - 1)
 
     def _of_mixture(self, name: str, q: Site, p: Site, strata: Strata, expected: dict[str, Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 Program = Callable[..., Any]
-Divergence = Callable[[Any, Any], Tensor]
+Divergence = Callable[[Any, Any, Tensor], Tensor]
 
 
 class ModelAndGuide(Protocol):

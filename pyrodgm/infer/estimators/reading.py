@@ -46,8 +46,8 @@ class Latent:
         return self.q["name"]
 
     def agreement(self) -> bool | Tensor:
-        """Whether both programs give the site the same plates, mask and scale; by element where these are tensors."""
-        if self.p is None or plates(self.q) != plates(self.p):
+        """Whether both programs give the site the same mask and scale; by element where these are tensors."""
+        if self.p is None:
             return False
         agree: bool | Tensor = True
         for q, p in ((mask_of(self.q), mask_of(self.p)), (self.q["scale"], self.p["scale"])):
@@ -99,6 +99,12 @@ class Reading:
                     f"is drawn by the model alone and is {_family(site)}, which has no rsample, so that {estimator} "
                     "has no gradient for it; draw it in the guide",
                 )
+
+    def require_densities(self, gradient: str) -> None:
+        """Refuse sites that are functions of other draws, where a gradient takes each site for one with a density."""
+        for latent in self.latents:
+            if isinstance(base_of(latent.q), Delta):
+                raise ProgramError(latent.name, f"is a Delta, which needs gradient='reparam', got {gradient!r}")
 
 
 def read(model_trace: Trace, guide_trace: Trace) -> Reading:
@@ -188,21 +194,13 @@ class Enumeration:
         }
         self.log_probs = {dim: fn_of(site).log_prob(site["value"]) for dim, site in self.sites.items()}
 
-    def expectation(self, term: Tensor, site: Site) -> Tensor:
-        """Sum of a site's term ``[*values, *plates]``, averaged over the enumerated values that it depends on, ``[]``.
-
-        Raises:
-            ProgramError: If it lies outside a plate of an enumerated site that it depends on.
-        """
+    def expectation(self, term: Tensor) -> Tensor:
+        """Sum of a term ``[*values, *plates]``, averaged over the enumerated values that it depends on, ``[]``."""
         weight: Tensor | None = None
         waiting, done = _extents(term, self.sites), set[int]()
         while waiting:
             dim = waiting.pop()
             done.add(dim)
-            if not plates(self.sites[dim]) <= plates(site):
-                raise ProgramError(
-                    site["name"], f"must lie in all plates of '{self.sites[dim]['name']}', whose values it depends on"
-                )
             log_prob = self.log_probs[dim]
             weight = log_prob if weight is None else weight + log_prob
             waiting |= _extents(log_prob, self.sites) - done

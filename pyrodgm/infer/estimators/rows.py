@@ -37,7 +37,7 @@ class Rows:
         self.dims = {frame.dim for frame in shared}
         self.scale = subsampling(shared)
         for site in sites:
-            self._check_scale(site, shared)
+            self._check_scale(site)
 
     @classmethod
     def of(cls, reading: Reading, dims: Collection[int] | None = None) -> "Rows":
@@ -47,18 +47,13 @@ class Rows:
         latents = [site for latent in reading.latents for site in (latent.q, latent.p) if site is not None]
         return cls([*reading.observed, *latents], reading.from_model, dims)
 
-    def _check_scale(self, site: Site, shared: set[object]) -> None:
-        for frame in plates(site) - shared:
-            if subsampling([frame]) != 1.0:
-                raise ProgramError(
-                    site["name"],
-                    f"is in the subsampled plate '{frame.name}', which other sites are not in; a bound with importance "
-                    "weights cannot subsample it",
-                )
+    def _check_scale(self, site: Site) -> None:
         scale = site["scale"]
         if isinstance(scale, Tensor) or not math.isclose(scale, self.scale, rel_tol=1e-9):
             raise ProgramError(
-                site["name"], f"must have no scale but that of subsampled plates, {self.scale:g}, got {scale}"
+                site["name"],
+                f"must have no scale but that of subsampled plates that all sites are in, {self.scale:g}, got {scale}; "
+                "it has no meaning in importance weights",
             )
 
     def total(self, sites: Iterable[Site]) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrodgm.infer.estimators.sites import Trace, samples
+from pyrodgm.infer.evaluation.reported import reported_mean, reported_name, reported_value
 from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.infer.training.feeds.make import batches_of
@@ -17,7 +18,8 @@ from pyrodgm.infer.training.feeds.make import batches_of
 def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples: int = 10) -> dict[str, Tensor]:
     """Mean of the guide's distribution at each latent site.
 
-    One with finitely many values, which have no mean, is left out.
+    One with finitely many values, which have no mean, is left out. Sites of sticks, which hold logits, are reported as
+    the weights, under the name that the site's ``infer={"weights": name}`` gives them.
 
     Args:
         pair: A module with ``guide(x)``.
@@ -37,7 +39,7 @@ def posterior_samples(pair: nn.Module, x: Any, batch_size: int = 1000) -> dict[s
     with evaluating(pair):
         for block in batches_of(x, pair, batch_size, "x"):
             parts.append(
-                {site["name"]: site["value"] for site in samples(_guide_trace(pair, block)) if _has_mean(site)}
+                {reported_name(s): reported_value(s) for s in samples(_guide_trace(pair, block)) if _has_mean(s)}
             )
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
@@ -73,7 +75,7 @@ def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, 
             for _ in range(num_samples):
                 for site in samples(_guide_trace(pair, block)):
                     if _has_mean(site):
-                        passes.setdefault(site["name"], []).append(site["fn"].mean)
+                        passes.setdefault(reported_name(site), []).append(reported_mean(site))
                 if len(passes) == 1:
                     break
             stacks = {name: torch.stack(means) for name, means in passes.items()}

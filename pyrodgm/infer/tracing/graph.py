@@ -208,7 +208,7 @@ def _places(module: nn.Module) -> dict[str, str]:
     """
     named = [*module.named_parameters(), *module.named_buffers()]
     names = {id(tensor): name for name, tensor in named}
-    places = {}
+    places: dict[str, str] = {}
     for prefix, part in module.named_modules():
         own = [
             *part.named_parameters(prefix, recurse=False, remove_duplicate=False),

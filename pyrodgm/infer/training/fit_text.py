@@ -9,6 +9,7 @@ import torch
 
 from pyrodgm.datasets import Text
 from pyrodgm.infer.estimators.elbo import ELBO
+from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.identity import describe_data
 from pyrodgm.infer.training.feeds.windows import WindowFeed
 from pyrodgm.infer.training.fit import FitResult, run
@@ -93,7 +94,7 @@ def fit_text(  # noqa: PLR0913 - those of fit, and the length
         settings=settings,
     )
 
-    def feed() -> tuple[WindowFeed, None]:
+    def feed() -> tuple[Feed, None]:
         device = next(pair.parameters()).device
         return WindowFeed(pair, text.train.to(device), text.valid.to(device), plan.batch_size, length, seed), None
 

@@ -69,12 +69,6 @@ class StickBreakingRNN(RecurrentNetwork):
         given = weights.reshape(-1, *weights.shape[-2:]).movedim(0, -1).contiguous()
         return self._unroll(x, state, given, rule="given")
 
-    def log_weights(self, raw: Tensor, noise: Tensor) -> Tensor:
-        """Logarithms of the weights, ``[*, M]`` in float64, from what was emitted and the noise, ``[*, M - 1]``."""
-        log_v, log1m_v = log_fractions(raw, noise)
-        nothing = torch.zeros_like(log_v[..., :1])
-        return torch.cat([log_v, nothing], -1) + torch.cat([nothing, log1m_v.cumsum(-1)], -1)
-
     def concentrations(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """The two concentrations of each fraction, ``[*]``, from what was emitted, ``[*, 2]``."""
         return concentrations(raw)

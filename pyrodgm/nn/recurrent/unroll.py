@@ -181,7 +181,7 @@ _unroll.register_fake(_allocate)
 _unroll_backward.register_fake(_allocate_gradients)
 
 
-def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
     _, _, weight, _, _, head_weight, _, given, ctx.cell, ctx.rule, _ = inputs
     hidden, last, raw, weights, inner, kept = output
     ctx.mark_non_differentiable(weights, inner, kept)

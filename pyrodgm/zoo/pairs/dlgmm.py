@@ -67,7 +67,7 @@ def dense_dpvae(
 
     Example:
         >>> dense_dpvae(64, truncation=5, hidden=(8,)).prior().event_shape
-        torch.Size([5])
+        torch.Size([4])
     """
     prior = GEMPrior(truncation, concentration)
     return _dense(prior, pixels, truncation, latent, hidden, components, spread, mean)

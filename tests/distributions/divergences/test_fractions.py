@@ -334,7 +334,7 @@ def test_stick_breaking_sums_over_fractions(prior):
 
 
 def test_stick_breaking_of_different_lengths():
-    with pytest.raises(ValueError, match="as many sticks in q as in p, 6, got 7"):
+    with pytest.raises(ValueError, match="q must have as many sticks as p, 6, got 7"):
         kl_divergence(sticks(4, 5)[0], GEM(torch.tensor(5.0), 7))
 
 

@@ -23,6 +23,7 @@ from pyrodgm.distributions import (
     SpikeBoltzmann,
     SpikeExponential,
     bits_divergence,
+    divergence_given,
 )
 from pyrodgm.infer import ELBO, IWELBO
 
@@ -63,8 +64,7 @@ def test_one_group_is_exact(name):
     log_q = Bernoulli(logits=logits).log_prob(z.unsqueeze(1)).sum(-1)
     exact = (log_q.exp() * (log_q - machine.log_prob(z).unsqueeze(1))).sum(0)
     q = Hierarchical(lambda earlier: family(name)(logits), [4])
-    q.rsample((3,))
-    value = bits_divergence(q, prior(name, machine))
+    value = bits_divergence(q, prior(name, machine), q.rsample())
     torch.testing.assert_close(value, exact)
     inputs = [logits, *machine_parameters]
     weight = torch.rand(5)
@@ -121,7 +121,8 @@ def test_two_groups_are_unbiased(name):
             own = second_logits(earlier[0], 2 * lift, shift) if earlier else logits.expand(batch, 2)
             return family(name)(own)
 
-        value = bits_divergence(Hierarchical(conditional, [2, 2]), prior(name, machine)).mean()
+        q = Hierarchical(conditional, [2, 2])
+        value = bits_divergence(q, prior(name, machine), q.rsample()).mean()
         return [value.detach(), *torch.autograd.grad(value, inputs)]
 
     got = [torch.stack(values) for values in zip(*(estimate() for _ in range(groups)), strict=True)]
@@ -147,7 +148,7 @@ def test_sides_that_cut_through_a_group():
 
     q = Hierarchical(lambda earlier: OverlappingBernoulli(logits(earlier), smoothing).to_event(1), [2, 2, 2])
     with torch.no_grad():
-        values = bits_divergence(q, RelaxedBoltzmann(machine, smoothing))
+        values = bits_divergence(q, RelaxedBoltzmann(machine, smoothing), q.rsample())
     z = states(6)
     log_q = sum(Bernoulli(logits=logits_of(z, lift, i)).log_prob(z[:, i : i + 2]).sum(-1) for i in (0, 2, 4))
     exact = (log_q.exp() * (log_q - machine.log_prob(z))).sum()
@@ -163,7 +164,7 @@ def test_registry_serves_the_spike_alone():
     logits = torch.randn(5, 4)
     spike = Hierarchical(lambda earlier: SpikeExponential(logits, 3.0).to_event(1), [4])
     value = kl_divergence(spike, SpikeBoltzmann(machine, 3.0))
-    torch.testing.assert_close(value, bits_divergence(spike, SpikeBoltzmann(machine, 3.0)))
+    torch.testing.assert_close(value, bits_divergence(spike, SpikeBoltzmann(machine, 3.0), spike.rsample()))
     torch.testing.assert_close(value, kl_divergence(spike.first, SpikeBoltzmann(machine, 3.0)))
     # equal to the divergence of the smoothed bits, by their densities
     draws = spike.rsample((20_000,))
@@ -181,7 +182,7 @@ def test_what_has_no_divergence_of_the_bits_is_refused():
 
     power = OverlappingBernoulli(logits, PowerSmoothing(2.0))
     with pytest.raises(NotImplementedError, match="no bits in Bernoulli"):
-        bits_divergence(Bernoulli(logits=logits), SpikeBoltzmann(machine, 3.0))
+        bits_divergence(Bernoulli(logits=logits), SpikeBoltzmann(machine, 3.0), logits)
     for q, p in (
         (SpikeExponential(logits, 2.0), SpikeBoltzmann(machine, 3.0)),
         (power, SpikeBoltzmann(machine, 2.0)),
@@ -195,18 +196,18 @@ def test_what_has_no_divergence_of_the_bits_is_refused():
         (OverlappingBernoulli(logits, GaussianSmoothing(9.0)), GaussianIntegralBoltzmann(machine, 9.0)),
     ):
         with pytest.raises(NotImplementedError, match=r"no (bits in|divergence of the bits from)"):
-            bits_divergence(groups(q), p)
+            bits_divergence(groups(q), p, logits)
     with pytest.raises(NotImplementedError, match="no divergence of the bits from SpikeExponential"):
         kl_divergence(groups(SpikeExponential(logits, 2.0)), SpikeBoltzmann(machine, 3.0))
     batched = BoltzmannMachine(weights.expand(5, 2, 2), left_bias, right_bias)
     with pytest.raises(NotImplementedError, match=r"machines of batch shape \[5\]"):
-        bits_divergence(groups(power), RelaxedBoltzmann(batched, PowerSmoothing(2.0)))
+        bits_divergence(groups(power), RelaxedBoltzmann(batched, PowerSmoothing(2.0)), logits)
     short = groups(OverlappingBernoulli(logits[:, :3], PowerSmoothing(2.0)), [3])
     with pytest.raises(ValueError, match=r"as many bits, got \[3\] and \[4\]"):
-        bits_divergence(short, RelaxedBoltzmann(machine, PowerSmoothing(2.0)))
+        bits_divergence(short, RelaxedBoltzmann(machine, PowerSmoothing(2.0)), logits)
     beta = torch.tensor(2.0, requires_grad=True)
     shared = groups(OverlappingBernoulli(logits, PowerSmoothing(beta)))
-    assert bits_divergence(shared, RelaxedBoltzmann(machine, PowerSmoothing(beta))).shape == (5,)
+    assert bits_divergence(shared, RelaxedBoltzmann(machine, PowerSmoothing(beta)), logits.sigmoid()).shape == (5,)
 
 
 @pytest.mark.parametrize("estimator", [TraceMeanField_ELBO(), ELBO()], ids=lambda e: type(e).__name__)
@@ -247,6 +248,21 @@ def test_it_is_never_less_than_the_divergence_of_what_is_seen(name):
     log_p = (log_given.sum(-1) + machine.log_prob(z)).logsumexp(-1)
     sampled = q.log_prob(zeta) - log_p
     seen, error = sampled.mean(0), sampled.std(0) / math.sqrt(40_000)
-    value = bits_divergence(q, prior(name, machine))
+    value = bits_divergence(q, prior(name, machine), q.rsample())
     assert (value > seen - 5 * error).all()
     assert (value > seen + 5 * error).any()
+
+
+@pytest.mark.parametrize("name", ["exponential", "spike"])
+def test_it_is_that_of_the_value_given_and_not_of_the_last_draw(name):
+    machine = BoltzmannMachine(*parameters())
+
+    def conditional(earlier):
+        return family(name)(2.0 * earlier[0] - 1.0 if earlier else torch.zeros(5, 2))
+
+    q = Hierarchical(conditional, [2, 2])
+    value = q.rsample()
+    expected = bits_divergence(q, prior(name, machine), value)
+    q.rsample()
+    torch.testing.assert_close(divergence_given(q, prior(name, machine), value), expected) if name == "spike" else None
+    torch.testing.assert_close(bits_divergence(q, prior(name, machine), value.clone()), expected)

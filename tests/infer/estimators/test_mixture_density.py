@@ -50,7 +50,7 @@ def exact(pair, x, pairing="full"):
     """The bound by quadrature over the fraction and each component's draw; ``index`` takes the index as a latent."""
     h = pair.encoder(x)
     q_pi = pair.weights_posterior(h)
-    v = q_pi.fractions.base_dist.icdf(U.unsqueeze(-1).unsqueeze(-1))  # [nodes, B, 1]
+    v = q_pi.base_dist.icdf(U.unsqueeze(-1).unsqueeze(-1)).sigmoid()  # [nodes, B, 1]
     pi = torch.cat([v, 1 - v], -1)
     q = pair.component_posterior(h, pi)
     z = (q.loc.squeeze(-1) + q.scale.squeeze(-1) * Z[:, None, None, None]).unsqueeze(-1)  # [nodes z, nodes v, B, 2, 1]
@@ -119,7 +119,7 @@ def test_published_pairing_is_a_looser_bound(components):
 def test_expected_weights_are_exact():
     pair = small()
     with torch.no_grad():
-        fractions = pair.weights_posterior(pair.encoder(X)).fractions.base_dist
+        fractions = pair.weights_posterior(pair.encoder(X)).base_dist
     a, b = fractions.concentration1, fractions.concentration0
     mean = b * torch.as_tensor(special.beta(1 + 1 / a.numpy(), b.numpy()))
     torch.testing.assert_close(posterior_means(pair, X)["pi"], torch.cat([mean, 1 - mean], -1), rtol=1e-9, atol=1e-9)
@@ -148,7 +148,7 @@ def test_two_layers_have_the_bound_that_elbo_estimates():
 def test_mixture_without_latent_weights_is_refused():
     posterior = GaussianMixturePosterior(mlp(3, [], 2 * 3), 2)
     vae = VAE(StandardNormal(1), BernoulliLikelihood(mlp(1, [], 3)), posterior)
-    with pytest.raises(ValueError, match="site 'z' must be a DiagNormalMixture whose weights are drawn at the site"):
+    with pytest.raises(ValueError, match="site 'z' must be a DiagNormalMixture whose sticks are drawn at the site"):
         MixtureDensityELBO().loss(vae.model, vae.guide, X)
     with pytest.raises(ValueError, match="pairing must be one of full, own, got 'half'"):
         MixtureDensityELBO(pairing="half")

@@ -3,59 +3,29 @@
 import gc
 import math
 import weakref
+from functools import partial
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer.importance import vectorized_importance_weights
-from pyro.nn import pyro_method
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from toy_pairs import ProbabilisticPCA
 
-from pyrodgm.infer import log_likelihood
+from pyrodgm import infer
+from pyrodgm.arithmetic import log_stick_weights
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
-from pyrodgm.nn import mlp
+from pyrodgm.nn import StickWeights, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import GEMPrior, StandardNormal, VampPrior
 
 D, LATENT = 6, 3
-
-
-class ProbabilisticPCA(Pair):
-    """x = W z + b + noise; the guide is the posterior, stretched."""
-
-    def __init__(self, stretch=1.0, shift=0.0, noise=0.5):
-        super().__init__()
-        generator = torch.Generator().manual_seed(3)
-        self.W = nn.Parameter(torch.randn(D, LATENT, generator=generator, dtype=torch.float64))
-        self.b = nn.Parameter(torch.randn(D, generator=generator, dtype=torch.float64))
-        self.noise, self.stretch, self.shift = noise, stretch, shift
-        self.guide_calls = 0
-
-    def posterior(self, x):
-        precision = torch.eye(LATENT) + self.W.T @ self.W / self.noise**2
-        covariance = torch.linalg.inv(precision)
-        mean = (x - self.b) @ self.W @ covariance / self.noise**2
-        return dist.MultivariateNormal(mean + self.shift, self.stretch**2 * covariance)
-
-    @pyro_method
-    def model(self, x):
-        with pyro.plate("data", x.shape[0], dim=-1):
-            z = pyro.sample("z", dist.Normal(torch.zeros(LATENT), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(z @ self.W.T + self.b, self.noise).to_event(1), obs=x)
-
-    @pyro_method
-    def guide(self, x):
-        self.guide_calls += 1
-        with pyro.plate("data", x.shape[0], dim=-1):
-            pyro.sample("z", self.posterior(x))
-
-    def evidence(self, x):
-        return dist.MultivariateNormal(self.b, self.W @ self.W.T + self.noise**2 * torch.eye(D)).log_prob(x).detach()
+log_likelihood = partial(infer.log_likelihood, proposal="guide")
 
 
 def draw(pair, count):
@@ -244,12 +214,12 @@ def test_bad_input_is_named():
 
 
 @pytest.mark.parametrize("compile_", ["eager", "traced"])
-def test_draws_keep_their_logarithms_on_the_way_into_the_model(compile_):
+def test_draws_are_weighed_as_they_are_drawn_where_weights_underflow(compile_):
     """Where the guide is the prior, weights are log p(x | z), even of sticks that underflow in float32."""
     torch.set_default_dtype(torch.float32)
     posterior = StickBreakingPosterior(nn.Linear(6, 2 * 199), "kumaraswamy", concentration=0.5, output_scale=0.0)
     nn.init.zeros_(posterior.net.bias)
-    pair = VAE(GEMPrior(200, 0.5), BernoulliLikelihood(nn.Linear(200, 6)), posterior)
+    pair = VAE(GEMPrior(200, 0.5), BernoulliLikelihood(nn.Sequential(StickWeights(), nn.Linear(200, 6))), posterior)
     result = log_likelihood(pair, torch.rand(4, 6).round(), 60, keep=True, compile=compile_, seed=0)
-    assert (result.draws["z"] < 2e-38).any()
+    assert (log_stick_weights(result.draws["z"]) < -90.0).any()
     assert torch.allclose(result.log_weights, result.pointwise, atol=2e-3)

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from toy_pairs import small_vae
 
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import ELBO, FitSettings, NonFiniteError, PiecewiseConstant, decay_groups, fit, log_likelihood
@@ -13,17 +14,13 @@ from pyrodgm.infer.training.feeds.make import make_feed
 from pyrodgm.infer.training.loggers import read_csv
 from pyrodgm.infer.training.loop import Training
 from pyrodgm.infer.training.settings import Plan, fit_arguments
-from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import VAE
-from pyrodgm.nn import NormalizedDense, mlp
-from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.nn import NormalizedDense
 from pyrodgm.priors import StandardNormal
 
 
 def build():
     torch.manual_seed(0)
-    posterior = GaussianPosterior(mlp(6, [5], 4, NormalizedDense))
-    return VAE(StandardNormal(2), BernoulliLikelihood(mlp(2, [5], 6)), posterior)
+    return small_vae(6, 2, 5, layer=NormalizedDense)
 
 
 def data():
@@ -228,7 +225,7 @@ def test_elbo_takes_a_divergence_of_ones_own():
     torch.manual_seed(0)
     kl = torch.distributions.kl_divergence
 
-    def doubled(q, p):
+    def doubled(q, p, value):
         return 2.0 * kl(q, p)
 
     own = ELBO(divergence=doubled).differentiable_loss(pair.model, pair.guide, x)

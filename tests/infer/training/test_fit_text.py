@@ -175,7 +175,8 @@ class Overflow(CategoricalLikelihood):
 
     def forward(self, h):
         self._calls += 1
-        return dist.Categorical(logits=self.net(h) * (math.nan if self._calls >= self._bad else 1.0), validate_args=False)
+        factor = math.nan if self._calls >= self._bad else 1.0
+        return dist.Categorical(logits=self.net(h) * factor, validate_args=False)
 
 
 @pytest.mark.filterwarnings("ignore:Encountered NaN")

@@ -185,8 +185,8 @@ IMAGES = torch.rand(20, 6, generator=torch.Generator().manual_seed(3)).double().
         ({"objective": ELBO()}, {"objective": ELBO(kl_weight=0.1)}, "objective.kl_weight: was 1.0, is 0.1"),
         ({"objective": ELBO()}, {"objective": IWELBO(2)}, "objective.class: was '.*ELBO', is '.*IWELBO'"),
         (
-            {"objective": ELBO(divergence=lambda q, p: kl_divergence(q, p))},
-            {"objective": ELBO(divergence=lambda q, p: 2 * kl_divergence(q, p))},
+            {"objective": ELBO(divergence=lambda q, p, value: kl_divergence(q, p))},
+            {"objective": ELBO(divergence=lambda q, p, value: 2 * kl_divergence(q, p))},
             "objective.divergence.code: was",
         ),
         ({"optimizer": by_closure(0.1)}, {"optimizer": by_closure(0.2)}, "optimizer.rate: was 0.1, is 0.2"),

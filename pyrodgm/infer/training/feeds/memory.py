@@ -26,7 +26,7 @@ class MemoryFeed:
         valid: The validation data, if any.
     """
 
-    measures = ("valid_bound",)
+    measures: tuple[str, ...] = ("valid_bound",)
 
     def __init__(
         self, pick: Callable[[Tensor], Batch], passes: Passes, total: int, valid: ValidBatches | None = None

@@ -29,7 +29,7 @@ class StreamFeed:
         valid: The validation data, if any.
     """
 
-    measures = ("valid_bound",)
+    measures: tuple[str, ...] = ("valid_bound",)
 
     def __init__(self, loader: DataLoader[Any], like: nn.Module, valid: ValidBatches | None = None) -> None:
         self.loader, self.like, self.valid = loader, like, valid

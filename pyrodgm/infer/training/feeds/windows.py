@@ -30,7 +30,7 @@ class WindowFeed:
         ValueError: If the sequence is too short for one window, or there is nothing to predict in ``valid``.
     """
 
-    measures = ("valid_bound", "valid_bits", "num_steps", "mean_step")
+    measures: tuple[str, ...] = ("valid_bound", "valid_bits", "num_steps", "mean_step")
     validates = True
 
     def __init__(self, pair: Any, sequence: Tensor, valid: Tensor, streams: int, length: int, seed: int = 0) -> None:

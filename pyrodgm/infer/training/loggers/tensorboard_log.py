@@ -16,12 +16,13 @@ class TensorBoardLogger:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder, self.writer = Path(folder), None
+        self.folder = Path(folder)
+        self.writer: Any = None
 
     def begin(self, config: Mapping[str, Any], step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer: Any = SummaryWriter(str(self.folder), purge_step=step + 1)
+        self.writer = SummaryWriter(str(self.folder), purge_step=step + 1)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         for name, value in measured(metrics).items():

@@ -14,12 +14,13 @@ class WandbLogger:
     """
 
     def __init__(self, **init: Any) -> None:
-        self.init, self.run = init, None
+        self.init = init
+        self.run: Any = None
 
     def begin(self, config: Mapping[str, Any], step: int) -> None:
         import wandb
 
-        self.run: Any = wandb.init(**{"config": flat(config), **self.init})
+        self.run = wandb.init(**{"config": flat(config), **self.init})
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         self.run.log(measured(metrics), step=step)

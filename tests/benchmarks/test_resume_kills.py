@@ -1,0 +1,33 @@
+"""The kills of benchmarks/resume_kills.py, fewer of them, over two kinds of data."""
+
+import importlib.util
+import os
+import random
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+FILE = Path(__file__).parents[2] / "benchmarks" / "resume_kills.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    torch.set_default_dtype(torch.float32)
+    spec = importlib.util.spec_from_file_location("resume_kills", FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="runs are killed in forked processes")
+@pytest.mark.parametrize("kind", ["VampPrior, images binarised anew", "loader that shuffles"])
+def test_killed_runs_end_the_same_bit_for_bit(benchmark, kind):
+    torch.set_default_dtype(torch.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # forking a process with threads, which none of the children uses
+        killed, _, same = benchmark.kill_and_resume(kind, 3, random.Random(1))
+    assert killed == 3
+    assert same

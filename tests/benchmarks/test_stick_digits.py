@@ -1,0 +1,30 @@
+"""The digits of benchmarks/stick_digits.py, fewer of them: float32 trains as float64 does."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+FILE = Path(__file__).parents[2] / "benchmarks" / "stick_digits.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("stick_digits", FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("gradient", ["reparam", "stl", "dreg"])
+@pytest.mark.parametrize(("truncation", "concentration", "learning_rate"), [(20, 0.3, 3e-3), (200, 0.05, 1e-2)])
+def test_bounds_are_those_of_float64(benchmark, gradient, truncation, concentration, learning_rate):
+    torch.set_default_dtype(torch.float32)
+    config = benchmark.Config(truncation, concentration, learning_rate=learning_rate, epochs=3, hidden=20)
+    images = (torch.rand(300, 36) < torch.linspace(0, 1, 36)).float()
+    pair = benchmark.make_pair(config, images)
+    formats = (torch.float32, torch.float64)
+    single, double = (benchmark.bounds(config, pair, images.to(dtype), gradient) for dtype in formats)
+    assert single == pytest.approx(double, abs=0.1)
+    assert max(double) - double[-1] < 5.0

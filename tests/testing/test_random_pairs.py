@@ -1,0 +1,126 @@
+"""Every estimator on programs that nobody chose, against exact values; and Pyro's own estimators on the same."""
+
+import copy
+import warnings
+from collections import Counter
+
+import pyro.poutine as poutine
+import pytest
+import torch
+from hypothesis import given, settings
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO, config_enumerate
+from pyro.infer.importance import vectorized_importance_weights
+
+from pyrodgm.infer import ELBO, log_likelihood
+from pyrodgm.testing.check_estimators import BATCH, check_estimators
+from pyrodgm.testing.exact import drawn_sites, exact_elbo, log_evidence
+from pyrodgm.testing.noise import FixedNoise, sigma_points
+from pyrodgm.testing.programs import programs, random_programs
+from pyrodgm.testing.random_pair import Features, RandomPair
+
+PROGRAMS = list(random_programs(180))
+GROUPS = 12
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_estimators_on_random_programs(group):
+    for features in PROGRAMS[group::GROUPS]:
+        check_estimators(features)
+
+
+@pytest.mark.parametrize("features", list(random_programs(4, seed=5)), ids=lambda f: str(f.seed))
+def test_estimators_in_every_mode(features):
+    check_estimators(features, thorough=True)
+
+
+@settings(max_examples=16, deadline=None, derandomize=True, database=None)
+@given(programs())
+def test_estimators_on_programs_that_shrink(features):
+    torch.set_default_dtype(torch.float64)
+    check_estimators(features)
+
+
+def test_every_feature_is_there_often_enough():
+    counts = Counter(name for features in PROGRAMS for name in features.names())
+    everything = {name for features in random_programs(2000) for name in features.names()}
+    assert len(everything) == 30
+    rare = {name for name in everything if name.startswith("fault")}
+    assert min(counts[name] for name in everything - rare) >= 8, counts
+    assert min(counts[name] for name in rare) >= 1, counts
+
+
+@pytest.mark.parametrize("mode", ["eager", "traced", "compiled"])
+def test_evidence_of_one_program_in_each_mode(mode):
+    pair = RandomPair(Features(label=True, own_site="model", model_only=True, missing=True, subsampled=True, seed=3))
+    (x,) = pair.batch(4)
+    for sum_out in (True,) if mode == "compiled" else (False, True):
+        result = log_likelihood(pair, x, 3000, seed=1, compile=mode, sum_out=sum_out)
+        error = (1.0 / result.ess - 1.0 / 3000).sqrt()
+        assert ((result.values - log_evidence(pair, (x,))).abs() < 4.5 * error).all()
+
+
+def exact_by_pyro(features):
+    """Whether Pyro's estimators have the same value: they count sites of the model alone."""
+    alone = features.model_only or "model" in (features.own_site, features.global_latent) or features.missing
+    return not alone and features.fault == "none"
+
+
+PYRO = [f for f in random_programs(400, seed=2) if exact_by_pyro(f)][:16]
+
+
+@pytest.mark.parametrize("features", PYRO, ids=lambda f: str(f.seed))
+def test_pyro_agrees_where_it_counts_the_same(features):
+    pair = RandomPair(features)
+    batch = pair.batch(BATCH)
+    noise = sigma_points(drawn_sites(pair))
+    exact = -exact_elbo(pair, batch, noise)
+    options = {"num_particles": len(next(iter(noise.values()))), "vectorize_particles": True, "max_plate_nesting": 2}
+    objectives = [TraceEnum_ELBO(**options) if features.label else Trace_ELBO(**options)]
+    mean_field = features.mask in ("none", "both") and features.scale != "model" and not features.auxiliary
+    mean_field = mean_field and not features.deterministic  # those of the guide fail an assertion
+    if mean_field and not features.label and not features.reversed_guide:
+        objectives.append(TraceMeanField_ELBO(**options))
+    guide = config_enumerate(pair.guide) if features.label else pair.guide
+    for objective in objectives:
+        with FixedNoise(noise), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found non-auxiliary vars in guide")  # deterministic ones
+            # TraceEnum puts the particles left of the plates that it is told of
+            objective.max_plate_nesting = 3
+            loss = objective.differentiable_loss(pair.model, guide, *batch)
+        assert loss.item() == pytest.approx(exact.item(), rel=1e-9), type(objective).__name__
+
+
+def test_weights_of_pyro_count_sites_of_the_model_alone_and_ours_do_not():
+    """Pyro multiplies each weight by the prior density of the draw, though it was drawn from that prior."""
+    pair = RandomPair(Features(model_only=True, seed=4))
+    (x,) = pair.batch(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs, model, _ = vectorized_importance_weights(
+            pair.model, pair.guide, x, num_samples=20_000, max_plate_nesting=1
+        )
+    model.compute_log_prob()
+    counted = model.nodes["u"]["log_prob"].squeeze(-1)
+    evidence = log_evidence(pair, (x,)).item()
+    right = theirs - counted
+    assert right.logsumexp(0).item() - torch.tensor(20_000.0).log().item() == pytest.approx(evidence, abs=0.05)
+    assert abs(theirs.logsumexp(0).item() - torch.tensor(20_000.0).log().item() - evidence) > 0.3
+    assert log_likelihood(pair, x, 20_000, seed=0).mean == pytest.approx(evidence, abs=0.05)
+
+
+def test_a_site_of_the_model_alone_is_described():
+    pair = RandomPair(Features(model_only=True, mask="model", second_latent=True, seed=1))
+    found = ELBO().describe(pair.model, pair.guide, *pair.batch(6))
+    assert found == {"z1": "sampled", "z2": "exact", "u": "drawn from the model"}
+    both = RandomPair(Features(mask="both", seed=1))
+    assert ELBO().describe(both.model, both.guide, *both.batch(6)) == {"z1": "exact"}
+
+
+def test_programs_are_the_same_each_time():
+    assert list(random_programs(5)) == PROGRAMS[:5]
+    first, second = (RandomPair(PROGRAMS[0]) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    copied = copy.deepcopy(first)
+    with torch.no_grad():
+        trace = poutine.trace(copied.guide).get_trace(*copied.batch(2))
+    assert "z1" in trace.nodes
