@@ -49,7 +49,7 @@ def test_data_set_and_feed_train_the_pair(added):
     pair = added["build"](added["Config"](latent=2, hidden=(16,)), data).double()
     images = data.train.images.double()
     plan = Plan(objective=ELBO(), optimizer=torch.optim.Adam, epochs=3, settings=FitSettings(progress=False))
-    result = run(pair, lambda: (added["mirrored_feed"](images, 4, 50), None), plan, None, False)
+    result = run(pair, lambda: (added["mirrored_feed"](images, 4, 50), None), plan, None, False, dict)
     assert result.metrics[-1]["train_bound"] > result.metrics[0]["train_bound"]
     assert len(result.metrics) == 3
     plain = fit(pair, data.to(dtype=torch.float64), epochs=1, settings=FitSettings(progress=False))

@@ -140,6 +140,10 @@ class DiagNormalMixture(TorchDistribution):
         shape = torch.broadcast_shapes(posterior.shape[:-1], self.batch_shape)
         return posterior.to(self.loc.dtype).expand(shape + posterior.shape[-1:])
 
+    def mean_precision(self, value: Tensor) -> Tensor:
+        """Precision of each dimension ``[*, D]``, averaged over the components with their :meth:`responsibilities`."""
+        return torch.einsum("...k,...kd->...d", self.responsibilities(value), self._given[2].square().reciprocal())
+
     def _pick(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Location and scale of component ``index`` ``[*sample, *batch]``; components are not expanded over samples."""
         _, loc, scale = self._given

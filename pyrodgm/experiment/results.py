@@ -47,7 +47,7 @@ class Results:
         standard_error: Its standard error over the images.
         elbo: Mean evidence lower bound of an image in nats.
         active_units: Number of active latent dimensions, for each latent site.
-        untrusted_share: Share of the images whose Pareto k-hat exceeds 0.7.
+        untrusted_share: Share of the images whose Pareto k-hat exceeds 0.7, or effective sample size is below 30.
         knn_error: Share of the images that their k nearest training images label wrongly, for each latent site, for
             means and for one sample of the posterior, and for k = 3, 5, 10 ("z mean k=5"), as far as there are so many
             labels.

@@ -6,9 +6,10 @@ from pyrodgm.infer.estimators.mixture_density import MixtureDensityELBO
 from pyrodgm.infer.estimators.reading import ProgramError
 from pyrodgm.infer.estimators.semi_supervised import SemiSupervisedELBO
 from pyrodgm.infer.estimators.stratified import StratifiedELBO, StratifiedIWELBO
+from pyrodgm.infer.evaluation.bidirectional import Certificate, bidirectional
 from pyrodgm.infer.evaluation.code_length import Bits, bits_per_symbol
 from pyrodgm.infer.evaluation.gradients import gradient_snr
-from pyrodgm.infer.evaluation.importance import LogLikelihood, log_likelihood
+from pyrodgm.infer.evaluation.importance import log_likelihood
 from pyrodgm.infer.evaluation.metrics import (
     active_units,
     classification_error,
@@ -19,6 +20,8 @@ from pyrodgm.infer.evaluation.metrics import (
     unit_variances,
 )
 from pyrodgm.infer.evaluation.predict import reconstruct, sample, sample_means
+from pyrodgm.infer.evaluation.refined.guide import RefinedGuide, refine
+from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.training.callbacks import Callback, Moment
 from pyrodgm.infer.training.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.training.fit import FitResult, fit
@@ -39,6 +42,7 @@ __all__ = [
     "BurdaSchedule",
     "CSVLogger",
     "Callback",
+    "Certificate",
     "Cosine",
     "DamagedFileError",
     "FitResult",
@@ -51,6 +55,7 @@ __all__ = [
     "NonFiniteError",
     "PiecewiseConstant",
     "ProgramError",
+    "RefinedGuide",
     "SemiSupervisedELBO",
     "StratifiedELBO",
     "StratifiedIWELBO",
@@ -59,6 +64,7 @@ __all__ = [
     "TrainStep",
     "WandbLogger",
     "active_units",
+    "bidirectional",
     "bits_per_symbol",
     "classification_error",
     "decay_groups",
@@ -72,6 +78,7 @@ __all__ = [
     "posterior_means",
     "posterior_samples",
     "reconstruct",
+    "refine",
     "sample",
     "sample_means",
     "save_weights",

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 Layer = Callable[[int, int], nn.Module]
@@ -86,7 +85,8 @@ class GatedDense(nn.Module):
         self.linear = _linear(in_features, 2 * out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.glu(self.linear(x), dim=-1)
+        value, gate = self.linear(x).chunk(2, -1)
+        return value * gate.sigmoid()  # glu has no batching rule for forward-mode derivatives
 
 
 def mlp(in_features: int, hidden: Sequence[int], out_features: int, layer: Layer = GatedDense) -> nn.Sequential:

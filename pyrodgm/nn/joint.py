@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrodgm.nn.dense import Dense, Layer, mlp
@@ -87,7 +86,8 @@ class GatedJoint(_LinearJoint):
         super().__init__(in_features, 2 * out_features)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return F.glu(self._total(*inputs), dim=-1)
+        value, gate = self._total(*inputs).chunk(2, -1)
+        return value * gate.sigmoid()  # glu has no batching rule for forward-mode derivatives
 
 
 class Concatenate(nn.Module):

@@ -131,7 +131,7 @@ def weights_are_refused(pair: RandomPair, batch: tuple[Tensor, ...]) -> list[str
     if f.inner_subsampled:
         sites += ["w", *(["v"] if f.inner_latent else [])]
     if f.global_latent != "none" and f.subsampled:
-        sites += ["x", "x2_observed", "w", "z1", "z2", "tau", "u", "v", "y", "b", "a"]
+        sites += ["x", "x2_observed", "x3", "w", "z1", "z2", "tau", "u", "v", "y", "b", "a"]
     if f.scale != "none" or (f.mask in ("model", "own") and bool((batch[0] >= 0.5).any())):
         sites.append("z1")
     return sites
@@ -174,7 +174,23 @@ def _check_log_likelihood(pair: RandomPair, batch: tuple[Tensor, ...], mode: Any
         return
     refused = weights_are_refused(pair, batch)
     if f.global_latent != "none" or f.inner == "right":
-        refused = [*refused, "g", "x", "x2_observed", "x2_unobserved", "w", "z1", "z2", "tau", "u", "v", "y", "b", "a"]
+        refused = [
+            *refused,
+            "g",
+            "x",
+            "x2_observed",
+            "x2_unobserved",
+            "x3",
+            "w",
+            "z1",
+            "z2",
+            "tau",
+            "u",
+            "v",
+            "y",
+            "b",
+            "a",
+        ]
     for sum_out in (False, True) if f.label else (False,):
         name = f"log_likelihood ({mode}, sum_out={sum_out})"
         options: Any = {"seed": f.seed, "compile": mode, "progress": False, "sum_out": sum_out}

@@ -118,6 +118,7 @@ def terms(
             logit = w["q_b"] + (w["q_b_of_y"] * y if f.dependent_labels else 0.0)
             log_q = torch.nn.functional.logsigmoid(sign * logit)
             posterior, weight = posterior + log_q, weight * log_q.exp()
+            observed = observed + normal(x, w["z2_of_b"] * b, w["x2_scale"])
     tau: Any = 0.0
     loc = w["q_z1"] + w["q_z1_of_x"] * x + w["q_z1_of_y"] * y
     if f.own_site == "model":
@@ -237,6 +238,7 @@ def log_evidence(pair: RandomPair, batch: tuple[Tensor, ...]) -> Tensor:
                 if f.second_label:
                     logit = w["b_logit"] + w["b_of_y"] * y
                     density = density + torch.nn.functional.logsigmoid((2.0 * b - 1.0) * logit)
+                    density = density + normal(x, w["z2_of_b"] * b, w["x2_scale"])
             joint.append(density)
         results.append(torch.stack(joint).logsumexp(0))
     return torch.stack(results).detach()

@@ -20,7 +20,8 @@ class Features:
 
     Attributes:
         label: A site ``y`` with three values, summed out.
-        second_label: A site ``b`` with two values whose prior depends on ``y``.
+        second_label: A site ``b`` with two values whose prior depends on ``y``, and an observation that depends on it
+            alone.
         dependent_labels: Whether the guide's ``b`` depends on ``y`` too.
         global_latent: A site ``g`` outside the data plate, with or without its like in the guide.
         second_latent: A site ``z2`` whose prior depends on ``z1``.
@@ -149,6 +150,7 @@ class RandomPair(nn.Module):
                 mean, shift = mean + w["x_of_y"] * y, shift + w["z1_of_y"] * y
                 if f.second_label:
                     b = pyro.sample("b", dist.Bernoulli(logits=w["b_logit"] + w["b_of_y"] * y))
+                    pyro.sample("x3", dist.Normal(w["z2_of_b"] * b, w["x2_scale"]), obs=column)
             prior = self.prior()
             with self._handled(column, True):
                 fn = dist.Normal(prior.loc + shift, prior.scale)

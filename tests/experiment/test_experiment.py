@@ -216,7 +216,7 @@ def test_latents_that_copy_the_label_count_as_active_and_label_rightly():
     assert {results.knn_error[f"z mean k={k}"] for k in (3, 5, 10)} == {0.0}
     assert results.knn_error["z sample k=5"] > 0.05  # the posterior is as wide as the classes are apart
     assert results.elbo < results.log_likelihood
-    assert results.untrusted_share == (likelihood.k_hat > 0.7).double().mean()
+    assert results.untrusted_share == likelihood.untrusted.double().mean()
     pixel = experiment.evaluate(coins(data.mean, copied=[1]), data, num_samples=50)[0]
     assert pixel.knn_error["z mean k=5"] > 0.05
     assert experiment.evaluate(coins(data.mean), dataset(labels=False), num_samples=4)[0].knn_error == {}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from pyrodgm.infer.evaluation.importance import LogLikelihood
+    from pyrodgm.infer.evaluation.result import LogLikelihood
 
 
 def to_datatree(result: "LogLikelihood") -> Any:
@@ -15,13 +15,13 @@ def to_datatree(result: "LogLikelihood") -> Any:
     Groups:
 
     - ``observed_data``: ``x``.
-    - ``importance``: ``log_likelihood``, ``ess`` and ``k_hat`` of each datum.
-    - ``posterior``: draws of each latent from the posterior, as many as were weighed: those of the guide, resampled
+    - ``importance``: ``log_likelihood``, ``ess``, ``k_hat`` and ``stage`` of each datum.
+    - ``posterior``: draws of each latent from the posterior, as many as were weighed: those of the proposal, resampled
       for each datum by its weights, whose largest are smoothed (Vehtari et al. 2015, arXiv 1507.02646). Only as good
       as the datum's ``k_hat`` says; what summaries call the effective sample size does not know of it.
     - ``log_likelihood``: log p(x | z) of these draws. It does not serve leave-one-out cross-validation: each latent
       belongs to one datum, without which it has its prior.
-    - ``guide``: the draws as the guide made them, unweighted.
+    - ``guide``: the draws as the proposal made them, unweighted.
     - ``guide_stats``: their ``log_weight``, as drawn, and ``log_likelihood``, log p(x | z).
 
     The last four need ``keep=True`` in :func:`pyrodgm.infer.log_likelihood`; dimensions are ``chain``, ``draw``,
@@ -44,7 +44,7 @@ def to_datatree(result: "LogLikelihood") -> Any:
         }
     dims = {name: ["datum"] for name in ("log_weight", "log_likelihood", "x", *draws)}
     tree = arviz_base.from_dict(groups, dims=dims, attrs={"/": result.attributes})
-    summary = {"log_likelihood": result.values, "ess": result.ess, "k_hat": result.k_hat}
+    summary = {"log_likelihood": result.values, "ess": result.ess, "k_hat": result.k_hat, "stage": result.stage}
     tree["importance"] = xarray.DataTree(
         xarray.Dataset({name: ("datum", _array(value)) for name, value in summary.items()})
     )
@@ -56,7 +56,7 @@ def _resample(log_weights: Tensor) -> Tensor:
 
     The same each time: the result is a fixed set of draws, and its export should be too.
     """
-    from pyrodgm.infer.evaluation.sampler import pareto_smooth
+    from pyrodgm.infer.evaluation.diagnostics import pareto_smooth
 
     count, data = log_weights.shape
     generator = torch.Generator().manual_seed(0)

@@ -1,7 +1,5 @@
 """Drawing and weighing importance samples within a memory bound."""
 
-import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +13,10 @@ from torch import Tensor
 from pyrodgm.infer.estimators.reading import ProgramError, counted, fn_of, mask_of, plates, read
 from pyrodgm.infer.estimators.rows import Rows
 from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated
-from pyrodgm.infer.tracing._compat import TorchDispatchMode, tree_leaves
+from pyrodgm.infer.evaluation.diagnostics import summarise
+from pyrodgm.infer.evaluation.graphs import Graphs
+from pyrodgm.infer.evaluation.memory import even, growth
 from pyrodgm.infer.tracing.contexts import fork_rng
-from pyrodgm.infer.tracing.graph import UntraceableError, flatten
 
 Values = dict[str, Tensor]
 
@@ -33,8 +32,7 @@ class ImportanceSampler:
         self, pair: Any, x: Tensor, count: int, num_samples: int, max_bytes: int, mode: str, sum_out: bool = False
     ) -> None:
         self.pair, self.num_samples, self.sum_out = pair, num_samples, sum_out
-        self.mode = "eager"  # for the probes of the memory
-        self.graphs: dict[tuple[int, ...], Callable[..., Any]] = {}
+        self.graphs = Graphs("eager")  # for the probes of the memory
         self.template: Trace = None  # the sites of the guide; their values are those of a probe
         self.block = self.chunk = 0
         with fork_rng(x.device):
@@ -44,11 +42,11 @@ class ImportanceSampler:
                     raise ProgramError(site["name"], "lies outside the data plate at dimension -1")
             self.particle_dim = min(frame.dim for site in sites for frame in plates(site)) - 1
             self.masked = any(isinstance(mask_of(site), Tensor) for site in sites if not site["is_observed"])
-            guide_bytes = _growth(lambda n: self._guide(x, n))
-            model_bytes = _growth(lambda n: self._model(x, self._guide(x, n)[0], slice(0, n)))
-        self.block = _even(count, int(max_bytes / 2 / (guide_bytes * num_samples)))
-        self.chunk = _even(num_samples, int(max_bytes / 2 / ((model_bytes - guide_bytes) * self.block)))
-        self.mode = mode
+            guide_bytes = growth(lambda n: self._guide(x, n))
+            model_bytes = growth(lambda n: self._model(x, self._guide(x, n)[0], slice(0, n)))
+        self.block = even(count, int(max_bytes / 2 / (guide_bytes * num_samples)))
+        self.chunk = even(num_samples, int(max_bytes / 2 / ((model_bytes - guide_bytes) * self.block)))
+        self.graphs = Graphs(mode)
 
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size and k-hat of a block ``[B, *event]``, on the CPU."""
@@ -64,7 +62,9 @@ class ImportanceSampler:
             pointwise.append(given)
         log_weights = torch.cat(log_w, -2) - log_q
         log_weights = log_weights.flatten(0, -3).logsumexp(0) if log_weights.dim() > 2 else log_weights
-        result: dict[str, Any] = {**_summarise(log_weights.double())}
+        result: dict[str, Any] = summarise(log_weights)
+        result["stage"] = torch.zeros(len(x), dtype=torch.long)
+        result["evaluations"] = torch.full((len(x),), float(self.num_samples), dtype=torch.float64)
         if keep:
             result["log_weights"], result["pointwise"] = log_weights.cpu(), torch.cat(pointwise).cpu()
             result["draws"] = {name: z.cpu() for name, z in values.items()}
@@ -96,7 +96,7 @@ class ImportanceSampler:
                     log_q = log_q + self._total([site], x) - self._total([whole], x)
             return {s["name"]: s["value"] for s in sites}, log_q
 
-        return self._graph((len(x),), draw, (x,))(x)
+        return self.graphs.run(len(x), draw, (x,))
 
     def _model(self, x: Tensor, values: Values, part: slice) -> tuple[Tensor, Tensor]:
         """Log p(x, z) and log p(x | z), ``[*values, samples, B]``, of some of the samples."""
@@ -113,24 +113,7 @@ class ImportanceSampler:
             return given + self._total([s.p for s in reading.latents if s.p is not None], x), given
 
         usual = (len(x), count) == (self.block, self.chunk)
-        compiled = usual and self.mode == "compiled"
-        return self._graph((len(x), count), joint, (x, values), compiled)(x, values)
-
-    def _graph(
-        self, shape: tuple[int, ...], program: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False
-    ) -> Callable[..., Any]:
-        """The program as a graph, made once a shape; as it is where it runs eagerly."""
-        if self.mode == "eager":
-            return program
-        if shape not in self.graphs:
-            try:
-                with fork_rng(inputs[0].device):  # tracing draws too
-                    self.graphs[shape] = flatten(program, inputs, compiled)
-            except UntraceableError as error:
-                warnings.warn(f"this pair cannot be traced and is evaluated eagerly: {error}", stacklevel=5)
-                self.mode = "eager"
-                return program
-        return self.graphs[shape]
+        return self.graphs.run((len(x), count), joint, (x, values), compiled=usual)
 
     def _part(self, site: Site, value: Tensor, part: slice) -> Tensor:
         """A site's values of some of the samples; what stands for all samples is left as is."""
@@ -147,65 +130,3 @@ class ImportanceSampler:
         rows = Rows(sites, dims=(-1, self.particle_dim))
         rows.dims |= set(range(-max(s["log_prob"].dim() for s in sites), self.particle_dim + 1))
         return rows.total(sites).flatten(self.particle_dim + 1)
-
-
-def _even(total: int, limit: int) -> int:
-    """A size of at most ``limit`` (and at least 1) for parts of ``total``, a divisor where there is a large one."""
-    limit = min(max(limit, 1), total)
-    divisors = [size for size in range(limit, limit // 2, -1) if total % size == 0]
-    return divisors[0] if divisors else math.ceil(total / math.ceil(total / limit))
-
-
-def _summarise(log_weights: Tensor) -> dict[str, Tensor]:
-    total = log_weights.logsumexp(0)
-    ess = (2 * total - (2 * log_weights).logsumexp(0)).exp()
-    values = total - math.log(len(log_weights))
-    return {"values": values.cpu(), "ess": ess.cpu(), "k_hat": pareto_smooth(log_weights.cpu())[1]}
-
-
-def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-weights ``[num_samples, N]`` with the largest of each column smoothed, and the Pareto shape of their tails.
-
-    The shape is minus infinity if a tail is flat, infinity if there is no fit; the weights then stay as they are.
-    """
-    import numpy as np
-    from arviz_stats.base import array_stats
-
-    smoothed, k_hat = log_weights.clone(), torch.full(log_weights.shape[1:], math.inf, dtype=torch.float64)
-    if len(log_weights) < 25:
-        return smoothed, k_hat
-    count = math.ceil(min(0.2 * len(log_weights), 3 * math.sqrt(len(log_weights))))
-    tail = log_weights.topk(count, dim=0).values
-    flat = tail[0] - tail[-1] < 1e-9
-    with np.errstate(all="ignore"):
-        fits, shapes = array_stats.psislw(-log_weights[:, ~flat].T.numpy())
-    k_hat[~flat] = torch.as_tensor(shapes)
-    fitted = torch.as_tensor(fits).T
-    smoothed[:, ~flat] = torch.where(torch.isfinite(fitted).all(0), fitted, smoothed[:, ~flat])
-    return smoothed, k_hat.nan_to_num(nan=math.inf).masked_fill(flat, -math.inf)
-
-
-class _Allocations(TorchDispatchMode):
-    """Adds up the bytes of all tensors made under it, an upper bound of what is held at one time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        held = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
-        for t in tree_leaves(out):
-            if isinstance(t, Tensor) and t.untyped_storage().data_ptr() not in held:
-                self.bytes += t.untyped_storage().nbytes()
-        return out
-
-
-def _growth(run: Callable[[int], Any]) -> float:
-    """Bytes that each further sample costs."""
-    used = []
-    for count in (1, 3):
-        with _Allocations() as allocations:
-            run(count)
-        used.append(allocations.bytes)
-    return max(1.0, (used[1] - used[0]) / 2)

@@ -20,9 +20,9 @@ GIVE_UP = 2  # calls in a row that changed something or were random: one alone m
 def kept_calls(root: nn.Module) -> Iterator[None]:
     """Context in which submodules called with nothing (priors, say) keep their result as long as it would not change.
 
-    A result is kept if the call issued no Pyro statement but ``pyro.param``, drew no random number and changed no
-    attribute, buffer or parameter; it is computed anew once a parameter or buffer of ``root`` has changed. The modules'
-    ``forward`` stays in place, and modules with hooks are called each time.
+    No gradients flow to parameters. A result is kept if the call issued no Pyro statement but ``pyro.param``, drew no
+    random number and changed no attribute, buffer or parameter; it is computed anew once a parameter or buffer of
+    ``root`` has changed. The modules' ``forward`` stays in place, and modules with hooks are called each time.
     """
     with ExitStack() as stack:
         for module in root.modules():
@@ -47,7 +47,7 @@ class _Kept:
         if self.key and _same(self.key, key):
             return self.result
         before, effects, statements = self._attributes(), _Randomness(), _Statements()
-        with effects, statements:
+        with effects, statements, torch.no_grad():  # also where latents are differentiated
             result = self.call()
         if effects.found or statements.found or not _same(before, self._attributes()) or not _same(key, self._key()):
             self.misses += 1
@@ -56,9 +56,9 @@ class _Kept:
         return result
 
     def _key(self) -> list[Any]:
-        """What the result may depend on: parameters and buffers of the whole pair, and whether there are gradients."""
+        """What the result may depend on: parameters and buffers of the whole pair."""
         tensors = [*self.root.parameters(), *self.root.buffers()]
-        return [torch.is_grad_enabled(), *tensors, *map(version_of, tensors)]
+        return [*tensors, *map(version_of, tensors)]
 
     def _attributes(self) -> list[Any]:
         """What a side effect may change: attributes of the part, and random numbers from outside of PyTorch."""

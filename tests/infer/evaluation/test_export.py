@@ -39,7 +39,7 @@ MEAN = X.double().unsqueeze(-1) / 3
 
 
 def test_posterior_holds_draws_of_the_posterior():
-    result = log_likelihood(Line(), X, 20_000, seed=5, keep=True, config={"latent": 2})
+    result = log_likelihood(Line(), X, 20_000, proposal="guide", seed=5, keep=True, config={"latent": 2})
     tree = result.to_datatree()
     draws = torch.as_tensor(tree["posterior"]["z"].values)[0]
     assert draws.shape == (20_000, 4, 2)
@@ -54,7 +54,7 @@ def test_posterior_holds_draws_of_the_posterior():
 
 
 def test_guide_keeps_its_own_draws_and_weights():
-    result = log_likelihood(Line(), X, 30, seed=5, keep=True)
+    result = log_likelihood(Line(), X, 30, proposal="guide", seed=5, keep=True)
     tree = result.to_datatree()
     assert np.allclose(tree["guide"]["z"].values[0], result.draws["z"])
     assert np.allclose(tree["guide_stats"]["log_weight"].values[0], result.log_weights)

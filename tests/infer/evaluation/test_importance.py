@@ -3,6 +3,7 @@
 import gc
 import math
 import weakref
+from functools import partial
 
 import pyro
 import pyro.distributions as dist
@@ -14,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from toy_pairs import ProbabilisticPCA
 
+from pyrodgm import infer
 from pyrodgm.arithmetic import log_stick_weights
-from pyrodgm.infer import log_likelihood
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
@@ -24,6 +25,7 @@ from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import GEMPrior, StandardNormal, VampPrior
 
 D, LATENT = 6, 3
+log_likelihood = partial(infer.log_likelihood, proposal="guide")
 
 
 def draw(pair, count):

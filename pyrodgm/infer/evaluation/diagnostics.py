@@ -1,0 +1,61 @@
+"""How far importance weights can be trusted: effective sample size and the Pareto shape of their tail."""
+
+import math
+
+import torch
+from torch import Tensor
+
+LEAST = 25  # samples below which no tail can be fitted
+LIMIT = 0.7  # largest k-hat of weights that can be trusted (Vehtari et al. 2015, arXiv 1507.02646, section 3.2)
+LEAST_ESS = 30.0  # effective sample size below which the logarithm of a mean is more than 0.02 nats off on average
+
+
+def summarise(log_weights: Tensor) -> dict[str, Tensor]:
+    """Logarithm of the mean, effective sample size and k-hat of each column of ``[num_samples, N]``, on the CPU."""
+    log_weights = log_weights.double().cpu()
+    total = log_weights.logsumexp(0)
+    ess = (2 * total - (2 * log_weights).logsumexp(0)).exp()
+    return {"values": total - math.log(len(log_weights)), "ess": ess, "k_hat": pareto_smooth(log_weights)[1]}
+
+
+def is_flagged(ess: Tensor, k_hat: Tensor) -> Tensor:
+    """Where weights cannot be trusted; those that are all the same can, however few."""
+    return (k_hat > LIMIT) | ((ess < LEAST_ESS) & (k_hat > -math.inf))
+
+
+def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-weights ``[num_samples, N]`` with the largest of each column smoothed, and the Pareto shape of their tails.
+
+    The shape is minus infinity where all weights are the same. It is infinity, and the weights stay as they are, where
+    nothing can be fitted: below 25 samples; where the tail alone is flat, so that it was cut off by what the proposal
+    can reach; and where a quarter of the tail is nothing beside the largest weight, which leaves the fit with its prior
+    of 0.5 for the shape.
+
+    Source: Vehtari et al. (2015), arXiv 1507.02646; Zhang and Stephens (2009), Technometrics 51, 316 (the fit, which
+    divides by the first quartile of the tail).
+    """
+    import numpy as np
+    from arviz_stats.base import array_stats
+
+    log_weights = log_weights.double()
+    smoothed, k_hat = log_weights.clone(), torch.full(log_weights.shape[1:], math.inf, dtype=torch.float64)
+    if len(log_weights) >= LEAST:
+        fits = _has_tail(log_weights)
+        if fits.any():
+            with np.errstate(all="ignore"):
+                weights, shapes = array_stats.psislw(-log_weights[:, fits].T.numpy())
+            k_hat[fits] = torch.as_tensor(shapes)
+            fitted = torch.as_tensor(weights).T
+            smoothed[:, fits] = torch.where(torch.isfinite(fitted).all(0), fitted, smoothed[:, fits])
+    equal = log_weights.amax(0) - log_weights.amin(0) < 1e-9
+    k_hat = torch.where(k_hat.isnan(), math.inf, k_hat)
+    return smoothed, k_hat.masked_fill(equal & (len(log_weights) >= LEAST), -math.inf)
+
+
+def _has_tail(log_weights: Tensor) -> Tensor:
+    """Columns whose tail rises above its cut-off from its first quartile on, and is not flat."""
+    count = math.ceil(min(0.2 * len(log_weights), 3 * math.sqrt(len(log_weights))))
+    top = (log_weights - log_weights.amax(0)).topk(count + 1, dim=0).values.exp()
+    excess = top[:-1] - top[-1]
+    quartile = excess[count - int(count / 4 + 0.5)]  # the fit counts from the smallest
+    return (quartile > 0) & (top[0] - top[count - 2] > 1e-9)  # a tail of one less is flat too

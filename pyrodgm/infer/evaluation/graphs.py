@@ -1,0 +1,31 @@
+"""Graphs of programs, made once a shape."""
+
+import warnings
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from pyrodgm.infer.tracing.contexts import fork_rng
+from pyrodgm.infer.tracing.graph import UntraceableError, flatten
+
+
+class Graphs:
+    """Runs programs as graphs, one a key; through Pyro where they cannot be traced, with one warning.
+
+    Args:
+        mode: ``"eager"``, ``"traced"`` or ``"compiled"``.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.made: dict[Hashable, Callable[..., Any]] = {}
+
+    def run(self, key: Hashable, program: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False) -> Any:
+        """The program's results on inputs, whose shapes the key must tell apart."""
+        if self.mode != "eager" and key not in self.made:
+            try:
+                with fork_rng(inputs[0].device):  # tracing draws too
+                    self.made[key] = flatten(program, inputs, compiled and self.mode == "compiled")
+            except UntraceableError as error:
+                warnings.warn(f"this pair cannot be traced and is evaluated eagerly: {error}", stacklevel=6)
+                self.mode = "eager"
+        return program(*inputs) if self.mode == "eager" else self.made[key](*inputs)

@@ -1,0 +1,109 @@
+"""What each family of distributions says of its curvature, as features whose Jacobian J gives it: J'J.
+
+The negative log-density of a site has the Gauss-Newton curvature J'J in the latents, where J is the Jacobian of the
+features that this file gives of the site. One function serves likelihoods and one serves latents; register a family of
+your own with ``@fisher_features.register`` or ``@prior_features.register``.
+"""
+
+import math
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Categorical, Independent, Normal, OneHotCategorical
+
+from pyrodgm.distributions import DiagNormalMixture, DiscretizedLogistic, IsotropicNormalMixture
+
+
+class NoCurvatureError(TypeError):
+    """A family of distributions that says nothing of its curvature."""
+
+
+@singledispatch
+def fisher_features(fn: Any) -> list[Tensor]:
+    r"""Features of an observed site, ``[*batch, n]`` each: :math:`F^{1/2} \eta` of its parameters, F held fixed.
+
+    F is the Fisher information of the family in the parameters :math:`\eta`, so the curvature
+    :math:`J_\eta^\top F J_\eta` is that of the expected log-likelihood, and is never negative.
+
+    Raises:
+        NoCurvatureError: For a family that is not registered.
+    """
+    raise NoCurvatureError(f"the Fisher information of {type(fn).__name__} is not known")
+
+
+@fisher_features.register
+def _(fn: Independent) -> list[Tensor]:
+    return [part.flatten(-1 - fn.reinterpreted_batch_ndims) for part in fisher_features(fn.base_dist)]
+
+
+@fisher_features.register
+def _(fn: Bernoulli) -> list[Tensor]:
+    logits = fn.logits
+    fixed = logits.detach()
+    return [((fixed.sigmoid() * (-fixed).sigmoid()).sqrt() * logits).unsqueeze(-1)]
+
+
+@fisher_features.register(Categorical)
+@fisher_features.register(OneHotCategorical)
+def _(fn: Any) -> list[Tensor]:
+    probs = fn.logits.detach().softmax(-1)
+    return [probs.sqrt() * (fn.logits - (probs * fn.logits).sum(-1, keepdim=True))]
+
+
+@fisher_features.register
+def _(fn: Normal) -> list[Tensor]:
+    return [(fn.loc / fn.scale.detach()).unsqueeze(-1), (math.sqrt(2.0) * fn.scale.log()).unsqueeze(-1)]
+
+
+@fisher_features.register
+def _(fn: DiscretizedLogistic) -> list[Tensor]:
+    """Exact for bins much narrower or much wider than the scale, where they hold 1/(3 s^2) and 1/(s delta)."""
+    scale, width = fn.log_scale.detach().exp(), 1.0 / (fn.num_bins - 1)
+    of_loc = 1.0 / (3.0 * scale.square() + scale * width)
+    of_scale = 1.0 / (9.0 / (3.0 + math.pi**2) + 3.0 * width / (math.pi**2 * scale))
+    return [(of_loc.sqrt() * fn.loc).unsqueeze(-1), (of_scale.sqrt() * fn.log_scale).unsqueeze(-1)]
+
+
+@singledispatch
+def prior_features(fn: Any, value: Tensor) -> list[Tensor]:
+    """Features of a latent site at ``value``, ``[*batch, n]`` each, whose J'J is the curvature of its prior.
+
+    Raises:
+        NoCurvatureError: For a family that is not registered.
+    """
+    raise NoCurvatureError(f"the curvature of {type(fn).__name__} as a prior is not known")
+
+
+@prior_features.register
+def _(fn: Independent, value: Tensor) -> list[Tensor]:
+    return [part.flatten(-1 - fn.reinterpreted_batch_ndims) for part in prior_features(fn.base_dist, value)]
+
+
+@prior_features.register
+def _(fn: Normal, value: Tensor) -> list[Tensor]:
+    return [((value - fn.loc) / fn.scale).unsqueeze(-1)]
+
+
+@prior_features.register
+def _(fn: DiagNormalMixture, value: Tensor) -> list[Tensor]:
+    return [fn.mean_precision(value.detach()).detach().sqrt() * value]
+
+
+@prior_features.register
+def _(fn: IsotropicNormalMixture, value: Tensor) -> list[Tensor]:
+    return [value / fn.scale.detach().unsqueeze(-1)]
+
+
+def curvature(features: list[Tensor]) -> Tensor:
+    """Mean over points of J'J, ``[B, D, D]``, from tangents of features, ``[D, points, B, n]`` each."""
+    terms = [part.permute(2, 0, 1, 3).flatten(2) for part in features]
+    return sum((part @ part.mT for part in terms[1:]), terms[0] @ terms[0].mT) / features[0].shape[1]
+
+
+def positive_definite(matrix: Tensor) -> Tensor:
+    """Cholesky factors in float64 of symmetric matrices ``[*, D, D]``, each with what it lacks on its diagonal."""
+    matrix = matrix.double()
+    floor = 1e-9 * matrix.diagonal(dim1=-2, dim2=-1).mean(-1)
+    return torch.linalg.cholesky(matrix + floor[..., None, None] * torch.eye(matrix.shape[-1]).to(matrix))

@@ -1,0 +1,98 @@
+"""The refined proposal as a guide of Pyro."""
+
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyrodgm.infer.evaluation.refined import student
+from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
+from pyrodgm.infer.evaluation.refined.gauss_newton import Gaussian, Plan
+from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
+from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
+
+JOINT = "_refined"  # the auxiliary site of all latents together
+
+
+class RefinedGuide:
+    """A guide that draws the latents of some data from the Student's t fitted to the posterior of each.
+
+    The auxiliary site ``"_refined"`` holds all latents of a datum as one vector, of which the latent sites take parts,
+    as in Pyro's own :class:`pyro.infer.autoguide.AutoContinuous`.
+
+    Attributes:
+        mean: Where each datum's t is centred, by the name of the latent site, ``[N, *event]``.
+    """
+
+    def __init__(self, coordinates: Coordinates, gaussian: Gaussian, x: Tensor) -> None:
+        self.places, self.x = coordinates.places, x
+        self.loc = gaussian.mean.to(x.dtype)
+        covariance = student.WIDTH**2 * torch.cholesky_inverse(gaussian.factor)
+        self.scale_tril = torch.linalg.cholesky(covariance).to(x.dtype)
+
+    @property
+    def mean(self) -> dict[str, Tensor]:
+        """Centres by the name of the site."""
+        return {p.name: self.loc[:, p.start : p.stop].unflatten(-1, p.event_shape) for p in self.places}
+
+    def __call__(self, x: Tensor) -> dict[str, Tensor]:
+        if x.shape != self.x.shape or not torch.equal(x.to(self.x), self.x):
+            raise ValueError(f"x must be the {len(self.x)} data that the guide was refined on, got others")
+        with pyro.plate("data", len(x), dim=-1):
+            joint = dist.MultivariateStudentT(student.DEGREES, self.loc, self.scale_tril)
+            u = pyro.sample(JOINT, joint, infer={"is_auxiliary": True})
+            values = {}
+            for place in self.places:
+                value = u[..., place.start : place.stop].unflatten(-1, place.event_shape)
+                values[place.name] = pyro.sample(place.name, dist.Delta(value, event_dim=len(place.event_shape)))
+        return values
+
+
+def refine(
+    pair: nn.Module, x: Tensor, num_samples: int = 5000, *, max_bytes: int = 2**27, seed: int | None = None
+) -> RefinedGuide:
+    """A guide fitted to the posterior of each datum, as :func:`log_likelihood` does for its proposal.
+
+    Pyro's :func:`~pyro.infer.importance.vectorized_importance_weights`, :func:`~pyro.infer.importance.psis_diagnostic`
+    and :class:`~pyro.infer.Predictive` take it in place of the pair's guide, and its ``mean`` starts
+    :class:`~pyro.infer.NUTS`.
+
+    Args:
+        pair: A module with ``model(x)`` and ``guide(x)``, whose latents are real and whose sites say their curvature.
+        x: Data ``[N, *event]``, which the guide is for.
+        num_samples: Evaluations of the likelihood's network a datum; the fit takes up to half of them.
+        max_bytes: Bound on the memory.
+        seed: Seed of the fit; the caller's random state is left as it was. None takes the state as it is.
+
+    Raises:
+        ValueError: If the pair does not allow it, with the reason, or ``num_samples`` is too small.
+
+    Example:
+        >>> from pyro.infer.importance import psis_diagnostic
+        >>> from pyrodgm.likelihoods import BernoulliLikelihood
+        >>> from pyrodgm.models import VAE
+        >>> from pyrodgm.nn import mlp
+        >>> from pyrodgm.posteriors import GaussianPosterior
+        >>> from pyrodgm.priors import StandardNormal
+        >>> vae = VAE(StandardNormal(2), BernoulliLikelihood(mlp(2, [8], 9)), GaussianPosterior(mlp(9, [8], 4)))
+        >>> x = torch.ones(1, 9)
+        >>> psis_diagnostic(vae.model, refine(vae, x, seed=0), x, num_particles=1000, max_plate_nesting=1) < 0.7
+        True
+    """
+    first = next(pair.parameters())
+    x = x.to(first.device, first.dtype)
+    with evaluating(pair), fork_rng(x.device) if seed is not None else torch.no_grad():
+        if seed is not None:
+            torch.manual_seed(seed)
+        coordinates = Coordinates(pair, x[:1])
+        plan = Plan.of_budget(num_samples, coordinates.size)
+        if plan is None:
+            least = 2 * Plan.least_cost(coordinates.size)
+            raise ValueError(f"num_samples must be at least {least} for {coordinates.size} latents, got {num_samples}")
+        sampler = RefinedSampler(coordinates, x[:1], len(x), plan, max_bytes, "traced")
+        parts: list[Any] = [sampler.fit(block) for block in x.split(sampler.block)]
+    return RefinedGuide(
+        coordinates, Gaussian(*(torch.cat(t) for t in zip(*((p.mean, p.factor) for p in parts), strict=True))), x
+    )

@@ -1,0 +1,84 @@
+"""The result of a log-likelihood estimate."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from pyrodgm.infer.evaluation.diagnostics import LEAST_ESS, LIMIT, is_flagged
+
+
+@dataclass(frozen=True)
+class LogLikelihood:
+    """Log-likelihoods estimated by importance sampling, and how far to trust them.
+
+    Attributes:
+        values: Estimated log p(x) of each datum in nats, ``[N]``, float64.
+        ess: Effective sample size of its importance weights, between 1 and ``num_samples``, ``[N]``.
+        k_hat: Pareto shape of their tail, ``[N]``; above 0.7 the estimate cannot be trusted (Vehtari et al. 2015,
+            arXiv 1507.02646). Minus infinity where all weights are the same, infinity with fewer than 25 samples and
+            where the tail cannot be fitted. With fewer than 2,000 samples it is noisy: look at ``ess`` too.
+        stage: What each datum needed, ``[N]``: 0, draws of the guide; 1, of a refined proposal; 2, more of these;
+            3, annealed importance sampling from there.
+        num_samples: Importance samples a datum, in the first stage.
+        evaluations: Evaluations of the likelihood's network a datum, on average, with those of fits and later stages.
+        x: The data, ``[N, *event]``.
+        log_weights: Log importance weights, ``[num_samples, N]``, if they were kept.
+        draws: Samples of the guide a latent site, ``[num_samples, N, *event]``, if they were kept.
+        pointwise: log p(x | z) of each draw, ``[num_samples, N]``, if they were kept.
+        attributes: Names and versions that go into exports.
+        shared_error: Standard error in nats of what all data share: of estimated log-partitions of the pair.
+    """
+
+    values: Tensor
+    ess: Tensor
+    k_hat: Tensor
+    stage: Tensor
+    num_samples: int
+    evaluations: float
+    x: Tensor
+    log_weights: Tensor | None
+    draws: dict[str, Tensor] | None
+    pointwise: Tensor | None
+    attributes: dict[str, Any]
+    shared_error: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Mean log-likelihood a datum, in nats."""
+        return float(self.values.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean, in nats, over the data and of what they share; NaN for a single datum."""
+        return math.hypot(float(self.values.std()) / math.sqrt(len(self.values)), self.shared_error)
+
+    @property
+    def untrusted(self) -> Tensor:
+        """Whether the weights of each datum cannot be trusted, ``[N]``: k-hat above 0.7 or effective size below 30."""
+        return is_flagged(self.ess, self.k_hat)
+
+    @property
+    def untrusted_share(self) -> float:
+        """Share of such data."""
+        return float(self.untrusted.double().mean())
+
+    @property
+    def fallback_share(self) -> float:
+        """Share of the data that needed more than the first stage of a refined proposal."""
+        return float((self.stage > 1).double().mean())
+
+    def __str__(self) -> str:
+        fallback = f", {100 * self.fallback_share:.1f} % by a later stage" if bool((self.stage > 0).any()) else ""
+        return (
+            f"log p(x) = {self.mean:.2f} ± {self.standard_error:.2f} nats ({len(self.values)} data, "
+            f"{self.num_samples} samples of {'a refined proposal' if fallback else 'the guide'}{fallback}, "
+            f"{100 * self.untrusted_share:.1f} % with k-hat > {LIMIT} or effective sample size < {LEAST_ESS:.0f})"
+        )
+
+    def to_datatree(self) -> Any:
+        """Export to an ArviZ ``DataTree``; see :func:`pyrodgm.infer.evaluation.export.to_datatree`."""
+        from pyrodgm.infer.evaluation.export import to_datatree
+
+        return to_datatree(self)
