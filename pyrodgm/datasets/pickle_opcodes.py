@@ -5,6 +5,7 @@ import pickletools
 from collections.abc import Iterator
 from typing import Any
 
+OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 MARK = "mark"
 PLAIN, CONTAINER = "plain", "container"  # kinds of values: containers as keys would be hashed, whatever they hold
 
@@ -84,7 +85,7 @@ def _opcodes(content: bytes) -> Iterator[tuple[str, Any, int]]:
     name = ""
     while name != "STOP":
         position = file.tell()
-        opcode = pickletools.code2op[file.read(1).decode("latin1")]
+        opcode = OPCODES[file.read(1).decode("latin1")]
         name = opcode.name
         if name == "STRING":
             yield name, file.readline(), position
