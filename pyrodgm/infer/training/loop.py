@@ -169,6 +169,7 @@ class Training(Resumable):
         """Step the scheduler, which gets the score if it waits for a plateau."""
         if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             if not math.isnan(score):
+                _point_upwards(self.scheduler)
                 self.scheduler.step(score)
         elif self.scheduler is not None:
             self.scheduler.step()
@@ -208,3 +209,13 @@ class Training(Resumable):
     def _set_kl_weight(self, i: int) -> None:
         done, warmup = self.epoch + (i + 1) / self.steps_per_epoch, self.plan.kl_warmup
         self.kl_weight.fill_(self.kl_target * min(1.0, done / warmup if warmup else 1.0))
+
+
+def _point_upwards(scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau) -> None:
+    """Make a relative threshold ask for an improvement where the best score is negative, as bounds are.
+
+    PyTorch compares with ``best * (1 + threshold)``, which lies below a negative best: every worse score would pass.
+    """
+    if scheduler.threshold_mode == "rel":
+        negative = -math.inf < scheduler.best < 0.0
+        scheduler.threshold = math.copysign(scheduler.threshold, -1.0 if negative else 1.0)

@@ -35,6 +35,21 @@ def test_a_plateau_of_the_score_lowers_the_rate(valid_every, rates):
     assert [row["learning_rate"] for row in result.metrics] == rates
 
 
+@pytest.mark.parametrize(
+    ("scores", "rates"),
+    [
+        ([-50.0, -51.0, -40.0, -39.0, -41.0], [1.0, 1.0, 0.5, 0.5, 0.25]),  # -39 is no tenth better than -40
+        ([-1.0, -0.5, 0.5, 0.52, 0.6], [1.0, 1.0, 1.0, 1.0, 0.5]),
+    ],
+)
+def test_a_relative_threshold_is_a_share_of_the_size_of_the_score(scores, rates):
+    found = iter(scores)
+    scheduler = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, mode="max", factor=0.5, patience=0, threshold=0.1)
+    settings = FitSettings(lr_scheduler=scheduler, valid_score=lambda pair, x: next(found), progress=False)
+    result = fit(build(), X, epochs=5, optimizer=partial(torch.optim.SGD, lr=1.0), settings=settings)
+    assert [row["learning_rate"] for row in result.metrics] == rates
+
+
 def test_a_plateau_of_the_bound_is_gone_on_with(tmp_path):
     scheduler = partial(
         torch.optim.lr_scheduler.ReduceLROnPlateau,
