@@ -47,8 +47,8 @@ def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None
     """Bounds on training and validation data by epoch, the best epoch, and the KL weight below.
 
     Args:
-        metrics: A row per epoch with ``epoch``, ``train_bound``, ``valid_bound`` (nats per datum, NaN where there was no
-            validation) and ``kl_weight``, as in :attr:`pyrodgm.infer.FitResult.metrics`.
+        metrics: A row per epoch with ``epoch``, ``train_bound``, ``valid_bound`` (nats per datum, NaN where there was
+            no validation) and ``kl_weight``, as in :attr:`pyrodgm.infer.FitResult.metrics`.
         title: Text above.
 
     Raises:
