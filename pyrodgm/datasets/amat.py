@@ -19,7 +19,7 @@ def parse_amat(content: bytes, columns: int) -> np.ndarray:
     Raises:
         ValueError: the text has another layout.
 
-    >>> parse_amat(b"0 1 1\\n1 0 0\\n", columns=3)
+    >>> parse_amat(b"0 1 1\n1 0 0\n", columns=3)
     array([[0, 1, 1],
            [1, 0, 0]], dtype=uint8)
     """

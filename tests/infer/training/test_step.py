@@ -213,7 +213,10 @@ with warnings.catch_warnings(record=True) as caught:
     compiled = test_step.run(test_step.ELBO(), "compiled", steps=3)
 assert any("cannot be compiled and runs as it is" in str(w.message) for w in caught), caught
 traced = test_step.run(test_step.ELBO(), "traced", steps=3)
-torch.testing.assert_close(compiled, traced, rtol=1e-9, atol=1e-12)
+torch.testing.assert_close(compiled[0], traced[0], rtol=1e-9, atol=0.0)
+# Adam divides by the size of a gradient plus 1e-8: of one that is rounding alone (a bias before a batch normalisation)
+# it makes steps of 1e-2 * 1e-16 / 1e-8 and a few times that.
+torch.testing.assert_close(compiled[1], traced[1], rtol=1e-9, atol=1e-7)
 """
     run_python("-c", program, CXX=str(tmp_path / "none"), TORCHINDUCTOR_CACHE_DIR=str(tmp_path))
 

@@ -5,10 +5,12 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from pyrodgm.arithmetic import stick_weights
 from pyrodgm.distributions import Kumaraswamy, fractions_to_weights
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, RecurrentNetwork, StickBreakingRNN
 from pyrodgm.nn.recurrent.cells import CELLS
 from pyrodgm.nn.recurrent.unroll import unroll
+from pyrodgm.nn.recurrent.weights import log_fractions
 
 F, H, M, T, B = 5, 4, 4, 3, 2
 
@@ -156,8 +158,8 @@ def test_weights_sum_to_one_and_do_not_depend_on_the_way_they_are_computed():
     noise = network.draw_noise(x)
     out = network(x, None, noise)
     assert torch.allclose(out.weights.sum(-1), torch.ones(50, 20), rtol=1e-12)
-    logs = network.log_weights(out.raw, noise)
-    assert torch.allclose(logs.exp(), out.weights, rtol=1e-6, atol=1e-12)
+    log_v, log1m_v = log_fractions(out.raw, noise)
+    assert torch.allclose(stick_weights(log_v - log1m_v), out.weights, rtol=1e-6, atol=1e-12)
 
 
 def test_it_is_one_node_of_a_traced_graph_and_runs_on_the_meta_device():
