@@ -1,11 +1,16 @@
 """Sphinx configuration; ``make docs`` builds the pages."""
 
+import os
 import sys
 from pathlib import Path
 
 import pyrodgm
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+# For the programs of the pages: figures that do not depend on the number of cores, and no word on missing widgets.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 
 project = "pyrodgm"
 copyright = "the pyrodgm developers"  # noqa: A001
@@ -29,3 +34,4 @@ nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_output_stderr = "warn"  # a warning of a program is one of the build, and stops it
