@@ -15,6 +15,7 @@ def _mathml(node: nodes.Element, display: str) -> str:
     if display == "block" and ("&" in text or r"\\" in text) and r"\begin" not in text:
         text = rf"\begin{{aligned}}{text}\end{{aligned}}"
     html = convert(text, display=display)
+    html = html.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")  # "distributed as": an operator, not a letter
     unknown = re.findall(r">\s*(\\[A-Za-z]+)", html)
     if unknown:
         logger.warning("a formula has commands that MathML cannot show: %s", ", ".join(unknown), location=node)
