@@ -19,7 +19,7 @@ help:
 	@echo "make test-wheel       build the wheel, install it into an environment of its own and train with it"
 	@echo "make lint             check style and types"
 	@echo "make format           put the style right"
-	@echo "make docs             build the HTML documentation into docs/_build"
+	@echo "make docs             build the HTML documentation into docs/_build/html"
 	@echo "make clean            remove the environments and caches"
 
 $(READY): pyproject.toml constraints.txt
@@ -66,7 +66,7 @@ format: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/sphinx-build -W -b html docs docs/_build
+	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
 clean:
 	rm -rf $(VENV) $(LOWEST) .mypy_cache .pytest_cache .ruff_cache docs/_build
