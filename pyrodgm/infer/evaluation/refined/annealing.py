@@ -1,6 +1,7 @@
 """Annealed importance sampling between a fitted Student's t and the posterior, by Hamiltonian Monte Carlo."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,7 +49,9 @@ def anneal(gaussian: Gaussian, gradient: Gradient, start: Tensor, temperatures: 
     return log_w
 
 
-def _transition(v: Tensor, now: tuple[Tensor, ...], beta: float, evaluate: Callable[..., tuple[Tensor, ...]]) -> tuple:
+def _transition(
+    v: Tensor, now: tuple[Tensor, ...], beta: float, evaluate: Callable[..., tuple[Tensor, ...]]
+) -> tuple[Any, ...]:
     """One Hamiltonian trajectory, accepted or not."""
 
     def level(at: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:

@@ -33,8 +33,8 @@ def fisher_features(fn: Any) -> list[Tensor]:
     raise NoCurvatureError(f"the Fisher information of {type(fn).__name__} is not known")
 
 
-@fisher_features.register
-def _(fn: Independent) -> list[Tensor]:
+@fisher_features.register(Independent)
+def _(fn: Any) -> list[Tensor]:
     return [part.flatten(-1 - fn.reinterpreted_batch_ndims) for part in fisher_features(fn.base_dist)]
 
 
@@ -76,8 +76,8 @@ def prior_features(fn: Any, value: Tensor) -> list[Tensor]:
     raise NoCurvatureError(f"the curvature of {type(fn).__name__} as a prior is not known")
 
 
-@prior_features.register
-def _(fn: Independent, value: Tensor) -> list[Tensor]:
+@prior_features.register(Independent)
+def _(fn: Any, value: Tensor) -> list[Tensor]:
     return [part.flatten(-1 - fn.reinterpreted_batch_ndims) for part in prior_features(fn.base_dist, value)]
 
 

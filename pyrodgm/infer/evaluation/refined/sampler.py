@@ -115,7 +115,11 @@ class RefinedSampler:
         count = MORE * self.plan.draws
         chunk = even(count, int(max_bytes / 2 / draw_bytes))
         further = self._draw(x, gaussian, count, chunk)[1]
-        result = {**summarise(torch.cat([log_weights, further])), "stage": MORE_DRAWS, "evaluations": float(count)}
+        result: dict[str, Any] = {
+            **summarise(torch.cat([log_weights, further])),
+            "stage": MORE_DRAWS,
+            "evaluations": float(count),
+        }
         cost = CHAINS * (1 + LEAPFROGS * (TEMPERATURES - 1)) * GRADIENT
         if not bool(is_flagged(result["ess"], result["k_hat"])) or cost > 2 * (self._fit_cost + self.plan.draws):
             return result
