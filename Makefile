@@ -14,7 +14,7 @@ help:
 	@echo "make test             run the tests"
 	@echo "make test-fast        run those that take a second or two at most"
 	@echo "make test-processors  run the numerical tests as other processors and numbers of threads run them"
-	@echo "make test-lowered     run the fast ones of these with everything lowered"
+	@echo "make test-lowered     run a quick part of these with everything lowered"
 	@echo "make test-lowest      run the fast tests with the lowest versions that pyproject.toml declares"
 	@echo "make test-wheel       build the wheel, install it into an environment of its own and train with it"
 	@echo "make lint             check style and types"
