@@ -12,7 +12,6 @@ import pyro.infer
 import torch
 from torch import nn
 
-from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.identity import describe_data
@@ -32,12 +31,12 @@ class FitResult:
     """What training came to.
 
     Attributes:
-        metrics: One row an epoch: epoch, step, kl_weight, learning_rate, train_bound, valid_bound (nats a datum) and,
-            where there is one, valid_score; the last two are NaN after epochs without validation.
+        metrics: One row per epoch: epoch, step, kl_weight, learning_rate, train_bound, valid_bound (nats per datum)
+            and, where there is one, valid_score; the last two are NaN after epochs without validation.
         seconds: Seconds that each epoch took in this process, validation included.
         best_epoch: The epoch, from 1, whose weights the pair now has.
-        best_bound: Its validation bound in nats a datum, or its training bound where there are no validation data; its
-            score if it was chosen by ``valid_score``.
+        best_bound: Its validation bound in nats per datum, or its training bound where there are no validation data;
+            its score if it was chosen by ``valid_score``.
         run_dir: The run folder, if any.
     """
 
@@ -122,9 +121,9 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
         True
     """
     refuse_moved(moved)
-    plan = Plan(
-        objective=ELBO() if objective is None else objective,
-        optimizer=partial(torch.optim.Adam, lr=1e-3, fused=True) if optimizer is None else optimizer,
+    plan = Plan.of(
+        objective,
+        optimizer,
         epochs=epochs,
         batch_size=batch_size,
         kl_warmup=kl_warmup,

@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pyro.infer
-import torch
 
 from pyrodgm.datasets import Text
-from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.identity import describe_data
 from pyrodgm.infer.training.feeds.windows import WindowFeed
@@ -83,9 +81,9 @@ def fit_text(  # noqa: PLR0913 - those of fit, and the length
     for name in ("labelled_batch_size", "valid", "valid_score"):
         if getattr(settings, name) is not None:
             raise ValueError(f"{name} must be None for a text, got {getattr(settings, name)!r}")
-    plan = Plan(
-        objective=ELBO() if objective is None else objective,
-        optimizer=partial(torch.optim.Adam, lr=1e-3, fused=True) if optimizer is None else optimizer,
+    plan = Plan.of(
+        objective,
+        optimizer,
         epochs=epochs,
         batch_size=batch_size,
         kl_warmup=kl_warmup,

@@ -4,12 +4,14 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
 import pyro.infer
 import torch
 from torch import nn
 
+from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.estimators.protocols import KLWeighted
 from pyrodgm.infer.training.callbacks import Callback
 from pyrodgm.infer.training.loggers.logger import Logger
@@ -143,6 +145,15 @@ class Plan:
     patience: int | None = None
     seed: int = 0
     settings: FitSettings = FitSettings()
+
+    @classmethod
+    def of(cls, objective: pyro.infer.ELBO | None, optimizer: OptimizerMaker | None, **options: Any) -> "Plan":
+        """A plan with the defaults that all ways to train share: the ELBO, and fused Adam with learning rate 1e-3."""
+        return cls(
+            objective=ELBO() if objective is None else objective,
+            optimizer=partial(torch.optim.Adam, lr=1e-3, fused=True) if optimizer is None else optimizer,
+            **options,
+        )
 
     def __post_init__(self) -> None:
         _make_plain(self, ("epochs", "batch_size", "patience", "seed"), int)
