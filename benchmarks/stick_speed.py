@@ -43,7 +43,8 @@ class Config:
 
 def make_way(case: Case) -> Callable[[], object]:
     """What is timed, with the library that this process imports."""
-    from pyrodgm import infer, nn as blocks
+    from pyrodgm import infer
+    from pyrodgm import nn as blocks
     from pyrodgm.likelihoods import BernoulliLikelihood
     from pyrodgm.models import VAE
     from pyrodgm.posteriors import StickBreakingPosterior
@@ -95,7 +96,8 @@ class Worker:
 
     def turn(self) -> float:
         """Seconds of one call."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         print(file=self.process.stdin, flush=True)
         return float(self.process.stdout.readline())
 
