@@ -25,6 +25,8 @@ class ByRow(nn.Module):
         columns: Their arguments for all data.
     """
 
+    pair: Any
+
     def __init__(self, pair: nn.Module, columns: Columns) -> None:
         super().__init__()
         self.pair, self.columns = pair, columns
