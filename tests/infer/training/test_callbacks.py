@@ -163,6 +163,7 @@ def test_weights_and_biases_keeps_them_without_a_network(tmp_path, monkeypatch):
     result = run(loggers=[logger], config={"data": "none"})
     assert wandb.run is None  # ended
     assert logger.run.config["config.data"] == "none"
+    wandb.teardown()  # which waits for the process that writes the file
     (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     written = kept.read_bytes()
     for row in result.metrics:
