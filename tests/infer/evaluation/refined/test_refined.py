@@ -217,16 +217,16 @@ def test_what_is_not_supported_falls_back_and_says_so():
         @pyro_method
         def model(self, x):
             with pyro.plate("data", len(x), dim=-1):
-                z = pyro.sample("z", dist.Bernoulli(torch.full((2,), 0.5)).to_event(1))
+                z = pyro.sample("z", dist.Poisson(torch.full((2,), 0.5)).to_event(1))
                 pyro.sample("x", dist.Normal(z.sum(-1, keepdim=True), 1.0).to_event(1), obs=x)
 
         @pyro_method
         def guide(self, x):
             with pyro.plate("data", len(x), dim=-1):
-                pyro.sample("z", dist.Bernoulli(torch.full((2,), 0.4)).to_event(1))
+                pyro.sample("z", dist.Poisson(torch.full((2,), 0.4)).to_event(1))
 
     x = torch.zeros(2, 1)
-    with pytest.warns(UserWarning, match="not refined, the guide serves: site 'z', of family Bernoulli, is not real"):
+    with pytest.warns(UserWarning, match="not refined, the guide serves: site 'z', of family Poisson, is not real"):
         found = log_likelihood(Discrete(), x, 100, proposal="refined")
     assert (found.stage == 0).all()
     assert (log_likelihood(Discrete(), x, 100).stage == 0).all()
