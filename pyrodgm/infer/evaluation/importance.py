@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pyrodgm.datasets.split import aligned
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
+from pyrodgm.infer.evaluation.by_row import ByRow, by_row
 from pyrodgm.infer.evaluation.diagnostics import is_flagged
 from pyrodgm.infer.evaluation.refined.choice import refined_sampler
 from pyrodgm.infer.evaluation.refined.coordinates import UnsupportedError
@@ -20,6 +21,7 @@ from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
+from pyrodgm.infer.training.feeds.columns import device_and_dtype
 from pyrodgm.infer.training.step import Compile, check_compile
 
 Proposal: TypeAlias = Literal["auto", "refined", "guide"]
@@ -49,7 +51,7 @@ class Sampler(Protocol):
 
 def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run: independent of each other
     pair: nn.Module,
-    x: Tensor,
+    x: Any,
     num_samples: int | None = None,
     *,
     proposal: Proposal = "auto",
@@ -78,7 +80,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     Args:
         pair: A module with ``model(x)`` and ``guide(x)`` whose sites all lie in the data plate, at dimension -1. If
             that is subsampled, its scale is taken out. Latent sites that the guide lacks are drawn from the model.
-        x: Data ``[N, *event]``; moved to the device and dtype of the pair in blocks.
+        x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split. A single tensor is moved to
+            the device and dtype of the pair in blocks, all others whole.
         num_samples: The budget of a datum: evaluations of the likelihood's network. All are importance samples with
             the guide; with a refined proposal the fit takes up to half of them, and the rest are samples. From
             ``12 * (D + 3)`` for D latent dimensions on there are enough, from ``40 * (D + 3)`` for the usual fit and
@@ -93,7 +96,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         sum_out: Sum guide sites with finitely many values (labels, say) out exactly, and not draw them: the weight of a
             sample is then :math:`\sum_y p(x, y, z_{s,y}) / q(z_{s,y} \mid x, y)`. Costs a run of the likelihood a
             value.
-        seed: Seed of the samples; the caller's random state is left as it was. None takes the state as it is.
+        seed: Seed of the samples; the caller's random state is left as it was. None draws from the current state.
         compile: How the pair runs: ``"eager"`` through Pyro each time; ``"traced"``, guide and model each as one graph
             of tensor operations; ``"compiled"`` with the model's graph compiled. ``"auto"`` compiles from a million
             samples of all data together on and traces below, where compiling would take longer than it saves; refined
@@ -116,12 +119,12 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     if proposal not in get_args(Proposal):
         raise ValueError(f"proposal must be one of {', '.join(get_args(Proposal))}, got {proposal!r}")
     check_compile(compile)
-    if len(x) == 0:
+    whole, pair, x = pair, *by_row(pair, x)
+    if x.dim() == 0 or len(x) == 0:
         raise ValueError(f"x must hold at least one datum, got shape {list(x.shape)}")
     from tqdm.auto import tqdm
 
-    first = next(pair.parameters())
-    device, dtype = first.device, first.dtype
+    device, dtype = device_and_dtype(pair)
     x = aligned(x)
     # Filled block by block: results kept apart would lie between the freed samples and scatter the heap.
     joined: dict[str, Any] = {}
@@ -167,13 +170,15 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
                 _weigh_flagged_again(refined, x, joined, one)
     versions = {"torch": str(torch.__version__), "pyro": pyro.__version__}
     attributes = {
-        "model": type(pair).__name__,
+        "model": type(whole).__name__,
         "num_samples": sampler.num_samples,
         "seed": -1 if seed is None else seed,
     }
     attributes |= {**versions, "config": str(config or {}), "proposal": "guide" if refined is None else "refined"}
     shared = math.hypot(*(float(b) for n, b in pair.named_buffers() if n.split(".")[-1] == "log_partition_error"))
     joined["evaluations"] = float(joined["evaluations"].mean())
+    if isinstance(pair, ByRow):
+        x = pair.columns.values[0]
     return LogLikelihood(
         num_samples=sampler.num_samples, x=x, attributes=attributes, shared_error=shared, **joined, **kept
     )
@@ -197,7 +202,7 @@ def _check_finite(values: Tensor, rows: Sequence[int]) -> None:
 
 
 def _supports(pair: Any, one: Tensor) -> dict[str, Any]:
-    """The supports of the sites that observe a datum as it is, unmasked."""
+    """The supports of the unmasked sites that observe a datum without transforming it."""
     with fork_rng(one.device):
         guide = poutine.trace(pair.guide).get_trace(one)
         model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(one)
