@@ -135,6 +135,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         if seed is not None:
             stack.enter_context(fork_rng(device))
             torch.manual_seed(seed)
+        x = x.clone() if x.is_inference() else x  # which no gradient may see
         one = x[:1].to(device, dtype)
         supports, budget = _supports(pair, one), num_samples or USUAL_DRAWS
         long = len(x) * budget >= COMPILE_AFTER

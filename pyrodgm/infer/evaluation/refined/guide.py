@@ -92,7 +92,7 @@ def refine(
         True
     """
     first = next(pair.parameters())
-    x = x.to(first.device, first.dtype)
+    x = (x.clone() if x.is_inference() else x).to(first.device, first.dtype)
     with evaluating(pair), fork_rng(x.device) if seed is not None else torch.no_grad():
         if seed is not None:
             torch.manual_seed(seed)
