@@ -10,7 +10,7 @@ from torch import nn
 from pyrodgm.infer import log_likelihood
 from pyrodgm.models import Pair
 
-LATENT, FEATURES, NOISE = 3, 8, 0.4
+LATENT, FEATURES, NOISE = 3, 8, 1.0
 
 
 class Missing(Pair):
