@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import harness
 import torch
@@ -66,7 +66,7 @@ def make_way(case: Case) -> Callable[[], object]:
         pair = VAE(GEMPrior(50, 5.0), BernoulliLikelihood(decoder), posterior)
         objective = infer.IWELBO(5) if case == "iw5 step" else infer.ELBO()
     if case == "likelihood":
-        guide = {"proposal": "guide"} if "proposal" in inspect.signature(infer.log_likelihood).parameters else {}
+        guide: dict[str, Any] = {"proposal": "guide"} if "proposal" in inspect.signature(infer.log_likelihood).parameters else {}
         return lambda: infer.log_likelihood(pair, x[:10], 2000, progress=False, **guide)
     step = infer.TrainStep(pair, objective, torch.optim.Adam(pair.parameters(), fused=True), compile="traced")
     return lambda: step(x)
