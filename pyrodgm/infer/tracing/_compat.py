@@ -15,7 +15,7 @@ from torch.fx import GraphModule, Node
 from torch.fx._lazy_graph_module import _use_lazy_graph_module
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
     "SLOTS",
@@ -41,6 +41,7 @@ __all__ = [
     "trace_graph",
     "tree_flatten",
     "tree_leaves",
+    "tree_map",
     "tree_unflatten",
     "version_of",
 ]

@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pyro
@@ -118,23 +118,42 @@ _FOR_THE_COMPILER: dict[Any, Callable[..., Any]] = {
 }
 
 
+def nullcontext_of(*inputs: Tensor) -> AbstractContextManager[None]:
+    """A context that does nothing, whatever the inputs."""
+    return nullcontext()
+
+
 class LossModule(nn.Module):
     """The objective of a pair as a module: ``forward(kl_weight, *inputs)`` is the loss a datum, a tensor ``[]``.
 
     ``prepare`` makes the arguments of the programs from the inputs; ``context`` makes from them what these run in.
+    ``around`` makes what both run in, and ``weight`` is a factor of the loss: with them it is a part of a larger one.
     """
 
-    def __init__(self, pair: nn.Module, objective: pyro.infer.ELBO, prepare: Prepare, context: Context) -> None:
+    around: Context
+    weight = 1.0
+
+    def __init__(
+        self,
+        pair: nn.Module,
+        objective: pyro.infer.ELBO,
+        prepare: Prepare,
+        context: Context,
+    ) -> None:
         super().__init__()
         self.pair, self.objective, self.prepare, self.context = pair, objective, prepare, context
+        self.around = nullcontext_of
 
     def forward(self, kl_weight: Tensor | None, *inputs: Tensor) -> Tensor:
-        objective, batch = self.objective, self.prepare(*inputs)
+        objective = self.objective
         if kl_weight is not None:
             objective = copy.copy(objective)
             objective.kl_weight = kl_weight
-        with own_parameters(), pyro.validation_enabled(False), self.context(*inputs):
-            return loss_per_datum(self.pair, objective, batch)
+        with own_parameters(), pyro.validation_enabled(False), self.around(*inputs):
+            batch = self.prepare(*inputs)
+            with self.context(*inputs):
+                loss = loss_per_datum(self.pair, objective, batch)
+        return loss if self.weight == 1.0 else self.weight * loss
 
 
 class LossGraph:
@@ -144,10 +163,7 @@ class LossGraph:
     they change; buffers that the program updates in place (running statistics, persistent chains) advance inside.
 
     Args:
-        pair: The module with ``model`` and ``guide``.
-        objective: Any :class:`pyro.infer.ELBO`.
-        prepare: Makes the arguments of the programs from the inputs, inside the graph.
-        context: Makes the context that the programs run in from the inputs.
+        module: The objective of the pair.
         inputs: Tensors with the shapes of the inputs to come.
         compiled: Whether ``torch.compile`` compiles the graph.
 
@@ -155,17 +171,8 @@ class LossGraph:
         UntraceableError: If the program cannot be traced; names the reason and the site.
     """
 
-    def __init__(
-        self,
-        pair: nn.Module,
-        objective: pyro.infer.ELBO,
-        prepare: Prepare,
-        context: Context,
-        inputs: tuple[Tensor, ...],
-        compiled: bool = False,
-    ) -> None:
-        module = LossModule(pair, objective, prepare, context)
-        self.objective = objective
+    def __init__(self, module: LossModule, inputs: tuple[Tensor, ...], compiled: bool = False) -> None:
+        self.objective = module.objective
         self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         names, places = list(self.trained), _places(module)
         # aliases without gradient: the optimiser's updates in place show in them

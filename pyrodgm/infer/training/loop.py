@@ -20,6 +20,7 @@ from pyrodgm.infer.training.refusals import check_made
 from pyrodgm.infer.training.resumable import Resumable, Row
 from pyrodgm.infer.training.settings import Plan
 from pyrodgm.infer.training.step import TrainStep
+from pyrodgm.processes import first, from_first, world
 
 CHECK_EVERY = 100  # steps between two looks at the losses, each of which waits for the device
 
@@ -51,6 +52,7 @@ class Training(Resumable):
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
         self.steps_per_epoch, self.epochs, self.total_steps = plan.lengths(feed.pass_length)
         self.stopped = False
+        team = world()
         self.optimizer = plan.optimizer(settings.parameter_groups(pair))
         check_made(self.optimizer, None)
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -65,6 +67,7 @@ class Training(Resumable):
             self.total_steps,
             feed.arguments,
             self._context,
+            team if team.size > 1 else None,
         )
         with fork_rng(self.device):
             first = feed.first()
@@ -152,11 +155,12 @@ class Training(Resumable):
             with fork_rng(self.device), evaluating(self.pair):
                 torch.manual_seed(self.plan.seed)
                 score, measured = self.feed.validate(self.pair, self.evidence_bound)
-            row.update(measured)
+            score = from_first(score)
+            row.update({name: from_first(value) for name, value in measured.items()})
         if self.score is not None:
             with fork_rng(self.device), evaluating(self.pair):
                 torch.manual_seed(self.plan.seed)
-                score = row["valid_score"] = float(self.score())
+                score = row["valid_score"] = from_first(float(self.score()))
         required = [*(self.feed.measures if self.feed.validates else []), *(["valid_score"] if self.score else [])]
         wrong = [f"{name} is {row[name]}" for name in required if not math.isfinite(row[name])]
         if wrong:
@@ -180,7 +184,8 @@ class Training(Resumable):
             return False
         if metrics is None and loss is None and self.rows:
             metrics = self.rows[-1]
-        return call(callbacks, event, Moment(self.pair, self.epoch, self.steps, loss, metrics or {}))
+        moment = Moment(self.pair, self.epoch, self.steps, loss, metrics or {})
+        return bool(from_first(first(lambda: call(callbacks, event, moment)) or False))
 
     def end(self) -> None:
         """Give the pair its best weights, in evaluation mode, and tell the callbacks."""
