@@ -1,6 +1,6 @@
 """Several processes that train or evaluate one model, started by ``torchrun``."""
 
-from pyrodgm.processes.collectives import all_sum, all_sums, broadcast_state, first, from_first
+from pyrodgm.processes.collectives import all_sum, all_sums, broadcast_state, first, from_first, gather_rows, merged
 from pyrodgm.processes.share import Share, current_share, sharing
 from pyrodgm.processes.world import ProcessError, World, alone, world
 
@@ -15,6 +15,8 @@ __all__ = [
     "current_share",
     "first",
     "from_first",
+    "gather_rows",
+    "merged",
     "sharing",
     "world",
 ]

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pyrodgm.processes.share import current_share
 from pyrodgm.processes.world import ProcessError, alone, world
 
 BUCKET = 2**25  # bytes of a sum that is under way while the next one is put together
@@ -15,20 +16,30 @@ BUCKET = 2**25  # bytes of a sum that is under way while the next one is put tog
 T = TypeVar("T")
 
 
-@torch.library.custom_op("pyrodgm::all_sum", mutates_args=())
+# An operation of its own, which a traced step holds as one node: PyTorch's ``custom_op`` would load its compiler.
+_LIBRARY = torch.library.Library("pyrodgm", "DEF")
+_LIBRARY.define("all_sum(Tensor x) -> Tensor")
+
+
 def _all_sum(x: Tensor) -> Tensor:
-    total = x.contiguous().clone()
+    total = x.clone(memory_format=torch.contiguous_format)
     if world().size > 1:
         dist.all_reduce(total)
     return total
 
 
-@_all_sum.register_fake
-def _(x: Tensor) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
+_LIBRARY.impl("all_sum", _all_sum, "CompositeExplicitAutograd")
+_LIBRARY.impl("all_sum", lambda x: torch.empty_like(x, memory_format=torch.contiguous_format), "Meta")
 
 
-_all_sum.register_autograd(lambda _, gradient: _all_sum(gradient))
+class _AllSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.ops.pyrodgm.all_sum(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return torch.ops.pyrodgm.all_sum(gradients[0])
 
 
 def all_sum(x: Tensor) -> Tensor:
@@ -36,7 +47,24 @@ def all_sum(x: Tensor) -> Tensor:
 
     The gradient is that of the sum of what all processes make of it.
     """
-    return _all_sum(x)
+    return _AllSum.apply(x)
+
+
+def gather_rows(x: Tensor, dim: int = 0) -> Tensor:
+    """What the programs of all processes made of their rows of a batch, in order; ``x`` itself in a single one.
+
+    Args:
+        x: A tensor with as many entries along ``dim`` for each row.
+        dim: The dimension.
+    """
+    share = current_share()
+    if share is None or share.count == share.total:
+        return x
+    times = x.shape[dim] // share.count
+    sizes = [times * share.begin, times * (share.total - share.begin - share.count)]
+    before, after = (x.new_zeros([n if d == dim else m for d, m in enumerate(x.shape)]) for n in sizes)
+    own = x if share.counts else torch.zeros_like(x)
+    return all_sum(torch.cat([before, own, after], dim))
 
 
 @torch.no_grad()
@@ -63,6 +91,23 @@ def all_sums(tensors: Sequence[Tensor]) -> list[Tensor]:
         for i, total in zip(places, flat.split([tensors[i].numel() for i in places]), strict=True):
             sums[i] = total.view(tensors[i].shape)
     return sums
+
+
+def merged(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the same shapes and of zeros where another process has something else; the first process has all.
+
+    Args:
+        parts: Those of this process, by name; one that has nothing to add may leave them out.
+    """
+    if world().size == 1:
+        return dict(parts)
+    forms = broadcast_state({name: {"shape": list(x.shape), "like": x.new_empty(0)} for name, x in parts.items()})
+    device = _device()
+    own = [
+        parts[name].to(device) if name in parts else form["like"].new_zeros(form["shape"]).to(device)
+        for name, form in forms.items()
+    ]
+    return {name: x.to(form["like"].device) for (name, form), x in zip(forms.items(), all_sums(own), strict=True)}
 
 
 def first(function: Callable[[], T]) -> T | None:

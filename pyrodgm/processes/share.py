@@ -51,11 +51,11 @@ _share: ContextVar[Share | None] = ContextVar("share", default=None)
 
 
 @contextmanager
-def sharing(share: Share) -> Iterator[None]:
+def sharing(share: Share) -> Iterator[Share]:
     """Context in which the programs see these rows of a batch."""
     token = _share.set(share)
     try:
-        yield
+        yield share
     finally:
         _share.reset(token)
 

@@ -19,9 +19,11 @@ from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
 from pyrodgm.infer.training.step import Compile, check_compile
+from pyrodgm.processes import from_first, merged, world
 
 Proposal: TypeAlias = Literal["auto", "refined", "guide"]
 
+DRAWS = "draws of "
 COMPILE_AFTER = 1_000_000  # samples from which "auto" compiles
 
 
@@ -119,14 +121,12 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     device, dtype = first.device, first.dtype
     x = aligned(x)
     # Filled block by block: results kept apart would lie between the freed samples and scatter the heap.
-    joined: dict[str, Any] = {}
-    kept: dict[str, Any] = {"log_weights": None, "draws": None, "pointwise": None}
+    joined: dict[str, Tensor] = {}
     with contextlib.ExitStack() as stack:
         stack.enter_context(evaluating(pair))
         stack.enter_context(flushing_denormals())
-        if seed is not None:
-            stack.enter_context(fork_rng(device))
-            torch.manual_seed(seed)
+        drawn = int(from_first(float(torch.empty((), device="cpu").double().random_(2**53)))) if seed is None else seed
+        stack.enter_context(fork_rng(device))
         long = len(x) * num_samples >= COMPILE_AFTER
         mode = ("compiled" if long else "traced") if compile == "auto" else compile
         how = (len(x), num_samples, max_bytes, mode)
@@ -135,8 +135,11 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         refined = None if sum_out or proposal == "guide" else _refined(pair, one, *how, required=proposal == "refined")
         sampler: Sampler = refined or ImportanceSampler(pair, one, *how, sum_out)
         disable = None if progress is None else not progress
-        with tqdm(total=len(x), unit="datum", disable=disable) as bar:
-            for i, block in enumerate(x.split(sampler.block)):
+        team = world()
+        blocks = list(enumerate(x.split(sampler.block)))[team.rank :: team.size]
+        with tqdm(total=sum(len(block) for _, block in blocks), unit="datum", disable=disable or team.rank > 0) as bar:
+            for i, block in blocks:
+                torch.manual_seed(_block_seed(drawn, i))
                 begin = i * sampler.block
                 block = block.to(device, dtype)
                 for name, support in supports.items():
@@ -149,12 +152,14 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
                 for key in ("values", "ess", "k_hat", "stage", "evaluations"):
                     _put(joined, key, result[key], begin, len(x), 0)
                 if keep:
-                    kept["draws"] = kept["draws"] or {}
                     for key in ("log_weights", "pointwise"):
-                        _put(kept, key, result[key], begin, len(x), 1)
+                        _put(joined, key, result[key], begin, len(x), 1)
                     for name, draw in result["draws"].items():
-                        _put(kept["draws"], name, draw, begin, len(x), 1)
+                        _put(joined, DRAWS + name, draw, begin, len(x), 1)
                 bar.update(len(block))
+    joined = merged(joined)
+    draws = {name.removeprefix(DRAWS): joined.pop(name) for name in [*joined] if name.startswith(DRAWS)}
+    evaluations = float(joined.pop("evaluations").mean())
     versions = {"torch": str(torch.__version__), "pyro": pyro.__version__}
     attributes = {
         "model": type(pair).__name__,
@@ -163,9 +168,14 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     }
     attributes |= {**versions, "config": str(config or {}), "proposal": "guide" if refined is None else "refined"}
     shared = math.hypot(*(float(b) for n, b in pair.named_buffers() if n.split(".")[-1] == "log_partition_error"))
-    joined["evaluations"] = float(joined["evaluations"].mean())
     return LogLikelihood(
-        num_samples=sampler.num_samples, x=x, attributes=attributes, shared_error=shared, **joined, **kept
+        num_samples=sampler.num_samples,
+        x=x,
+        attributes=attributes,
+        shared_error=shared,
+        evaluations=evaluations,
+        draws=draws or None,
+        **{"log_weights": None, "pointwise": None, **joined},
     )
 
 
@@ -204,8 +214,13 @@ def _check_support(x: Tensor, begin: int, name: str, support: Any) -> None:
         raise ValueError(f"x must lie in the support of site '{name}', {support}, but datum {n} does not")
 
 
-def _put(into: dict[str, Any], key: str, part: Tensor, begin: int, total: int, dim: int) -> None:
-    """Write a part into the whole, which the first part makes."""
-    if into.get(key) is None:
-        into[key] = part.new_empty(*part.shape[:dim], total, *part.shape[dim + 1 :])
+def _block_seed(seed: int, block: int) -> int:
+    """Seeds that differ in the lower half of their bits, which is all that the generator on the CPU looks at."""
+    return seed if block == 0 else (seed + 0x9E3779B97F4A7C15 * block) % 2**63
+
+
+def _put(into: dict[str, Tensor], key: str, part: Tensor, begin: int, total: int, dim: int) -> None:
+    """Write a part into the whole, which the first part makes, of zeros."""
+    if key not in into:
+        into[key] = part.new_zeros(*part.shape[:dim], total, *part.shape[dim + 1 :])
     into[key].narrow(dim, begin, part.shape[dim]).copy_(part)

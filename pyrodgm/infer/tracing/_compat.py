@@ -18,12 +18,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
+    "DRAWS_BY_REJECTION",
     "SLOTS",
     "TRANSIENT",
     "UNSAVED",
     "TorchDispatchMode",
     "TreeSpec",
     "adopt",
+    "argument_names",
     "compile_graph",
     "constrained_parameters",
     "divide_by_norms",
@@ -35,6 +37,8 @@ __all__ = [
     "has_random_attributes",
     "hooks",
     "in_particle_plate",
+    "is_draw",
+    "is_in_place",
     "mask_of_distribution",
     "pickled_state",
     "set_call",
@@ -50,6 +54,14 @@ __all__ = [
 SLOTS = {"parameters": "_parameters", "buffers": "_buffers", "modules": "_modules"}
 TRANSIENT = "_non_persistent_buffers_set"
 UNSAVED = ("_compiled_call_impl",)
+
+# They take as many random numbers as the values ask for.
+DRAWS_BY_REJECTION = (
+    torch.ops.aten._standard_gamma.default,
+    torch.ops.aten._sample_dirichlet.default,
+    torch.ops.aten.poisson.default,
+    torch.ops.aten.binomial.default,
+)
 
 Decompositions: TypeAlias = dict[Any, Callable[..., Any]]
 
@@ -74,8 +86,23 @@ def does_more_than_it_returns(node: Node) -> bool:
     if node.op in ("placeholder", "output"):
         return True
     if isinstance(node.target, OpOverload):
-        return node.target._schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags
+        return is_in_place(node.target) or is_draw(node.target)
     return False
+
+
+def is_draw(func: Any) -> bool:
+    """Whether an operation draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in func.tags
+
+
+def is_in_place(func: Any) -> bool:
+    """Whether an operation changes one of its arguments."""
+    return func._schema.is_mutable
+
+
+def argument_names(func: Any) -> list[str]:
+    """The names of the arguments of an operation, in order."""
+    return [argument.name for argument in func._schema.arguments]
 
 
 def compile_graph(graph: GraphModule, inputs: tuple[Any, ...]) -> Callable[..., Any]:

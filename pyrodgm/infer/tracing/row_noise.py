@@ -6,21 +6,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrodgm.infer.tracing._compat import TorchDispatchMode, tree_leaves, tree_map
-from pyrodgm.processes import Share, all_sum
+from pyrodgm.infer.tracing._compat import (
+    DRAWS_BY_REJECTION,
+    TorchDispatchMode,
+    argument_names,
+    is_draw,
+    is_in_place,
+    tree_leaves,
+    tree_map,
+)
+from pyrodgm.processes import Share, gather_rows, sharing
 
 Layout = tuple[tuple[int, ...], ...]
 """For each draw of a program, how many times the rows of the batch each of its dimensions is; 0 where it is not."""
-
-aten = torch.ops.aten
-# They take as many random numbers as the values ask for: all rows have to be known to find those of some.
-BY_REJECTION = (aten._standard_gamma.default, aten._sample_dirichlet.default, aten.poisson.default)
-BY_REJECTION = (*BY_REJECTION, aten.binomial.default)
-
-
-def is_draw(func: Any) -> bool:
-    """Whether an operation draws random numbers."""
-    return torch.Tag.nondeterministic_seeded in func.tags
 
 
 class _Shapes(TorchDispatchMode):
@@ -83,17 +81,16 @@ class RowNoise(TorchDispatchMode):
             raise RuntimeError("the program draws more often than when its draws were looked at")
         if not any(times):
             return func(*args, **kwargs)
-        if func is aten.randperm.default:
+        if func is torch.ops.aten.randperm.default:
             raise ValueError("a permutation of the rows of a batch cannot be drawn where processes share the batch")
-        if func._schema.is_mutable:
+        if is_in_place(func):
             return self._in_place(func, times, args, kwargs)
-        names = [argument.name for argument in func._schema.arguments]
-        extend = _gathered if func in BY_REJECTION else _padded
+        extend = _gathered if func in DRAWS_BY_REJECTION else _padded
         whole = [
             self._whole_size(value, times)
             if name == "size"
             else tree_map(lambda x: extend(x, times, self.share) if isinstance(x, Tensor) else x, value)
-            for name, value in zip(names, args, strict=False)
+            for name, value in zip(argument_names(func), args, strict=False)
         ]
         out = func(*whole, **kwargs)
         return tree_map(lambda x: self._own(x, times) if isinstance(x, Tensor) else x, out)
@@ -131,11 +128,9 @@ def _padded(x: Tensor, times: tuple[int, ...], share: Share) -> Tensor:
 def _gathered(x: Tensor, times: tuple[int, ...], share: Share) -> Tensor:
     """The rows of all processes."""
     order = _memory_order(x)
-    for d, k in _row_dims(x, times, share):
-        before, after = k * share.begin, k * (share.total - share.begin - share.count)
-        sizes = [[n if i == d else m for i, m in enumerate(x.shape)] for n in (before, after)]
-        own = x if share.counts else torch.zeros_like(x)
-        x = all_sum(torch.cat([x.new_zeros(sizes[0]), own, x.new_zeros(sizes[1])], d))
+    with sharing(share):
+        for d, _ in _row_dims(x, times, share):
+            x = gather_rows(x, d)
     return x.permute(order).contiguous().permute(_inverse(order))
 
 

@@ -52,7 +52,7 @@ class SyncedBatchNorm(TorchFunctionMode):
         return _own_batch_norm(*args, **(kwargs or {}))
 
 
-def _own_batch_norm(  # noqa: PLR0913 - the arguments of PyTorch's
+def _own_batch_norm(
     input: Tensor,  # noqa: A002
     running_mean: Tensor | None,
     running_var: Tensor | None,

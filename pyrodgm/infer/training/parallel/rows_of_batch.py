@@ -7,7 +7,7 @@ from typing import Any
 
 from pyrodgm.infer.tracing.row_noise import Layout, RowNoise, layout_of
 from pyrodgm.infer.training.parallel.batch_norm import SeenNorms, SyncedBatchNorm
-from pyrodgm.processes import Share, sharing
+from pyrodgm.processes import Share, alone, sharing
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RowsOfBatch:
 
         def on(rows: int) -> None:
             seen.append(SeenNorms())
-            with sharing(Share(0, rows, rows)), seen[-1]:
+            with alone(), sharing(Share(0, rows, share.total)), seen[-1]:
                 run()
 
         draws = layout_of(on, share.count, share.count + 1)

@@ -1,19 +1,16 @@
 """Batches that several processes share."""
 
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any, Protocol
 
 import pyro.infer
-import torch
 from torch import Tensor, nn
 
-from pyrodgm.infer.tracing.arguments import Batch, Keywords, first_tensor, split_arguments
-from pyrodgm.infer.tracing.contexts import loss_per_datum, unchanged
+from pyrodgm.infer.tracing.arguments import Batch
 from pyrodgm.infer.training.feeds.feed import Feed, Inputs
 from pyrodgm.infer.training.feeds.validation import ValidBatches
-from pyrodgm.infer.training.parallel.rows_of_batch import RowsOfBatch
-from pyrodgm.processes import Share, World, all_sums, current_share
+from pyrodgm.infer.training.parallel.shared_bound import SharedBound
+from pyrodgm.processes import World, current_share
 
 
 class RowFeed(Feed, Protocol):
@@ -31,10 +28,10 @@ class SharedFeed:
     """
 
     def __init__(self, feed: RowFeed, world: World) -> None:
-        self.feed, self.world = feed, world
+        self.feed = feed
         self.pass_length, self.measures, self.validates = feed.pass_length, feed.measures, feed.validates
         self.identity = feed.identity
-        self.validating: dict[int, RowsOfBatch] = {}
+        self.bound = SharedBound(world)
 
     def next(self) -> Inputs:
         return self.feed.next()
@@ -43,7 +40,7 @@ class SharedFeed:
         return self.feed.arguments(*self._own(inputs))
 
     def context(self, *inputs: Tensor) -> AbstractContextManager[Any]:
-        return self.feed.context(*self._own(inputs))
+        return self.feed.context(*inputs)  # which looks at the share itself
 
     def count(self, *inputs: Tensor) -> int:
         return self.feed.count(*inputs)
@@ -55,19 +52,7 @@ class SharedFeed:
         self.feed.advance()
 
     def validate(self, pair: nn.Module, objective: pyro.infer.ELBO) -> tuple[float, dict[str, float]]:
-        """The mean over all validation data, of which each process takes rows of every batch."""
-        total, count = torch.zeros((), dtype=torch.float64), 0
-        for batch in self.feed.valid() if self.feed.valid else ():
-            size = len(first_tensor(batch))
-            share = Share.of(size, self.world)
-            if size not in self.validating:
-                self.validating[size] = RowsOfBatch.of(share, partial(_try, pair, objective, batch))
-            with self.validating[size]():
-                loss = _loss(pair, objective, batch)
-            total, count = total.to(loss.device) + size * share.weight * loss, count + size
-        if not count:
-            raise ValueError("the validation data must hold at least one datum, got none")
-        bound = -float(all_sums([total])[0]) / count
+        bound = self.bound(pair, objective, self.feed.valid() if self.feed.valid else ())
         return bound, {"valid_bound": bound}
 
     def state(self) -> dict[str, Any]:
@@ -79,19 +64,3 @@ class SharedFeed:
     def _own(self, inputs: Inputs) -> Inputs:
         share = current_share()
         return inputs if share is None else tuple(x[share.rows] for x in inputs)
-
-
-def _loss(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> Tensor:
-    """The loss per datum of the rows of the current share."""
-    positional, keywords = split_arguments(batch)
-    share = current_share()
-    assert share is not None
-    own = tuple(x[share.rows] for x in positional)
-    if keywords:
-        own = (*own, Keywords({name: x[share.rows] for name, x in keywords.items()}))
-    return loss_per_datum(pair, objective, own)
-
-
-def _try(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:
-    with unchanged(pair, first_tensor(batch).device):
-        _loss(pair, objective, batch)
