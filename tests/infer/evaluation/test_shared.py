@@ -35,7 +35,9 @@ def test_the_results_do_not_depend_on_the_number_of_processes(tmp_path):
     results, blocks, variances, unseeded = everything()
     for size in (2, 3):
         for found, parts, others, values in run_processes(size, everything, tmp_path):
-            assert vars(found) == pytest.approx(vars(results), rel=1e-10)
+            assert found.knn_error == results.knn_error
+            assert found.active_units == results.active_units
+            assert (found.log_likelihood, found.elbo) == pytest.approx((results.log_likelihood, results.elbo))
             for name in ("values", "ess", "k_hat", "stage", "log_weights", "pointwise"):
                 torch.testing.assert_close(getattr(parts, name), getattr(blocks, name), rtol=1e-10, atol=1e-12)
             torch.testing.assert_close(parts.draws["z"], blocks.draws["z"])

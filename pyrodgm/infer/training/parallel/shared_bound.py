@@ -34,6 +34,8 @@ class SharedBound:
         for batch in batches:
             size = len(first_tensor(batch))
             share = Share.of(size, self.world)
+            if not self.known:  # estimators look at the plates of a program when they first meet it
+                _try(pair, objective, batch)
             if size not in self.known:
                 self.known[size] = RowsOfBatch.of(share, partial(_try, pair, objective, batch))
             with self.known[size]():
