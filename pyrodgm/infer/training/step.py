@@ -12,6 +12,7 @@ import pyro.infer
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.infer.tracing._compat import held, registers
 from pyrodgm.infer.tracing.capture import CapturedStep, is_capturable
 from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, rehearse
 from pyrodgm.infer.tracing.graph import Context, LossGraph, LossModule, Prepare, UntraceableError, nullcontext_of
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 Key: TypeAlias = tuple[Any, ...]
 Compile = Literal["auto", "eager", "traced", "compiled"]
 
+MOST_GRAPHS = 64  # kept by one step; each has its own copy of the program's constants
 COMPILE_AFTER = 20_000  # steps from which "auto" compiles: about where the time saved has paid for the compiler's
 
 
@@ -165,9 +167,13 @@ class TrainStep:
         self._gradients.clear()
         self._captured.clear()
         self._modules, self._parameters = list(self.pair.modules()), list(self.pair.parameters())
+        self._registers = registers(self._modules)
+        self._held = held(self._registers)
 
     def _prepared(self, inputs: tuple[Tensor, ...]) -> Key:
         """The key of the graph for these inputs and for what is frozen or in evaluation mode by now."""
+        if held(self._registers) != self._held:  # one has been replaced
+            self.forget()
         trained = tuple([p.requires_grad for p in self._parameters])
         if trained != self._trained:  # what has been frozen keeps no gradient to go on with
             self.optimizer.zero_grad(set_to_none=True)
@@ -180,9 +186,20 @@ class TrainStep:
             module = LossModule(self.pair, self.objective, self.prepare, self.context)
             if self.world is not None:
                 share_loss(module, inputs, self.world)
-            eager = partial(self._eager, module)
-            self._gradients[key] = eager if self.mode == "eager" else self._trace(key, module, inputs)
+            self._gradients[key] = self._gradient(key, module, inputs)
         return key
+
+    def _gradient(self, key: Key, module: LossModule, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+        if self.mode == "eager":
+            return partial(self._eager, module)
+        if len(self._gradients) < MOST_GRAPHS:
+            return self._trace(key, module, inputs)
+        if len(self._gradients) == MOST_GRAPHS:
+            warnings.warn(
+                f"batches of more than {MOST_GRAPHS} shapes: further ones run eagerly; pad them to few shapes",
+                stacklevel=4,
+            )
+        return partial(self._eager, module)
 
     def _trace(self, key: Key, module: LossModule, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         try:
