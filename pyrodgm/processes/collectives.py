@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 # An operation of its own, which a traced step holds as one node: PyTorch's ``custom_op`` would load its compiler.
-_LIBRARY = torch.library.Library("pyrodgm", "DEF")
+_LIBRARY = torch.library.Library("pyrodgm", "FRAGMENT")
 _LIBRARY.define("all_sum(Tensor x) -> Tensor")
 
 

@@ -13,12 +13,13 @@ from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule, Node
 from torch.fx._lazy_graph_module import _use_lazy_graph_module
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
     "DRAWS_BY_REJECTION",
+    "REPLACED_WHEN_STACKED",
     "SLOTS",
     "TRANSIENT",
     "UNSAVED",
@@ -26,8 +27,10 @@ __all__ = [
     "TreeSpec",
     "adopt",
     "argument_names",
+    "changes_an_argument",
     "compile_graph",
     "constrained_parameters",
+    "disable_proxy_modes_tracing",
     "divide_by_norms",
     "does_more_than_it_returns",
     "empty_state",
@@ -65,6 +68,12 @@ DRAWS_BY_REJECTION = (
     torch.ops.aten.binomial.default,
 )
 
+# A view of what is contiguous for one model need not be one of a stack.
+REPLACED_WHEN_STACKED: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.view.default: torch.reshape,
+    torch.ops.aten._unsafe_view.default: torch.reshape,
+}
+
 Decompositions: TypeAlias = dict[Any, Callable[..., Any]]
 
 
@@ -100,6 +109,11 @@ def is_draw(func: Any) -> bool:
 def is_in_place(func: Any) -> bool:
     """Whether an operation changes one of its arguments."""
     return func._schema.is_mutable
+
+
+def changes_an_argument(node: Node) -> bool:
+    """Whether a node of a graph is an operation in place."""
+    return isinstance(node.target, OpOverload) and is_in_place(node.target)
 
 
 def argument_names(func: Any) -> list[str]:

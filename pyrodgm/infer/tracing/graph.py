@@ -46,6 +46,15 @@ def flatten(function: Callable[..., Any], inputs: tuple[Any, ...], compiled: boo
     Raises:
         UntraceableError: If it cannot be traced; names the reason and the site.
     """
+    graph, form = trace(function, inputs, compiled)
+    run = _Compiled(graph) if compiled else graph
+    return lambda *inputs: tree_unflatten(run(*tree_leaves(inputs)), form)
+
+
+def trace(
+    function: Callable[..., Any], inputs: tuple[Any, ...], for_compiler: bool = False
+) -> tuple[GraphModule, TreeSpec]:
+    """The graph of a function of flat inputs, and the form of its flat results; as :func:`flatten`."""
     watcher = _Watcher()
     leaves, form = tree_flatten(inputs)
     result_forms: list[TreeSpec] = []
@@ -57,12 +66,11 @@ def flatten(function: Callable[..., Any], inputs: tuple[Any, ...], compiled: boo
 
     try:
         with watcher, TraceableOneHot():
-            graph = trace_graph(flat, leaves, _FOR_THE_COMPILER if compiled else None)
+            graph = trace_graph(flat, leaves, _FOR_THE_COMPILER if for_compiler else None)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
-    run = _Compiled(graph) if compiled else graph
-    return lambda *inputs: tree_unflatten(run(*tree_leaves(inputs)), result_forms[-1])
+    return graph, result_forms[-1]
 
 
 class _Compiled:
@@ -156,6 +164,40 @@ class LossModule(nn.Module):
         return loss if self.weight == 1.0 else self.weight * loss
 
 
+class LossFunction:
+    """Loss and gradients of a pair as a function of all tensors that it holds.
+
+    Args:
+        module: The objective of the pair.
+
+    Attributes:
+        trained: The parameters with a gradient, by name.
+        fixed: All other parameters, and the buffers.
+    """
+
+    def __init__(self, module: LossModule) -> None:
+        self.module = module
+        self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.fixed = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
+        self.fixed |= dict(module.named_buffers())
+        self.places = _places(module)
+
+    def __call__(
+        self, values: list[Tensor], fixed: dict[str, Tensor], kl_weight: Tensor | None, inputs: tuple[Tensor, ...]
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        leaves = [value.detach().requires_grad_() for value in values]
+        loss = self.loss(leaves, fixed, kl_weight, inputs)
+        return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True))
+
+    def loss(
+        self, values: list[Tensor], fixed: dict[str, Tensor], kl_weight: Tensor | None, inputs: tuple[Tensor, ...]
+    ) -> Tensor:
+        """The loss alone."""
+        named = {**dict(zip(self.trained, values, strict=True)), **fixed}
+        state = {place: named[name] for place, name in self.places.items()}
+        return functional_call(self.module, state, (kl_weight, *inputs), tie_weights=False)
+
+
 class LossGraph:
     """Loss and gradients of a pair on batches of one shape, traced once through Pyro's own execution.
 
@@ -172,27 +214,14 @@ class LossGraph:
     """
 
     def __init__(self, module: LossModule, inputs: tuple[Tensor, ...], compiled: bool = False) -> None:
-        self.objective = module.objective
-        self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        names, places = list(self.trained), _places(module)
+        self.objective, self.function = module.objective, LossFunction(module)
+        trained, fixed = self.function.trained, self.function.fixed
         # aliases without gradient: the optimiser's updates in place show in them
-        self.values = [p.detach() for p in self.trained.values()]
-        self.fixed = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
-        self.fixed |= dict(module.named_buffers())
-
-        def loss_and_gradients(
-            values: list[Tensor], fixed: dict[str, Tensor], kl_weight: Tensor | None, inputs: tuple[Tensor, ...]
-        ) -> tuple[Tensor, list[Tensor | None]]:
-            leaves = [value.detach().requires_grad_() for value in values]
-            state = {**dict(zip(names, leaves, strict=True)), **fixed}
-            state = {place: state[name] for place, name in places.items()}
-            loss = functional_call(module, state, (kl_weight, *inputs), tie_weights=False)
-            return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True))
-
+        self.trained, self.values, self.fixed = trained, [p.detach() for p in trained.values()], fixed
         # tracing runs the program: on copies of its state, so that nothing has happened before the first step
-        fixed = {name: value.clone() for name, value in self.fixed.items()}
+        copies = {name: value.clone() for name, value in fixed.items()}
         with fork_rng(inputs[0].device), torch.enable_grad():
-            self.run = flatten(loss_and_gradients, (self.values, fixed, self._kl_weight, inputs), compiled)
+            self.run = flatten(self.function, (self.values, copies, self._kl_weight, inputs), compiled)
 
     @property
     def _kl_weight(self) -> Tensor | None:

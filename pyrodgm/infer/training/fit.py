@@ -1,6 +1,5 @@
 """Training any model/guide pair, with early stopping, checkpoints and exact resumption."""
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -157,26 +156,53 @@ def run(
 
     ``identity`` describes the data for the run folder.
     """
-    settings = plan.settings
-    refuse_what_cannot_train(pair, plan)
-    if settings.device is not None:
-        pair.to(settings.device)
-    with fork_rng(next(pair.parameters()).device), ExitStack() as stack:
-        torch.manual_seed(plan.seed)
-        made, score = feed()
-        team = world()
-        if team.size > 1:
-            made = share_feed(made, plan, team)
-        decided = made.validates or score is not None
-        require(plan.patience is None or decided, "patience", plan.patience, "None: there are no validation data")
-        training = Training(pair, made, plan, score)
-        decisive = _decisive(plan) | made.identity
-        path = None if run_dir is None else Path(run_dir)
-        records = Records(stack)
-        first(lambda: records.open(training, path, resume, decisive, identity))
-        training.share_state()
+    with fork_rng(device_of(pair, plan)), ExitStack() as stack:
+        training, records = begin(pair, feed, plan, run_dir, resume, identity, stack)
         _train(training, plan, records)
         training.end()
+    return result_of(training, run_dir)
+
+
+def device_of(pair: nn.Module, plan: Plan) -> torch.device:
+    """Where the pair, which is moved there, is trained.
+
+    Raises:
+        ValueError: If it cannot be trained; or TypeError.
+    """
+    refuse_what_cannot_train(pair, plan)
+    if plan.settings.device is not None:
+        pair.to(plan.settings.device)
+    return next(pair.parameters()).device
+
+
+def begin(  # noqa: PLR0913 - those of run, and what closes it
+    pair: nn.Module,
+    feed: Callable[[], tuple[Feed, Callable[[], float] | None]],
+    plan: Plan,
+    run_dir: Path | str | None,
+    resume: bool,
+    identity: Callable[[], dict[str, Any]],
+    stack: ExitStack,
+) -> tuple[Training, Records]:
+    """A run that is where it begins, or is resumed, with its records; the random state is its own."""
+    torch.manual_seed(plan.seed)
+    made, score = feed()
+    team = world()
+    if team.size > 1:
+        made = share_feed(made, plan, team)
+    decided = made.validates or score is not None
+    require(plan.patience is None or decided, "patience", plan.patience, "None: there are no validation data")
+    training = Training(pair, made, plan, score)
+    decisive = _decisive(plan) | made.identity
+    records = Records(stack)
+    first(partial(records.open, training, None if run_dir is None else Path(run_dir), resume, decisive, identity))
+    training.share_state()
+    return training, records
+
+
+def result_of(training: Training, run_dir: Path | str | None) -> FitResult:
+    """What a run that has ended came to."""
+    path = None if run_dir is None else Path(run_dir)
     return FitResult(training.rows, training.seconds, training.best_epoch, training.best_bound, path)
 
 
@@ -214,9 +240,6 @@ def _train(training: Training, plan: Plan, records: Records) -> None:
             bar.update(done)
             bar.set_postfix(epoch=training.epoch + 1, train=f"{bound:.2f}", best=f"{training.best_bound:.2f}")
 
-        while not training.finished:
-            waited = training.epoch - max(training.best_epoch, math.ceil(plan.kl_warmup))
-            if plan.patience is not None and waited >= plan.patience and training.validates(training.epoch):
-                break
+        while not training.has_ended:
             row = training.run_epoch(tick)
             first(partial(records.write, training, row))

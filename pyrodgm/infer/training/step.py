@@ -130,7 +130,7 @@ class TrainStep:
             if key in self._captured:
                 return self._captured[key](*inputs)
             loss = self._pooled(self._gradients[key](*inputs))
-            self._descend()
+            self.descend()
             return loss
 
     def on_batches(self, batches: Iterable[tuple[Tensor, ...]]) -> Tensor:
@@ -153,7 +153,7 @@ class TrainStep:
             parameter.grad = gradient / total
         loss = self._pooled(loss)
         with flushing_denormals():
-            self._descend()
+            self.descend()
         return loss / total
 
     @contextmanager
@@ -215,7 +215,7 @@ class TrainStep:
 
             def update(*inputs: Tensor) -> Tensor:
                 loss = self._pooled(graph(*inputs))
-                self._descend()
+                self.descend()
                 return loss
 
             self._captured[key] = CapturedStep(update, self.pair, self.optimizer, inputs)
@@ -237,7 +237,8 @@ class TrainStep:
             parameter.grad = gradient
         return loss
 
-    def _descend(self) -> None:
+    def descend(self) -> None:
+        """One step of the optimiser along gradients that are there, clipped."""
         if self.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.pair.parameters(), self.clip_grad_norm)
         self.optimizer.step()
