@@ -157,6 +157,7 @@ TOGETHER: dict[Any, Callable[..., Tensor]] = {
     aten.mm.default: torch.bmm,
 }
 
+
 def _filled(arguments: Any, values: dict[Node, Any]) -> Any:
     """Arguments with the values of nodes in their place."""
     return tree_map(lambda x: values[x] if isinstance(x, Node) else x, arguments)

@@ -175,7 +175,7 @@ def device_of(pair: nn.Module, plan: Plan) -> torch.device:
     return next(pair.parameters()).device
 
 
-def begin(  # noqa: PLR0913 - those of run, and what closes it
+def begin(
     pair: nn.Module,
     feed: Callable[[], tuple[Feed, Callable[[], float] | None]],
     plan: Plan,

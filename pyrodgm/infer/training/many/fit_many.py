@@ -51,7 +51,7 @@ def fit_many(
     Args:
         make_pair: Called with each of ``runs``, after ``torch.manual_seed`` with its seed, makes a model/guide pair.
             All pairs have tensors of the same names and shapes.
-        runs: A seed for each model; or options of :func:`fit` by name, of which it has its own: ``seed``, ``optimizer``,
+        runs: A seed for each model; or options of :func:`fit` by name that are its own: ``seed``, ``optimizer``,
             ``objective`` (which differ in ``kl_weight`` alone), ``kl_warmup``, ``patience``, ``run_dir``, ``resume``.
         data: What :func:`fit` takes, in memory, on the CPU.
         settings: As in :func:`fit`, the same for all, without ``valid_score``.
@@ -124,6 +124,7 @@ def _train(members: Sequence[Member]) -> None:
         while member.training.epoch < furthest and not member.training.has_ended:
             with member.own_randomness():
                 member.records.write(member.training, member.training.run_epoch())
+        member.join()
     active: list[Member] = []
     stack: Stack | None = None
     while True:

@@ -29,8 +29,13 @@ class Member:
         self.generator = torch.Generator()
         self.generator.set_state(torch.get_rng_state())
         self.bound = 0.0
-        if isinstance(training.feed, MemoryFeed) and training.feed.validates:
-            training.feed.validate = self._measured  # type: ignore[method-assign]
+
+    def join(self) -> None:
+        """Leave validation to the stack of all models, which sets ``bound``."""
+        feed = self.training.feed
+        assert isinstance(feed, MemoryFeed)
+        if feed.validates:
+            feed.validate = self._measured  # type: ignore[method-assign]
 
     @contextmanager
     def own_randomness(self) -> Iterator[None]:
