@@ -82,7 +82,7 @@ def fit_many(
     require(settings.valid_score is None, "valid_score", settings.valid_score, "None where models share a graph")
     with ExitStack() as stack:
         stack.enter_context(fork_rng(torch.device("cpu")))
-        members = [_begin(make_pair, run, data, {**options, "settings": settings}, stack) for run in runs]
+        members = [begin_member(make_pair, run, data, {**options, "settings": settings}, stack) for run in runs]
         lengths = {(m.training.steps_per_epoch, m.training.total_steps) for m in members}
         require(len(lengths) == 1, "runs", sorted(lengths), "of as many steps each")
         with flushing_denormals():
@@ -90,9 +90,10 @@ def fit_many(
     return [Fitted(member.training.pair, result_of(member.training, member.run_dir)) for member in members]
 
 
-def _begin(
+def begin_member(
     make_pair: Callable[[Any], nn.Module], run: Any, data: Any, common: dict[str, Any], stack: ExitStack
 ) -> Member:
+    """One of many runs, where it begins or is resumed; ``stack`` closes its records."""
     options = {"objective": None, "optimizer": None, "epochs": None, **common, **options_of(run)}
     run_dir, resume = options.pop("run_dir", None), options.pop("resume", False)
     plan = Plan.of(options.pop("objective"), options.pop("optimizer"), **options)
