@@ -180,7 +180,9 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         shared_error=shared,
         evaluations=evaluations,
         draws=draws or None,
-        **{"log_weights": None, "pointwise": None, **joined},
+        log_weights=joined.pop("log_weights", None),
+        pointwise=joined.pop("pointwise", None),
+        **joined,
     )
 
 

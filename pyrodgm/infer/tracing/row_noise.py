@@ -143,7 +143,8 @@ def _row_dims(x: Tensor, times: tuple[int, ...], share: Share) -> list[tuple[int
 
 def _memory_order(x: Tensor) -> list[int]:
     """The dimensions from the slowest to the fastest in memory: numbers are drawn in that order."""
-    return sorted(range(x.dim()), key=lambda d: -x.stride(d))
+    strides = x.stride()
+    return sorted(range(x.dim()), key=lambda d: strides[d], reverse=True)
 
 
 def _inverse(order: list[int]) -> list[int]:

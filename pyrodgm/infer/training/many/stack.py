@@ -27,7 +27,7 @@ class Stack:
         self.members = list(members)
         functions = [LossFunction(member.module(member.training.objective)) for member in members]
         self.trained = [list(function.trained.values()) for function in functions]
-        self.values = [_stacked(name, rows) for name, rows in _rows([f.trained for f in functions]).items()]
+        self.values = [_stacked(name, rows) for name, rows in _rows([{**f.trained} for f in functions]).items()]
         self.fixed = {name: _stacked(name, rows) for name, rows in _rows([f.fixed for f in functions]).items()}
         weights = [member.training.kl_weight for member in members]
         weighted = getattr(members[0].training.objective, "kl_weight", None) is not None
