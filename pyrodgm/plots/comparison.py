@@ -8,7 +8,7 @@ import numpy as np
 from pyrodgm.plots.style import BLUE, charts
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from pyrodgm.plots.drawing import Drawing
 
 
 def log_likelihood_curve(
@@ -18,7 +18,7 @@ def log_likelihood_curve(
     *,
     label: str,
     title: str | None = None,
-) -> "Figure":
+) -> "Drawing":
     """Mean test log-likelihood, with its standard error, against a number that differs between runs.
 
     Args:
