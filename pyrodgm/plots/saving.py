@@ -90,7 +90,7 @@ def _coloured(figure: "Figure", colours: tuple[str, ...]) -> Iterator[None]:
     for artist in figure.findobj():
         for name in PROPERTIES:
             old = getattr(artist, f"get_{name}", lambda: None)()
-            new = wanted.get(_hex(old))
+            new = wanted.get(_hex(old) or "")
             if new is not None:
                 getattr(artist, f"set_{name}")(new)
                 undo.append((artist, name, old))
