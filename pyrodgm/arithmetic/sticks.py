@@ -15,7 +15,7 @@ def log_stick_weights(logits: Tensor) -> Tensor:
         logits: ``[..., K - 1]``, real; log v - log(1 - v) of each fraction.
 
     Returns:
-        ``[..., K]``, finite; the last weight is what is left.
+        ``[..., K]``, finite; the last weight is the remaining stick.
 
     >>> import torch
     >>> log_stick_weights(torch.tensor([-1000.0, 0.0]))[0]

@@ -33,7 +33,7 @@ def gibbs_sweeps(
     .. math:: r_j \sim \mathrm{Bernoulli}\,\sigma\bigl((l^\top W + c)_j\bigr), \qquad
               l_i \sim \mathrm{Bernoulli}\,\sigma\bigl((W r + b)_i\bigr)
 
-    A sweep leaves p(l, r) as it is. It costs its two matrix products, its random numbers, and little else.
+    A sweep leaves p(l, r) invariant. Its cost is two matrix products and the random numbers.
 
     Args:
         weights: ``[*batch, L, R]``, real.

@@ -1,4 +1,4 @@
-"""What every data set of images is, whether read by pyrodgm or made from a user's own tensors."""
+"""Data sets of images, read from files or made from a user's own tensors."""
 
 import math
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ class Dataset:
         values: what `binarize` returns and validation and test images hold: "binary" (0 and 1), "grey" ([0, 1]) or
             "real" (after `pyrodgm.datasets.pca`).
         binarization: "dynamic" where training images are probabilities, drawn anew for each batch, and validation and
-            test images were drawn once; "fixed" where somebody has binarised the images; "none" where nobody has.
+            test images were drawn once; "fixed" for images that were published binary; "none" for others.
         num_bins: number of grey levels, where the images hold those alone: k / (num_bins - 1) for a whole number k, as
             `DiscretizedLogistic` has them. None for binary images and for values that are not known to be such.
 
@@ -55,7 +55,7 @@ class Dataset:
         num_bins: int | None = None,
         name: str = "tensors",
     ) -> "Dataset":
-        """Data set from tensors of one's own.
+        """Data set from your own tensors.
 
         Args:
             train: images `[N, D]`, `[N, height, width]` or `[N, channels, height, width]`, floating point

@@ -78,7 +78,7 @@ def _verified(file: DataFile, path: Path) -> bytes:
     is_packed = path.name != Path(file.name).name
     if not is_packed and _only_packed_is_known(file):
         raise ValueError(
-            f"{path} cannot be verified: only of {path.name}.gz, as it is published, is a checksum known. "
+            f"{path} cannot be verified: a checksum is known only for the published {path.name}.gz. "
             f"Put that file beside it; once {path.name} is deleted, it will be downloaded from {file.url}"
         )
     stored = path.read_bytes()
@@ -124,7 +124,7 @@ def _decompress(stored: bytes) -> tuple[bytes, str | None]:
     size = 0
     with gzip.open(io.BytesIO(stored)) as stream:
         try:
-            # Unlike read, read1 gives what there is before it raises.
+            # Unlike read, read1 returns the bytes before the damaged part before it raises.
             while part := stream.read1(PART):
                 parts.append(part)
                 size += len(part)

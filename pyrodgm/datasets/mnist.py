@@ -71,7 +71,7 @@ FILES = {
 
 
 def load_mnist(root: str | os.PathLike[str] | None = None, name: str = "mnist", grey: bool = False) -> Dataset:
-    """MNIST or its like, binarised anew for each batch or grey as it is; the last 10,000 training images validate."""
+    """Images in the layout of MNIST, binarised for each batch or grey; the last 10,000 training images validate."""
     arrays = {part: parse_idx(read(file, root)) for part, file in FILES[name].items()}
 
     def split(part: str, rows: slice) -> Split:

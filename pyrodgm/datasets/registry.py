@@ -47,7 +47,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     - `rotated_mnist`: MNIST digits, half of them turned by random angles, 28x28; 70,000 / 10,000 / 20,000; grey;
       labels.
     - `mnist_rotation`: Larochelle's rotated MNIST, 28x28; 10,000 / 2,000 / 50,000; grey; labels 0-9.
-    - `fashion_mnist`, `kmnist`: articles of clothing and cursive characters in the layout of MNIST, and read as it is.
+    - `fashion_mnist`, `kmnist`: articles of clothing and cursive characters in the layout of MNIST, read like it.
     - `static_mnist`: Larochelle's binarised MNIST, 28x28; 50,000 / 10,000 / 10,000; fixed binarisation; no labels.
     - `omniglot_burda`: Burda's file of hand-written characters, 28x28; 23,000 / 1,345 / 8,070; dynamic binarisation;
       labels 0-1622.

@@ -1,4 +1,4 @@
-"""One split of a data set, and what is asked of one."""
+"""One split of a data set, and its validation."""
 
 from dataclasses import dataclass
 

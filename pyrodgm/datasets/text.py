@@ -1,4 +1,4 @@
-"""What every text is: three sequences of symbols, and how they are cut into batches of streams."""
+"""Texts as three sequences of symbols (training, validation, test), cut into batches of streams."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Text:
 
     @classmethod
     def from_strings(cls, train: str, valid: str = "", test: str = "", *, name: str = "strings") -> "Text":
-        """Text from strings of one's own; the symbols are those of all three.
+        """Text from your own strings; the symbols are those of all three.
 
         Raises:
             ValueError: `train` is empty.

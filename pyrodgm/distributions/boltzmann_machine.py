@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from pyrodgm import boltzmann
 from pyrodgm.boltzmann import FAST_UNITS, MAX_UNITS, Moments
 
-SWEEPS = 10  # from a row of the chains to a draw, so that draws of one row part ways
+SWEEPS = 10  # Gibbs sweeps between a chain and a draw, which decorrelate draws that start from the same chain
 
 
 class _Sums:

@@ -79,7 +79,7 @@ def _softplus_and_slope(t: Tensor) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def _normal_constants(step: float) -> tuple[tuple[float, ...], ...]:
-    """Nodes and weights over z; nodes over the logit, the excess of softplus over its like there, and of its slope."""
+    """Nodes and weights over z; nodes over the logit, the remainders there of softplus and of its slope."""
     from math import erf
 
     z = np.arange(-math.ceil(8.5 / step), math.ceil(8.5 / step) + 1) * step

@@ -28,7 +28,7 @@ class Hierarchical(TorchDistribution):
     ``mean`` is that of each group given one draw of those before it. Supports are those of the first group.
 
     Raises:
-        ValueError: there is no group, or one has not the size that ``sizes`` says: the first at once, others when
+        ValueError: there is no group, or a group's size differs from that in ``sizes``: the first at once, others when
         drawn.
 
     >>> import pyro.distributions as dist

@@ -85,7 +85,7 @@ class StickBreaking(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         logits = stick_logits(log_of_weights(value))
-        # The derivative of the weights by the logits: v (1 - v) times what is left of the stick, for each fraction.
+        # The derivative of the weights by the logits: v (1 - v) times the remaining stick, for each fraction.
         log_v, log1m_v = logsigmoid(logits), logsigmoid(-logits)
         left = pad(log1m_v.cumsum(-1)[..., :-1], (1, 0))
         density = self.logits.base_dist.log_prob(logits.to(value.dtype))

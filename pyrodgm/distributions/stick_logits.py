@@ -64,7 +64,7 @@ class StickLogits(Independent):
         moments = self.base_dist.fraction_moments()
         mean, variance = (wide(moment) for moment in moments)
         square, rest = mean.square() + variance, (1.0 - mean).square()
-        # With r what is left, Var(v r) = E[v^2] Var(r) + Var(v) E[r]^2, where nothing cancels. E[r^2] is a product over
+        # With r the rest, Var(v r) = E[v^2] Var(r) + Var(v) E[r]^2, where nothing cancels. E[r^2] is a product over
         # the fractions before, and the share of E[r]^2 in it one of 1 / (1 + Var(v) / E[1 - v]^2).
         noise = torch.log1p(variance / rest.clamp(min=torch.finfo(rest.dtype).tiny)).cumsum(-1)
         left, noise = pad((rest + variance).cumprod(-1), (1, 0), value=1.0), pad(noise, (1, 0))

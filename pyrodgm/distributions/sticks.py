@@ -8,7 +8,7 @@ from pyrodgm.arithmetic import into_open_interval, log_stick_weights, stick_logi
 
 
 def fractions_to_weights(fractions: Tensor) -> Tensor:
-    r"""Stick weights :math:`\pi_k = v_k \prod_{j<k} (1 - v_j)`, the last one being what is left.
+    r"""Stick weights :math:`\pi_k = v_k \prod_{j<k} (1 - v_j)`, the last one being the remaining stick.
 
     Args:
         fractions: ``[..., K - 1]``, in (0, 1).

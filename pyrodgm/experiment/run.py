@@ -51,7 +51,7 @@ def read_run(path: Path | str) -> Run:
     """Read the run folder of a published system; its weights are for :func:`load_pair`.
 
     Raises:
-        ValueError: If the run is of a program of somebody else, which :func:`pyrodgm.load_run` reads.
+        ValueError: If the run was not written by a published system; :func:`pyrodgm.load_run` reads such runs.
         FileNotFoundError: If the folder or a file in it is missing; names it.
         DamagedFileError: If a file is not what was written there; names it.
     """
@@ -66,7 +66,7 @@ def read_config(path: Path | str) -> dict[str, Any]:
     """What :func:`describe` said of a run, the entries ``example`` and ``arguments``; errors as in :func:`read_run`.
 
     Raises:
-        ValueError: If the run is of a program of somebody else.
+        ValueError: If the run was not written by a published system.
     """
     path = Path(path)
     if not path.is_dir():

@@ -22,7 +22,7 @@ def draw_pair(trained: nn.Module, scene: Scene) -> "dict[str, Figure]":
 
     Args:
         trained: The pair as it was trained.
-        scene: The pair as it is evaluated, among its data.
+        scene: The evaluated pair and its data.
 
     Returns:
         ``real``, ``reconstructions``, ``samples``, ``active_units``; ``tsne`` where there are labels; ``manifold`` and

@@ -1,4 +1,4 @@
-"""What every model/guide pair is."""
+"""The base class of model/guide pairs."""
 
 import itertools
 from collections.abc import Mapping

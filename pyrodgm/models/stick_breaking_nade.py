@@ -133,7 +133,7 @@ class StickBreakingNADE(Pair):
             x: images ``[N, D]``.
             num_samples: S, draws a pixel.
             batch_size: images at a time.
-            seed: of the draws; the caller's random state is left as it was. None takes the state as it is.
+            seed: of the draws; the caller's random state is left as it was. None draws from the current state.
         """
         if num_samples < 1:
             raise ValueError(f"num_samples: expected at least 1, got {num_samples}")

@@ -111,7 +111,7 @@ class Joint(nn.Module):
     """A network for each input, a layer that joins their outputs, and a network of what that gives.
 
     Args:
-        branches: One network an input; :class:`torch.nn.Identity` hands an input on as it is.
+        branches: One network per input; :class:`torch.nn.Identity` passes an input through.
         join: Called with the outputs of all branches, as :class:`GatedJoint` and :class:`Concatenate` are.
         head: Called with what ``join`` returns; nothing is done with that by default.
 

@@ -20,7 +20,7 @@ def adaptive_steps(rows: Sequence[Mapping[str, float]], *, title: str | None = N
         title: Text above.
 
     Raises:
-        ValueError: If there are no rows or one has not these entries.
+        ValueError: If ``rows`` is empty or a row lacks one of these entries.
     """
     keys = ("difficulty", "mean_step", "num_steps_early", "error")
     missing = [key for key in keys if any(key not in row for row in rows)]

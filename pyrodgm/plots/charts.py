@@ -103,7 +103,7 @@ def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None
         title: Text above.
 
     Raises:
-        ValueError: If there are no rows or one has not these entries.
+        ValueError: If ``rows`` is empty or a row lacks one of these entries.
     """
     keys = ("epoch", "train_bound", "valid_bound", "kl_weight")
     missing = [key for key in keys if any(key not in row for row in metrics)]

@@ -22,7 +22,7 @@ class ExemplarPrior(nn.Module):
               \mu(x) = \mathbb E_{q(z \mid x)}[z]
 
     In training a datum must not find itself among the components. :func:`pyrodgm.infer.fit` says which rows a batch
-    holds (:func:`training_rows` does in a loop of one's own), and each datum's own component is left out:
+    holds (:func:`training_rows` does in your own training loop), and each datum's own component is left out:
 
     - with ``num_neighbours`` = k, the mixture is cut down to those k images a datum of the batch whose means are
       nearest to its own, for all data of the batch together. With weights 1 / (N - 1) that bounds the mixture without

@@ -72,7 +72,7 @@ class VampPrior(nn.Module):
     ) -> "VampPrior":
         """Pseudo-inputs that start as ``num_components`` random rows of ``images`` (``[N, *event]`` in [0, 1]).
 
-        Trainable ones get normal noise of standard deviation ``std``, so that equal images part ways.
+        Trainable ones get normal noise of standard deviation ``std``, so that copies of one image become different.
         """
         if not 1 <= num_components <= len(images):
             raise ValueError(

@@ -23,11 +23,11 @@ class Features:
         second_label: A site ``b`` with two values whose prior depends on ``y``, and an observation that depends on it
             alone.
         dependent_labels: Whether the guide's ``b`` depends on ``y`` too.
-        global_latent: A site ``g`` outside the data plate, with or without its like in the guide.
+        global_latent: A site ``g`` outside the data plate, with or without a guide site of that name.
         second_latent: A site ``z2`` whose prior depends on ``z1``.
         reversed_guide: Whether the guide draws ``z2`` before ``z1``.
         model_only: A site ``u`` that the guide lacks.
-        own_site: A site ``tau`` that the prior draws itself, with or without its like in the guide.
+        own_site: A site ``tau`` that the prior draws itself, with or without a guide site of that name.
         auxiliary: An auxiliary site of the guide, of which ``z1`` is a function.
         deterministic: Deterministic sites in both programs.
         missing: A second observation, missing for some data (``obs_mask``).

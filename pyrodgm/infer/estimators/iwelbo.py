@@ -97,7 +97,7 @@ class IWELBO(TensorELBO):
         log_p, log_q = self._log_p(reading, rows), self._log_q(reading, rows)
         log_w = (log_p - log_q).detach()
         weight = self._weight(log_w)
-        # what is left of the score term: of the log-weight, only the divergence's share depends on the guide
+        # the rest of the score term: of the log-weight, only the divergence's share depends on the guide
         share = self.kl_weight.to(weight) * (1.0 - self.alpha) * (1.0 - weight)
         factor.append(1.0 - share if self.gradient == "dreg" else torch.ones_like(weight))
         surrogate = (weight * log_p).sum()

@@ -71,7 +71,7 @@ def bidirectional(
         chains: Chains a datum of the upper bound.
         temperatures: Steps of each.
         max_bytes: Bound on the memory.
-        seed: Seed; the caller's random state is left as it was. None takes the state as it is.
+        seed: Seed; the caller's random state is left as it was. None draws from the current state.
 
     Raises:
         ValueError: If a number is not positive, or the pair does not allow a refined proposal, with the reason.

@@ -89,7 +89,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         sum_out: Sum guide sites with finitely many values (labels, say) out exactly, and not draw them: the weight of a
             sample is then :math:`\sum_y p(x, y, z_{s,y}) / q(z_{s,y} \mid x, y)`. Costs a run of the likelihood a
             value.
-        seed: Seed of the samples; the caller's random state is left as it was. None takes the state as it is.
+        seed: Seed of the samples; the caller's random state is left as it was. None draws from the current state.
         compile: How the pair runs: ``"eager"`` through Pyro each time; ``"traced"``, guide and model each as one graph
             of tensor operations; ``"compiled"`` with the model's graph compiled. ``"auto"`` compiles from a million
             samples of all data together on and traces below, where compiling would take longer than it saves.
@@ -188,7 +188,7 @@ def _refined(
 
 
 def _supports(pair: Any, one: Tensor) -> dict[str, Any]:
-    """The supports of the sites that observe a datum as it is, unmasked."""
+    """The supports of the unmasked sites that observe a datum without transforming it."""
     with fork_rng(one.device):
         guide = poutine.trace(pair.guide).get_trace(one)
         model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(one)

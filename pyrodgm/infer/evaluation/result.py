@@ -32,7 +32,7 @@ class LogLikelihood:
         draws: Samples of the guide a latent site, ``[num_samples, N, *event]``, if they were kept.
         pointwise: log p(x | z) of each draw, ``[num_samples, N]``, if they were kept.
         attributes: Names and versions that go into exports.
-        shared_error: Standard error in nats of what all data share: of estimated log-partitions of the pair.
+        shared_error: Standard error in nats that is common to all data: that of estimated log-partition functions.
     """
 
     values: Tensor
@@ -55,7 +55,7 @@ class LogLikelihood:
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the mean, in nats, over the data and of what they share; NaN for a single datum."""
+        """Standard error of the mean, in nats, over the data, including the common error; NaN for a single datum."""
         return math.hypot(float(self.values.std()) / math.sqrt(len(self.values)), self.shared_error)
 
     @property

@@ -41,7 +41,7 @@ def flatten(function: Callable[..., Any], inputs: tuple[Any, ...], compiled: boo
         function: Takes ``inputs`` and gives back tensors, either in lists, tuples and dictionaries as they like.
         inputs: What to run it on; later calls take inputs of the same shapes.
         compiled: Whether PyTorch's compiler compiles the graph, with PyTorch's eager random numbers. Where that fails
-            (for want of a C++ compiler, say) the graph runs as it is, with a warning that names the reason.
+            (for want of a C++ compiler, say) the graph runs uncompiled, with a warning that names the reason.
 
     Raises:
         UntraceableError: If it cannot be traced; names the reason and the site.
@@ -66,7 +66,7 @@ def flatten(function: Callable[..., Any], inputs: tuple[Any, ...], compiled: boo
 
 
 class _Compiled:
-    """A graph compiled at its first call on inputs of each layout, or as it is if that fails.
+    """A graph compiled at its first call on inputs of each layout, or run uncompiled if that fails.
 
     The compiler gets the graph itself: there is no Python in it for ``torch.compile`` to read, which takes longer than
     to compile a small graph, nor to guard at each call, which takes one twentieth of a VAE's step.
@@ -87,7 +87,7 @@ class _Compiled:
                 if self.runs.get(layout) is self.graph:
                     raise
                 reason = str(error).strip().split("\n")[0]
-                warnings.warn(f"this graph cannot be compiled and runs as it is: {reason}", stacklevel=2)
+                warnings.warn(f"this graph cannot be compiled and runs uncompiled: {reason}", stacklevel=2)
                 self.runs[layout] = self.graph
                 return self.graph(*inputs)
 

@@ -107,7 +107,7 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
     Raises:
         NonFiniteError: If a loss, gradient or parameter stops being finite; it names step and sites. Likewise if the
             validation bound or score is not finite. The pair and the run folder keep the last good state.
-        FileExistsError: If the run folder holds a run, or what is left of one, and ``resume`` is false.
+        FileExistsError: If the run folder holds a run, or parts of one, and ``resume`` is false.
         FileNotFoundError: If the run to be resumed has lost its ``state.pt``.
         FolderInUseError: If another run, of this process or another, writes to the folder.
         OSError: If a file cannot be written, on a full disk say; the run can be resumed once there is room.

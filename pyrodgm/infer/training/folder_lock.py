@@ -18,7 +18,7 @@ class FolderLock:
         folder: The folder, which must exist.
 
     Raises:
-        FolderInUseError: If somebody else has it.
+        FolderInUseError: If another process holds the lock.
         OSError: If the folder cannot be locked at all.
 
     Example:

@@ -81,7 +81,7 @@ def load_from_hub(
 
     Raises:
         ImportError: If huggingface_hub is not installed.
-        FileNotFoundError: If the repository holds no pair, or has not been downloaded before.
+        FileNotFoundError: If the repository holds no pair, or was never downloaded and the network is off.
     """
     folder = _import_hub().snapshot_download(
         repo_id,

@@ -51,8 +51,8 @@ class RunFolder:
         pair: The pair, whose architecture must be the same too.
 
     Raises:
-        FileExistsError: If the folder holds a run, or what is left of one, and ``resume`` is false.
-        FileNotFoundError: If it holds what is left of a run without its ``state.pt``.
+        FileExistsError: If the folder holds a run, or parts of one, and ``resume`` is false.
+        FileNotFoundError: If it holds parts of a run but not its ``state.pt``.
         FolderInUseError: If another run writes to it.
         ValueError: If the run in it has other settings; names each with both values.
         DamagedFileError: If a file in it is not what was written there; names it.

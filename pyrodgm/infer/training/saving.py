@@ -51,7 +51,7 @@ def save(pair: nn.Module, folder: Path | str) -> None:
     """
     folder = Path(folder)
     if (folder / "state.pt").exists():
-        raise FileExistsError(f"{folder} holds a run of fit, which is loaded as it is; name another folder")
+        raise FileExistsError(f"{folder} holds a run of fit, which pyrodgm.load_run reads; name another folder")
     architecture = describe(pair)
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(architecture.tensors, folder / WEIGHTS)

@@ -1,4 +1,4 @@
-"""One training step, usable alone in a loop of one's own."""
+"""One training step, for use in your own training loop."""
 
 import logging
 import warnings
@@ -77,7 +77,7 @@ class TrainStep:
             one that tells them of rows, say (:func:`pyrodgm.priors.training_rows`).
 
     A program that cannot be traced runs eagerly, with one warning that names the reason and the site. A graph that
-    cannot be compiled, for want of a C++ compiler say, runs as it is, with one warning too.
+    cannot be compiled, for want of a C++ compiler say, runs uncompiled, with one warning too.
 
     Example:
         >>> import pyro.distributions as dist

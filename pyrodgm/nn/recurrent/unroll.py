@@ -40,7 +40,7 @@ def _forward(  # noqa: PLR0913 - the arguments of one operation
     hidden, last, raw, weights, inner, kept = _allocate(
         x, flag, weight, bias, state, head_weight, head_bias, given, cell, rule, max_steps
     )
-    weight = weight.t().contiguous()  # a product with it as it is stored takes a third longer
+    weight = weight.t().contiguous()  # the product with the untransposed layout takes a third longer
     head_weight = head_weight.t().contiguous()
     old = state
     for t, (now, states, keep) in enumerate(zip(x.unbind(), inner.unbind(), kept.unbind(), strict=True)):

@@ -85,7 +85,7 @@ def discrete_vae(method: Method, structure: str | Structure, mean: Tensor, beta:
     Args:
         method: ``dvae_spike_exp``; ``dvaepp_exp`` or ``dvaepp_power``; ``dvaes_gi``, ``dvaes_gauss``,
             ``dvaes_exp``, ``dvaes_unexp`` or ``dvaes_power``; ``gumbolt``, the rival by Concrete draws.
-        structure: A name in ``STRUCTURES``, or sizes of one's own. Hidden layers have batch normalisation and
+        structure: A name in ``STRUCTURES``, or your own sizes. Hidden layers have batch normalisation and
             tanh; the sides of the machine are the two halves of the latents.
         mean: Mean of the training data, ``[D]`` in [0, 1]: taken from the encoder's input, and the decoder's bias.
         beta: Inverse temperature of the smoothing.

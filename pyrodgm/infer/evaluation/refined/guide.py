@@ -64,7 +64,7 @@ def refine(
         x: Data ``[N, *event]``, which the guide is for.
         num_samples: Evaluations of the likelihood's network a datum; the fit takes up to half of them.
         max_bytes: Bound on the memory.
-        seed: Seed of the fit; the caller's random state is left as it was. None takes the state as it is.
+        seed: Seed of the fit; the caller's random state is left as it was. None draws from the current state.
 
     Raises:
         ValueError: If the pair does not allow it, with the reason, or ``num_samples`` is too small.

@@ -18,7 +18,7 @@ BLOCK = 1000  # rows per check: a temporary copy of colour images would be large
 def check_support(pair: nn.Module, columns: Columns) -> None:
     """Require all rows of the data that a site observes to lie in the support of its distribution.
 
-    Sites that are masked, or observe anything but an argument as it is, are left to the likelihood itself.
+    Sites that are masked, or observe anything but an unchanged argument, are left to the likelihood itself.
 
     Raises:
         ValueError: If a row does not; names the site, its distribution and the row.

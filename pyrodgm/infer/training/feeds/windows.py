@@ -27,7 +27,7 @@ class WindowFeed:
         seed: Seed of the draws in the validation.
 
     Raises:
-        ValueError: If the sequence is too short for one window, or there is nothing to predict in ``valid``.
+        ValueError: If the sequence is too short for one window, or ``valid`` has no symbol to predict.
     """
 
     measures: tuple[str, ...] = ("valid_bound", "valid_bits", "num_steps", "mean_step")
