@@ -9,10 +9,10 @@ from torch import Tensor
 from pyrodgm.plots.style import BLUE, GREY, VERMILION, charts
 
 if TYPE_CHECKING:
-    from pyrodgm.plots.drawing import Drawing
+    from matplotlib.figure import Figure
 
 
-def adaptive_steps(rows: Sequence[Mapping[str, float]], *, title: str | None = None) -> "Drawing":
+def adaptive_steps(rows: Sequence[Mapping[str, float]], *, title: str | None = None) -> "Figure":
     """Inner steps by difficulty, and the share of errors below.
 
     Args:
@@ -44,7 +44,7 @@ def adaptive_steps(rows: Sequence[Mapping[str, float]], *, title: str | None = N
     return figure
 
 
-def divergence_map(divergence: Tensor, image_shape: tuple[int, int, int], *, title: str | None = None) -> "Drawing":
+def divergence_map(divergence: Tensor, image_shape: tuple[int, int, int], *, title: str | None = None) -> "Figure":
     """Divergence of each pixel as a picture with a scale.
 
     Args:

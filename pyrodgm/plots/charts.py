@@ -9,12 +9,12 @@ from torch import Tensor
 from pyrodgm.plots.style import BLUE, GREY, VERMILION, charts, number
 
 if TYPE_CHECKING:
-    from pyrodgm.plots.drawing import Drawing
+    from matplotlib.figure import Figure
 
 
 def log_likelihood_histogram(
     values: Tensor, *, bins: int | str = "auto", dimensions: int | None = None, title: str | None = None
-) -> "Drawing":
+) -> "Figure":
     """Histogram of the log-likelihoods of single data, with their mean.
 
     Args:
@@ -50,7 +50,7 @@ def likelihood_diagnostics(
     *,
     limits: tuple[float, float] = (0.7, 30.0),
     title: str | None = None,
-) -> "Drawing":
+) -> "Figure":
     """Histograms of estimated log-likelihoods, of the Pareto k-hat of their weights and of their effective sizes.
 
     Args:
@@ -94,7 +94,7 @@ def likelihood_diagnostics(
     return figure
 
 
-def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None = None) -> "Drawing":
+def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None = None) -> "Figure":
     """Bounds on training and validation data by epoch, the best epoch, and the KL weight below.
 
     Args:

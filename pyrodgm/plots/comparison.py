@@ -8,7 +8,7 @@ import numpy as np
 from pyrodgm.plots.style import BLUE, charts
 
 if TYPE_CHECKING:
-    from pyrodgm.plots.drawing import Drawing
+    from matplotlib.figure import Figure
 
 
 def log_likelihood_curve(
@@ -18,7 +18,7 @@ def log_likelihood_curve(
     *,
     label: str,
     title: str | None = None,
-) -> "Drawing":
+) -> "Figure":
     """Mean test log-likelihood, with its standard error, against a number that differs between runs.
 
     Args:

@@ -8,10 +8,10 @@ from torch import Tensor
 from pyrodgm.plots.style import BLUE, VERMILION, charts
 
 if TYPE_CHECKING:
-    from pyrodgm.plots.drawing import Drawing
+    from matplotlib.figure import Figure
 
 
-def component_usage(weights: Tensor, prior: Tensor | None = None, *, title: str | None = None) -> "Drawing":
+def component_usage(weights: Tensor, prior: Tensor | None = None, *, title: str | None = None) -> "Figure":
     """Mean weight of each component over the data, with the share of data of which it is the largest.
 
     Args:

@@ -10,7 +10,7 @@ from pyrodgm.plots.mosaic import BETWEEN, count_columns, gap_between, join, pict
 from pyrodgm.plots.style import DPI
 
 if TYPE_CHECKING:
-    from pyrodgm.plots.drawing import Drawing
+    from matplotlib.figure import Figure
 
 
 def image_grid(
@@ -21,7 +21,7 @@ def image_grid(
     title: str | None = None,
     row_labels: Sequence[str] | None = None,
     column_labels: Sequence[str] | None = None,
-) -> "Drawing":
+) -> "Figure":
     """Images side by side, in reading order: real ones, samples from a model, pseudo-inputs.
 
     Args:
@@ -59,7 +59,7 @@ def reconstructions(
     *,
     columns: int | None = None,
     title: str | None = None,
-) -> "Drawing":
+) -> "Figure":
     """Each image with its reconstruction at its right.
 
     Args:
@@ -82,7 +82,7 @@ def reconstructions(
 
 def grown_samples(
     pseudo_inputs: Tensor, samples: Tensor, image_shape: tuple[int, int, int], *, title: str | None = None
-) -> "Drawing":
+) -> "Figure":
     """Pseudo-inputs in the first column, in each row the samples that were grown from that one.
 
     Args:
@@ -104,7 +104,7 @@ def grown_samples(
 
 def side_by_side(
     groups: Mapping[str, Tensor], image_shape: tuple[int, int, int], *, columns: int | None = None
-) -> "Drawing":
+) -> "Figure":
     """Groups of images beside each other, each with its name above: samples from two priors, say.
 
     Args:

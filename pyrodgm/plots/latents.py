@@ -9,10 +9,10 @@ from pyrodgm.plots.scatter import classes_in_the_plane
 from pyrodgm.plots.style import BLUE, VERMILION, charts, number
 
 if TYPE_CHECKING:
-    from pyrodgm.plots.drawing import Drawing
+    from matplotlib.figure import Figure
 
 
-def tsne(latents: Tensor, labels: Tensor, *, seed: int = 0, title: str | None = None) -> "Drawing":
+def tsne(latents: Tensor, labels: Tensor, *, seed: int = 0, title: str | None = None) -> "Figure":
     """Latents in the plane by t-SNE, each class in a colour of its own.
 
     Args:
@@ -41,7 +41,7 @@ def tsne(latents: Tensor, labels: Tensor, *, seed: int = 0, title: str | None = 
     return figure
 
 
-def sticks_used(counts: Tensor, num_sticks: int, *, title: str | None = None) -> "Drawing":
+def sticks_used(counts: Tensor, num_sticks: int, *, title: str | None = None) -> "Figure":
     """Histogram of how many sticks each datum uses, with the mean.
 
     Args:
@@ -64,7 +64,7 @@ def sticks_used(counts: Tensor, num_sticks: int, *, title: str | None = None) ->
     return figure
 
 
-def latent_and_decoder_sparsity(latents: Tensor, weights: Tensor, *, title: str | None = None) -> "Drawing":
+def latent_and_decoder_sparsity(latents: Tensor, weights: Tensor, *, title: str | None = None) -> "Figure":
     """How large each latent dimension is on average, and how strongly the decoder's first layer reads it.
 
     Args:

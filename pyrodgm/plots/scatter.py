@@ -8,10 +8,12 @@ from torch import Tensor
 from pyrodgm.plots.style import DPI, MARKERS, PALETTE
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from pyrodgm.plots.drawing import Drawing
 
 
-def scatter_by_class(points: Tensor, labels: Tensor, *, title: str | None = None) -> "Drawing":
+def scatter_by_class(points: Tensor, labels: Tensor, *, title: str | None = None) -> "Figure":
     """Points in the plane, such as encodings with two latent dimensions, each class in a colour of its own.
 
     Up to ten classes have colours that the colour-blind can tell apart, and a shape each.

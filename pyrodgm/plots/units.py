@@ -9,13 +9,13 @@ from torch import Tensor
 from pyrodgm.plots.style import BLUE, GREY, VERMILION, charts
 
 if TYPE_CHECKING:
-    from pyrodgm.plots.drawing import Drawing
+    from matplotlib.figure import Figure
 
 COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito's
 FLOOR = 1e-8  # variances below are drawn here
 
 
-def unit_activities(variances: Mapping[str, Tensor], *, threshold: float = 1e-2, title: str | None = None) -> "Drawing":
+def unit_activities(variances: Mapping[str, Tensor], *, threshold: float = 1e-2, title: str | None = None) -> "Figure":
     """Variances over the data of the posterior means of each latent dimension, largest first, a line for each site.
 
     Args:
