@@ -15,7 +15,21 @@ os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 project = "pyrodgm"
 copyright = "the pyrodgm developers"  # noqa: A001
 release = pyrodgm.__version__
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_nb", "mathml"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinxcontrib.bibtex",
+    "myst_nb",
+    "mathml",
+    "other_libraries",
+    "reference_pages",
+    "sources",
+]
+bibtex_bibfiles = ["references.bib"]
+autosummary_generate = False  # pages of their own come from reference_pages
 html_theme = "furo"
 html_title = f"pyrodgm {release}"
 html_math_renderer = "mathml"
