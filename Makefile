@@ -68,7 +68,7 @@ format: $(READY)
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/sphinx-build -W -j 2 -b html docs docs/_build/html
-	$(BIN)/python docs/_extensions/check_site.py docs/_build/html
+	$(BIN)/python docs/_checks/site.py docs/_build/html
 
 docs-open: docs
 	@echo "http://127.0.0.1:8000 has the documentation; end with Ctrl-C"

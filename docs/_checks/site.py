@@ -1,4 +1,4 @@
-"""Checks of the built pages, offline: ``python docs/_extensions/check_site.py docs/_build/html``.
+"""Checks of the built pages, offline: ``python docs/_checks/site.py docs/_build/html``.
 
 Every link within the site has its target; nothing is loaded from another host; every picture has a text in its place;
 headings begin with one of the first level and leave none out.
