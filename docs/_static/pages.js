@@ -4,3 +4,7 @@ for (const box of document.querySelectorAll("pre, article table, div.math")) {
     box.tabIndex = 0;
   }
 }
+// docutils calls the bibliography a list, but its entries are no items of one.
+for (const list of document.querySelectorAll(".citation-list")) {
+  list.removeAttribute("role");
+}
