@@ -66,7 +66,8 @@ def make_way(case: Case) -> Callable[[], object]:
         pair = VAE(GEMPrior(50, 5.0), BernoulliLikelihood(decoder), posterior)
         objective = infer.IWELBO(5) if case == "iw5 step" else infer.ELBO()
     if case == "likelihood":
-        guide: dict[str, Any] = {"proposal": "guide"} if "proposal" in inspect.signature(infer.log_likelihood).parameters else {}
+        known = inspect.signature(infer.log_likelihood).parameters
+        guide: dict[str, Any] = {"proposal": "guide"} if "proposal" in known else {}
         return lambda: infer.log_likelihood(pair, x[:10], 2000, progress=False, **guide)
     step = infer.TrainStep(pair, objective, torch.optim.Adam(pair.parameters(), fused=True), compile="traced")
     return lambda: step(x)
