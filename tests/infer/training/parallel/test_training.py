@@ -16,6 +16,7 @@ from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import ExemplarPrior, VampPrior
+from pyrodgm.processes import alone
 
 D, ROWS = 10, 43
 IMAGES = torch.rand(ROWS, D, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -98,3 +99,33 @@ def test_the_weights_do_not_depend_on_the_number_of_processes(case, tmp_path):
                 torch.testing.assert_close(value, expected[name], rtol=1e-10, atol=1e-12)
             for row, other in zip(rows, metrics, strict=True):
                 assert row == pytest.approx(other, rel=1e-6)
+
+
+class GlobalPair(Pair):
+    """A latent of the whole data set, outside of the plate of rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(D))
+
+    @pyro_method
+    def model(self, x):
+        center = pyro.sample("center", dist.Normal(0.0, 1.0).expand([D]).to_event(1))
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(center, 1.0).to_event(1), obs=x)
+
+    @pyro_method
+    def guide(self, x):
+        pyro.sample("center", dist.Normal(self.loc, 0.1).to_event(1))
+
+
+def test_a_site_of_no_row_would_count_once_a_process(tmp_path):
+    def refused(rank):
+        with pytest.raises(ValueError, match=r"site 'center' must be in a plate over .* got plates {}"):
+            trained(GlobalPair)
+        with alone():
+            return trained(GlobalPair)
+
+    (first, _), (second, _) = run_processes(2, refused, tmp_path)
+    assert torch.equal(first["loc"], second["loc"])
+    assert (first["loc"] != 0).all()
