@@ -1,17 +1,24 @@
 """The energy of a bipartite Boltzmann machine, and what follows from it in closed form."""
 
 import torch
+from pyro.distributions import is_validation_enabled
 from torch import Tensor
 from torch.nn.functional import linear
 from torch.nn.functional import softplus as torch_softplus
 
 
 def check_parameters(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> None:
-    """Refuse weights and biases whose shapes do not belong together.
+    """Refuse weights and biases whose shapes do not belong together, or that are not finite.
+
+    Values are looked at where Pyro validates arguments, which it does unless ``pyro.enable_validation(False)``.
 
     Raises:
         ValueError: Names the argument, its shape and the shape that the weights ask for.
     """
+    if is_validation_enabled():
+        for name, value in (("weights", weights), ("left_bias", left_bias), ("right_bias", right_bias)):
+            if not bool(value.isfinite().all()):
+                raise ValueError(f"{name} must be finite, got NaN or infinite values")
     if weights.dim() < 2:
         raise ValueError(f"weights must have shape [*batch, L, R], got {list(weights.shape)}")
     for name, bias, units in (

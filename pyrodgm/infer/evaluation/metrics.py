@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.infer.estimators.sites import Trace, samples
 from pyrodgm.infer.evaluation.reported import reported_mean, reported_name, reported_value
 from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
@@ -36,6 +37,7 @@ def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples
 def posterior_samples(pair: nn.Module, x: Any, batch_size: int = 1000) -> dict[str, Tensor]:
     """One sample of the guide at each latent site; arguments and result are those of :func:`posterior_means`."""
     parts: list[dict[str, Tensor]] = []
+    batch_size = whole_number("batch_size", batch_size)
     with evaluating(pair):
         for block in batches_of(x, pair, batch_size, "x"):
             parts.append(
@@ -60,6 +62,9 @@ def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, 
         A tensor ``[*event of the site]`` of at least 0 for each latent site.
     """
     moments = _moments(pair, x, 1000, num_samples)
+    for name, (mean, _) in moments.items():
+        if not mean.isfinite().all():
+            raise ValueError(f"x must have finite posterior means, but those of site '{name}' are not")
     count = min((len(mean) for mean, _ in moments.values()), default=2)
     if count < 2:
         raise ValueError(f"x must hold at least two data, got {count}")
@@ -68,6 +73,7 @@ def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, 
 
 def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean over passes of each site's mean, and the squared standard error of that, ``[N, *event of the site]``."""
+    batch_size, num_samples = whole_number("batch_size", batch_size), whole_number("num_samples", num_samples)
     parts: list[dict[str, tuple[Tensor, Tensor]]] = []
     with evaluating(pair):
         for block in batches_of(x, pair, batch_size, "x"):
