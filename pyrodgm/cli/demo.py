@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from pyrodgm import experiment
+from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.zoo import vampprior
 
 
@@ -26,6 +27,7 @@ class Demo:
 
 def demo(config: Demo) -> None:
     """Train and evaluate both, print one table."""
+    print_anywhere()
     # Networks this small gain nothing from a second thread, and lose much where the cores have other work too.
     torch.set_num_threads(1)
     names = itertools.chain([config.run], (f"{config.run}-{i}" for i in itertools.count(2)))
