@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 LOWEST ?= .venv-lowest
 LOWEST_READY := $(LOWEST)/.ready
 
-.PHONY: help demo test test-fast test-processors test-lowered test-lowest test-wheel lint format docs clean
+.PHONY: help demo test test-fast test-processors test-lowered test-lowest test-wheel lint format docs docs-open clean
 
 help:
 	@echo "make demo             train two VAEs on scikit-learn's digits and print their test log-likelihoods"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint             check style and types"
 	@echo "make format           put the style right"
 	@echo "make docs             build the HTML documentation into docs/_build/html"
+	@echo "make docs-open        build it and serve it on this machine"
 	@echo "make clean            remove the environments and caches"
 
 $(READY): pyproject.toml constraints.txt
@@ -66,7 +67,12 @@ format: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W -j 2 -b html docs docs/_build/html
+	$(BIN)/python docs/_checks/site.py docs/_build/html
+
+docs-open: docs
+	@echo "http://127.0.0.1:8000 has the documentation; end with Ctrl-C"
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html 8000
 
 clean:
-	rm -rf $(VENV) $(LOWEST) .mypy_cache .pytest_cache .ruff_cache docs/_build
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .pytest_cache .ruff_cache docs/_build docs/reference/generated

@@ -88,8 +88,9 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
             ``12 * (D + 3)`` for D latent dimensions on there are enough, from ``40 * (D + 3)`` for the usual fit and
             the later stages. By default the fit and 2,000 samples, or 5,000 samples of the guide.
         proposal: ``"refined"``; ``"guide"``; or ``"auto"``, the first where the latents are real, the curvature of all
-            sites is known and the budget is large enough, and else the second. Where ``"refined"`` is impossible the
-            guide serves, with a warning that says why.
+            sites is known and the budget is large enough, and else the second. Binary latents are annealed with
+            ``"refined"`` alone: at equal budgets that can be worse than the guide. Where ``"refined"`` is impossible
+            the guide serves, with a warning that says why.
         max_bytes: Bound on the memory for samples and activations; at least one datum and one sample at a time are
             held whatever the bound.
         keep: Whether the result keeps all draws, weights and log p(x | z), S values a datum and latent dimension. All
@@ -145,7 +146,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         refined: Any = None
         if not sum_out and proposal != "guide":
             try:
-                refined = refined_sampler(pair, one, len(x), num_samples, max_bytes, mode, keep=keep)
+                bits = proposal == "refined" and not keep
+                refined = refined_sampler(pair, one, len(x), num_samples, max_bytes, mode, bits)
             except UnsupportedError as error:
                 if proposal == "refined":
                     warnings.warn(f"the proposal is not refined, the guide serves: {error}", stacklevel=2)

@@ -6,12 +6,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyro.infer
 import torch
 from torch import nn
 
+from pyrodgm import plots
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.identity import describe_data
@@ -24,6 +25,9 @@ from pyrodgm.infer.training.refusals import refuse_what_cannot_train
 from pyrodgm.infer.training.resumable import Row
 from pyrodgm.infer.training.run_folder import RunFolder
 from pyrodgm.infer.training.settings import FitSettings, OptimizerMaker, Plan, refuse_moved, require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,10 @@ class FitResult:
     best_epoch: int
     best_bound: float
     run_dir: Path | None
+
+    def plot(self, title: str | None = None) -> "Figure":
+        """Bounds on training and validation data by epoch, with the best epoch, and the weight of the KL term."""
+        return plots.training_curves(self.metrics, title=title)
 
 
 def fit(  # noqa: PLR0913 - what everybody uses, by keyword
