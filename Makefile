@@ -7,10 +7,11 @@ READY := $(VENV)/.ready
 LOWEST ?= .venv-lowest
 LOWEST_READY := $(LOWEST)/.ready
 
-.PHONY: help demo test test-fast test-processors test-lowered test-lowest test-wheel lint format docs docs-open clean
+.PHONY: help demo demo-distributed test test-fast test-processors test-lowered test-lowest test-wheel lint format docs docs-open clean
 
 help:
 	@echo "make demo             train two VAEs on scikit-learn's digits and print their test log-likelihoods"
+	@echo "make demo-distributed do the same with two processes that work together"
 	@echo "make test             run the tests"
 	@echo "make test-fast        run those that take a second or two at most"
 	@echo "make test-processors  run the numerical tests as other processors and numbers of threads run them"
@@ -37,6 +38,9 @@ $(LOWEST_READY): pyproject.toml constraints-lowest.txt
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
+
+demo-distributed: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m torch.distributed.run --standalone --nproc-per-node 2 examples/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest
