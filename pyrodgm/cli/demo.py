@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from pyrodgm import experiment
+from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.processes import first, from_first, world
 from pyrodgm.zoo import vampprior
 
@@ -27,6 +28,7 @@ class Demo:
 
 def demo(config: Demo) -> None:
     """Train and evaluate both, print one table."""
+    print_anywhere()
     # Networks this small gain nothing from a second thread, and lose much where the cores have other work too.
     torch.set_num_threads(1)
     say = print if world().rank == 0 else _say_nothing

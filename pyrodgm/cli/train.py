@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import tyro
 
 from pyrodgm import zoo
+from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.experiment import System
 from pyrodgm.processes import world
 
@@ -18,6 +19,7 @@ def train(name: str, args: Sequence[str] | None = None, prog: str | None = None)
         args: Its flags; by default those of this process.
         prog: Name of the program, for its help.
     """
+    print_anywhere()
     system: System = zoo.SYSTEMS[name]
     flags = current_names(sys.argv[1:] if args is None else args, getattr(system.config, "RENAMED", {}))
     for text in system.main(tyro.cli(system.config, args=flags, prog=prog)):

@@ -11,6 +11,7 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.datasets.split import aligned
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
 from pyrodgm.infer.evaluation.by_row import ByRow, by_row
@@ -115,13 +116,14 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
 
     Source: Burda et al. (2015), arXiv 1509.00519; Khan and Rue (2023), arXiv 2107.04562, for the fit.
     """
-    if num_samples is not None and num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+    num_samples = None if num_samples is None else whole_number("num_samples", num_samples)
     if keep and sum_out:
         raise ValueError("keep: draws of sites that are summed out cannot be kept; got keep=True with sum_out=True")
     if proposal not in get_args(Proposal):
         raise ValueError(f"proposal must be one of {', '.join(get_args(Proposal))}, got {proposal!r}")
     check_compile(compile)
+    max_bytes = whole_number("max_bytes", max_bytes)
+    seed = None if seed is None else whole_number("seed", seed, None)
     whole, pair, x = pair, *by_row(pair, x)
     if x.dim() == 0 or len(x) == 0:
         raise ValueError(f"x must hold at least one datum, got shape {list(x.shape)}")

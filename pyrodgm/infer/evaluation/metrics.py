@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.infer.estimators.sites import Trace, samples
 from pyrodgm.infer.evaluation.reported import reported_mean, reported_name, reported_value
 from pyrodgm.infer.evaluation.shared import on_all_rows
@@ -37,6 +38,7 @@ def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples
 
 def posterior_samples(pair: nn.Module, x: Any, batch_size: int = 1000) -> dict[str, Tensor]:
     """One sample of the guide at each latent site; arguments and result are those of :func:`posterior_means`."""
+    batch_size = whole_number("batch_size", batch_size)
 
     def draw(block: Batch) -> dict[str, Tensor]:
         return {reported_name(s): reported_value(s) for s in samples(_guide_trace(pair, block)) if _has_mean(s)}
@@ -62,6 +64,9 @@ def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, 
         A tensor ``[*event of the site]`` of at least 0 for each latent site.
     """
     moments = _moments(pair, x, 1000, num_samples)
+    for name, (mean, _) in moments.items():
+        if not mean.isfinite().all():
+            raise ValueError(f"x must have finite posterior means, but those of site '{name}' are not")
     count = min((len(mean) for mean, _ in moments.values()), default=2)
     if count < 2:
         raise ValueError(f"x must hold at least two data, got {count}")
@@ -70,6 +75,7 @@ def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, 
 
 def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean over passes of each site's mean, and the squared standard error of that, ``[N, *event of the site]``."""
+    batch_size, num_samples = whole_number("batch_size", batch_size), whole_number("num_samples", num_samples)
 
     def measure(block: Batch) -> dict[tuple[str, int], Tensor]:
         passes: dict[str, list[Tensor]] = {}
