@@ -57,7 +57,7 @@ MUTATIONS = [
     ("a part that draws is kept", "tracing/kept_calls.py", "effects.found or statements.found", "effects.found or False"),
     ("kl_weight is not in the gradient", "estimators/iwelbo.py", "self.kl_weight.to(weight) * (1.0 - self.alpha)", "(1.0 - self.alpha)"),
     ("alpha is not in the gradient", "estimators/iwelbo.py", "self.kl_weight.to(weight) * (1.0 - self.alpha)", "self.kl_weight.to(weight)"),
-    ("bounds per datum ignore the plate", "tracing/contexts.py", "return loss / data.count", "return loss / data.batch_size"),
+    ("bounds per datum ignore the plate", "tracing/contexts.py", "run.full_sizes.get(batch_size, batch_size)", "batch_size"),
 ]  # fmt: skip
 
 

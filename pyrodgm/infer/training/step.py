@@ -43,9 +43,9 @@ def _in_none(*batch: Tensor) -> nullcontext[None]:
     return nullcontext()
 
 
-def _frozen_parts(parameters: Iterable[nn.Parameter]) -> AbstractContextManager[Any]:
+def _frozen_parts(trained: tuple[bool, ...]) -> AbstractContextManager[Any]:
     """Context without Pyro's warning that frozen parameters are not in its global store, where none are anyway."""
-    if all(parameter.requires_grad for parameter in parameters):
+    if False not in trained:
         return nullcontext()
     stack = ExitStack()
     stack.enter_context(warnings.catch_warnings())
@@ -154,7 +154,7 @@ class TrainStep:
     @contextmanager
     def context(self, *inputs: Tensor) -> Iterator[None]:
         """The context that model and guide run in."""
-        with self._within(*inputs), _frozen_parts(self._parameters):
+        with self._within(*inputs), _frozen_parts(self._trained):
             yield
 
     def forget(self) -> None:
