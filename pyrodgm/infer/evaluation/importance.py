@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from pyrodgm.datasets.split import aligned
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
+from pyrodgm.infer.evaluation.by_row import ByRow, by_row
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates, UnsupportedError
 from pyrodgm.infer.evaluation.refined.gauss_newton import Plan
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
+from pyrodgm.infer.training.feeds.columns import device_and_dtype
 from pyrodgm.infer.training.step import Compile, check_compile
 
 Proposal: TypeAlias = Literal["auto", "refined", "guide"]
@@ -46,7 +48,7 @@ class Sampler(Protocol):
 
 def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run: independent of each other
     pair: nn.Module,
-    x: Tensor,
+    x: Any,
     num_samples: int = 5000,
     *,
     proposal: Proposal = "auto",
@@ -75,7 +77,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     Args:
         pair: A module with ``model(x)`` and ``guide(x)`` whose sites all lie in the data plate, at dimension -1. If
             that is subsampled, its scale is taken out. Latent sites that the guide lacks are drawn from the model.
-        x: Data ``[N, *event]``; moved to the device and dtype of the pair in blocks.
+        x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split. A single tensor is moved to
+            the device and dtype of the pair in blocks, all others whole.
         num_samples: The budget of a datum: evaluations of the likelihood's network. All are importance samples with
             the guide; with a refined proposal the fit takes up to half of them, and the rest are samples. From about
             ``12 * (D + 3)`` for D latent dimensions on there are enough.
@@ -111,12 +114,12 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     if proposal not in get_args(Proposal):
         raise ValueError(f"proposal must be one of {', '.join(get_args(Proposal))}, got {proposal!r}")
     check_compile(compile)
-    if len(x) == 0:
+    whole, pair, x = pair, *by_row(pair, x)
+    if x.dim() == 0 or len(x) == 0:
         raise ValueError(f"x must hold at least one datum, got shape {list(x.shape)}")
     from tqdm.auto import tqdm
 
-    first = next(pair.parameters())
-    device, dtype = first.device, first.dtype
+    device, dtype = device_and_dtype(pair)
     x = aligned(x)
     # Filled block by block: results kept apart would lie between the freed samples and scatter the heap.
     joined: dict[str, Any] = {}
@@ -157,13 +160,15 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
                 bar.update(len(block))
     versions = {"torch": str(torch.__version__), "pyro": pyro.__version__}
     attributes = {
-        "model": type(pair).__name__,
+        "model": type(whole).__name__,
         "num_samples": sampler.num_samples,
         "seed": -1 if seed is None else seed,
     }
     attributes |= {**versions, "config": str(config or {}), "proposal": "guide" if refined is None else "refined"}
     shared = math.hypot(*(float(b) for n, b in pair.named_buffers() if n.split(".")[-1] == "log_partition_error"))
     joined["evaluations"] = float(joined["evaluations"].mean())
+    if isinstance(pair, ByRow):
+        x = pair.columns.values[0]
     return LogLikelihood(
         num_samples=sampler.num_samples, x=x, attributes=attributes, shared_error=shared, **joined, **kept
     )

@@ -1,6 +1,6 @@
 """Private names of PyTorch and Pyro that ``pyrodgm.infer`` needs; no other file of it has any."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import pyro.infer
@@ -33,10 +33,12 @@ __all__ = [
     "guess_max_plate_nesting",
     "has_hooks",
     "has_random_attributes",
+    "held",
     "hooks",
     "in_particle_plate",
     "mask_of_distribution",
     "pickled_state",
+    "registers",
     "set_call",
     "trace_graph",
     "tree_flatten",
@@ -157,6 +159,16 @@ def set_call(module: nn.Module, call: Callable[..., Any]) -> Callable[[], None]:
 def has_hooks(module: nn.Module) -> bool:
     """Whether something else than ``forward`` happens at a call of the module."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def registers(modules: Iterable[nn.Module]) -> list[dict[str, Any]]:
+    """Where some modules keep their parts and parameters; what is replaced there shows in :func:`held`."""
+    return [register for module in modules for register in (module._modules, module._parameters)]
+
+
+def held(registers: list[dict[str, Any]]) -> list[int]:
+    """The identities of what is in the registers, in a few microseconds."""
+    return [id(value) for register in registers for value in register.values()]
 
 
 def version_of(tensor: Tensor) -> int:

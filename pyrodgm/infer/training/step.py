@@ -11,6 +11,7 @@ import pyro.infer
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.infer.tracing._compat import held, registers
 from pyrodgm.infer.tracing.capture import CapturedStep, is_capturable
 from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, rehearse
 from pyrodgm.infer.tracing.graph import Context, LossGraph, LossModule, Prepare, UntraceableError
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 Key: TypeAlias = tuple[Any, ...]
 Compile = Literal["auto", "eager", "traced", "compiled"]
 
+MOST_GRAPHS = 64  # kept by one step; each has its own copy of the program's constants
 COMPILE_AFTER = 20_000  # steps from which "auto" compiles: about where the time saved has paid for the compiler's
 
 
@@ -162,9 +164,13 @@ class TrainStep:
         self._gradients.clear()
         self._captured.clear()
         self._modules, self._parameters = list(self.pair.modules()), list(self.pair.parameters())
+        self._registers = registers(self._modules)
+        self._held = held(self._registers)
 
     def _prepared(self, inputs: tuple[Tensor, ...]) -> Key:
         """The key of the graph for these inputs and for what is frozen or in evaluation mode by now."""
+        if held(self._registers) != self._held:  # one has been replaced
+            self.forget()
         trained = tuple([p.requires_grad for p in self._parameters])
         if trained != self._trained:  # what has been frozen keeps no gradient to go on with
             self.optimizer.zero_grad(set_to_none=True)
@@ -174,8 +180,20 @@ class TrainStep:
         if key not in self._gradients:
             with fork_rng(inputs[0].device), self.context(*inputs):
                 rehearse(self.pair, self.objective, self.prepare(*inputs))
-            self._gradients[key] = self._eager if self.mode == "eager" else self._trace(key, inputs)
+            self._gradients[key] = self._gradient(key, inputs)
         return key
+
+    def _gradient(self, key: Key, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+        if self.mode == "eager":
+            return self._eager
+        if len(self._gradients) < MOST_GRAPHS:
+            return self._trace(key, inputs)
+        if len(self._gradients) == MOST_GRAPHS:
+            warnings.warn(
+                f"batches of more than {MOST_GRAPHS} shapes: further ones run eagerly; pad them to few shapes",
+                stacklevel=4,
+            )
+        return self._eager
 
     def _trace(self, key: Key, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         try:

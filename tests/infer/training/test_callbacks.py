@@ -5,10 +5,20 @@ import math
 import threading
 from functools import partial
 
+import missing
 import pytest
 import torch
 
-from pyrodgm.infer import Callback, CSVLogger, FitSettings, MLflowLogger, NonFiniteError, TensorBoardLogger, fit
+from pyrodgm.infer import (
+    Callback,
+    CSVLogger,
+    FitSettings,
+    MLflowLogger,
+    NonFiniteError,
+    TensorBoardLogger,
+    WandbLogger,
+    fit,
+)
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
 from pyrodgm.nn import mlp
@@ -130,7 +140,7 @@ def test_no_thread_is_left_behind(tmp_path):
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_mlflow_keeps_them_in_its_local_store(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    tracking = pytest.importorskip("mlflow.tracking", reason="MLflow is not installed")
+    tracking = pytest.importorskip("mlflow.tracking", reason=missing.library("mlflow-skinny"))
     uri = (tmp_path / "runs").as_uri()
     logger = MLflowLogger("tests", uri)
     result = run(loggers=[logger], config={"data": "none"})
@@ -143,3 +153,18 @@ def test_mlflow_keeps_them_in_its_local_store(tmp_path, monkeypatch):
     fit_on = MLflowLogger("tests", uri, run_id=logger.run_id)
     run(loggers=[fit_on])
     assert len(client.get_metric_history(logger.run_id, "valid_bound")) == 4
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_weights_and_biases_keeps_them_without_a_network(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb", reason=missing.library("wandb"))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    logger = WandbLogger(project="tests", mode="offline", dir=str(tmp_path))
+    result = run(loggers=[logger], config={"data": "none"})
+    assert wandb.run is None  # ended
+    assert logger.run.config["config.data"] == "none"
+    wandb.teardown()  # which waits for the process that writes the file
+    (kept,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    written = kept.read_bytes()
+    for row in result.metrics:
+        assert repr(row["valid_bound"]).encode() in written

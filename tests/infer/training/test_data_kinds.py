@@ -217,6 +217,39 @@ def test_a_stream_that_is_cut_off_goes_on_where_it_was(kind, workers, tmp_path):
     assert torch.equal(state_of(pair), state_of(whole))
 
 
+class Drawn(Listed):
+    """Draws from NumPy's random numbers, which no seed of a run covers."""
+
+    def __getitem__(self, i):
+        return tuple(part[i] + 0.1 * np.random.standard_normal() for part in self.parts)
+
+
+def test_another_stream_of_the_same_length_is_not_resumed(tmp_path):
+    y, c = columns(25)
+    pairs = {
+        "shuffled": (Listed(y, c), Listed(y + 1, c)),
+        "generator": (
+            DataLoader(Listed(y, c), 10, shuffle=True, generator=torch.Generator().manual_seed(1)),
+            DataLoader(Listed(y, -c), 10, shuffle=True, generator=torch.Generator().manual_seed(1)),
+        ),
+        "stream": (Streamed(y, c, noise=0.1), Streamed(y, c, noise=0.2)),
+    }
+    for name, (data, other) in pairs.items():
+        options = {"batch_size": 10, "run_dir": tmp_path / name, "resume": True}
+        settings = FitSettings(steps_per_epoch=2, progress=False)
+        for epochs in (1, 2):  # the same objects, one pass later
+            trained(data, settings, epochs=epochs, **options)
+        with pytest.raises(ValueError, match=r"first_batch: was '.*', is '"):
+            trained(other, settings, epochs=3, **options)
+
+
+def test_of_a_stream_that_is_never_the_same_that_is_said(tmp_path):
+    options = {"batch_size": 10, "run_dir": tmp_path, "resume": True}
+    trained(Drawn(*columns(25)), epochs=1, **options)
+    with pytest.warns(UserWarning, match=r"first_batch \(other values each time it is read\) is the same"):
+        trained(Drawn(*columns(25)), epochs=2, **options)
+
+
 def test_max_steps_end_training_in_the_middle_of_a_pass(tmp_path):
     y, c = columns()
     settings = FitSettings(max_steps=7, progress=False)

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import math
 import warnings
 
 import missing
@@ -103,6 +104,45 @@ def test_one_graph_for_each_shape_and_nothing_left_by_tracing():
     step(torch.ones(8, D))
     assert len(step._gradients) == 3
     assert len(pyro.get_param_store()) == 0
+
+
+@pytest.mark.parametrize("mode", ["eager", "traced"])
+def test_a_replaced_part_is_seen(mode):
+    pair = VAE(StandardNormal(1), BernoulliLikelihood(nn.Sequential(nn.Linear(1, 4))), GaussianPosterior(mlp(4, [], 2)))
+    step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=0.0), compile=mode)
+    x = torch.ones(6, 4)
+    assert step(x) < 20
+
+    def constant(value):
+        layer = nn.Linear(1, 4)
+        nn.init.zeros_(layer.weight)
+        nn.init.constant_(layer.bias, value)
+        return layer
+
+    def loss():
+        return step(x).item()
+
+    pair.likelihood.net[0] = constant(-100.0)
+    assert 395 < loss() < 420
+    pair.likelihood.net[0].bias = nn.Parameter(torch.full((4,), -200.0))
+    assert 795 < loss() < 820
+    pair.likelihood.net.append(nn.ReLU())
+    assert 4 * math.log(2) < loss() < 20
+
+
+def test_graphs_are_kept_for_so_many_shapes_and_no_more(monkeypatch):
+    monkeypatch.setattr("pyrodgm.infer.training.step.MOST_GRAPHS", 2)
+    pair = VAE(StandardNormal(1), BernoulliLikelihood(mlp(1, [], 4)), GaussianPosterior(mlp(4, [], 2)))
+    step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=0.1), compile="traced")
+    for size in (2, 3, 2):
+        step(torch.ones(size, 4))
+    before = copy.deepcopy(pair.state_dict())
+    with pytest.warns(UserWarning, match="batches of more than 2 shapes: further ones run eagerly"):
+        step(torch.ones(4, 4))
+    step(torch.ones(5, 4))  # warned of once
+    step(torch.ones(2, 4))
+    assert sum(call == step._eager for call in step._gradients.values()) == 2
+    assert not any(torch.equal(before[n], v) for n, v in pair.state_dict().items() if "net" in n)
 
 
 def test_memory_stays_flat_over_ten_thousand_steps():

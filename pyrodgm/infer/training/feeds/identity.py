@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from pyrodgm.datasets import Dataset, Split, Text
 from pyrodgm.infer.training.checkpoint import digest
@@ -14,7 +14,8 @@ from pyrodgm.infer.training.checkpoint import digest
 def describe_data(data: Any, valid: Any = None) -> dict[str, Any]:
     """Kind, size and digest of training and validation data, as JSON can hold them.
 
-    Of a stream (a ``DataLoader``, a data set of PyTorch that is none of tensors) only class and length are known.
+    Of a stream (a ``DataLoader``, a data set of PyTorch that is none of tensors) class and length are known here; its
+    feed adds a digest of the first batch.
     """
     if isinstance(data, Dataset):
         described: dict[str, Any] = {"name": data.name, "image_shape": list(data.image_shape)}
@@ -30,7 +31,11 @@ def describe_data(data: Any, valid: Any = None) -> dict[str, Any]:
 
 def _describe(data: Any) -> dict[str, Any]:
     if isinstance(data, DataLoader):
-        return {"loader": type(data).__name__, "batch_size": data.batch_size, **_describe(data.dataset)}
+        described = {"loader": type(data).__name__, "batch_size": data.batch_size, "drop_last": data.drop_last}
+        described["sampler"] = type(data.sampler).__name__
+        if isinstance(data.dataset, IterableDataset):  # its batches depend on the number of processes that make them
+            described["num_workers"] = data.num_workers
+        return {**described, **_describe(data.dataset)}
     if isinstance(data, TensorDataset):
         data = data.tensors
     columns = _tensors(data)

@@ -11,9 +11,11 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from pyrodgm.infer.tracing._compat import tree_flatten, tree_unflatten
 from pyrodgm.infer.tracing.arguments import Batch, Keywords, first_tensor, split_arguments
+from pyrodgm.infer.training.checkpoint import digest
 from pyrodgm.infer.training.feeds.columns import as_argument, device_and_dtype
 from pyrodgm.infer.training.feeds.feed import Inputs
 from pyrodgm.infer.training.feeds.validation import ValidBatches, valid_bound
+from pyrodgm.infer.training.fingerprint import INCOMPARABLE
 
 
 class StreamFeed:
@@ -21,7 +23,8 @@ class StreamFeed:
 
     The loader draws from a random state of its own, so that a place in the stream is the random state at the beginning
     of the pass and the number of batches since: resuming begins the pass again and drops as many. A last batch of one
-    datum joins the one before it.
+    datum joins the one before it. The stream is told from others by a digest of its first batch, where reading it twice
+    gives the same; where it does not, whether it is the same when a run is resumed cannot be seen.
 
     Args:
         loader: Its batches are tensors, arrays, or tuples or dicts of these, the arguments of model and guide.
@@ -35,6 +38,7 @@ class StreamFeed:
         self.loader, self.like, self.valid = loader, like, valid
         self.pass_length, self.validates = loader_length(loader), valid is not None
         self.identity: dict[str, Any] = {"batches_per_pass": self.pass_length}
+        self._digests: list[str] = []  # of the first batch each time that it was looked at
         seed = int(torch.empty((), dtype=torch.int64).random_())
         self.rng = torch.Generator().manual_seed(seed).get_state()
         self.start = self._place()  # of the pass
@@ -67,9 +71,18 @@ class StreamFeed:
         return len(inputs[0])
 
     def first(self) -> Inputs:
-        before = self.state()
+        """The first batch; twice the same for one seed is taken to identify the stream."""
+        before, generator = self.state(), self.loader.generator
+        if generator is not None:  # which may be in any state
+            generator.manual_seed(0)
         inputs = self.next()
         self.load(before)
+        self._digests.append(digest({str(i): value for i, value in enumerate(inputs)})[:16])
+        if len(self._digests) > 1:
+            same = len(set(self._digests)) == 1
+            self.identity["first_batch"] = (
+                self._digests[0] if same else f"{INCOMPARABLE}: other values each time it is read"
+            )
         return inputs
 
     def advance(self) -> None:

@@ -15,10 +15,11 @@ from pyrodgm.infer.training.feeds.columns import Columns
 BLOCK = 1000  # rows per check: a temporary copy of colour images would be large
 
 
-def check_support(pair: nn.Module, columns: Columns) -> None:
+def check_support(pair: nn.Module, columns: Columns, data: str = "data") -> None:
     """Require all rows of the data that a site observes to lie in the support of its distribution.
 
-    Sites that are masked, or observe anything but an unchanged argument, are left to the likelihood itself.
+    Sites that are masked, or observe anything but an unchanged argument, are left to the likelihood itself. ``data`` is
+    what the error calls them.
 
     Raises:
         ValueError: If a row does not; names the site, its distribution and the row.
@@ -39,10 +40,10 @@ def check_support(pair: nn.Module, columns: Columns) -> None:
             continue
         for argument, column in zip(arguments, columns.values, strict=True):
             if site["value"] is argument:
-                _check_column(name, site["fn"], column)
+                _check_column(data, name, site["fn"], column)
 
 
-def _check_column(name: str, fn: Any, column: Tensor) -> None:
+def _check_column(data: str, name: str, fn: Any, column: Tensor) -> None:
     for i, block in enumerate(column.split(BLOCK)):
         try:
             inside = fn.support.check(block)
@@ -53,8 +54,8 @@ def _check_column(name: str, fn: Any, column: Tensor) -> None:
         row = int((~inside).flatten(1).any(1).int().argmax()) if inside.dim() > 1 else int((~inside).int().argmax())
         low, high = block[row].min().item(), block[row].max().item()
         raise ValueError(
-            f"data must lie in the support of site '{name}', {fn.support} of {_family(fn)}, got values from {low:g} to "
-            f"{high:g} in row {BLOCK * i + row}"
+            f"{data} must lie in the support of site '{name}', {fn.support} of {_family(fn)}, got values from {low:g} "
+            f"to {high:g} in row {BLOCK * i + row}"
         )
 
 

@@ -1,0 +1,109 @@
+"""Training steps of this checkout against those of another one, two processes taking turns.
+
+git worktree add /tmp/before COMMIT
+python benchmarks/against_worktree.py --other /tmp/before --cases vae vamp iw5 --modes traced eager
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import harness
+import tyro
+
+HERE = Path(__file__).parents[1]
+WORKER = """
+import sys, time
+import pyro, torch, train_step
+from pyrodgm.infer import ELBO, IWELBO, TrainStep
+case, mode, calls, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+torch.set_num_threads(threads)
+pyro.set_rng_seed(0)
+config = train_step.Config()
+pair = train_step.make_pair(config, case, plain=False)
+x = torch.rand(config.batch_size, 784).round()
+optimizer = torch.optim.Adam(pair.parameters(), lr=1e-3, fused=True)
+step = TrainStep(pair, IWELBO(int(case[2:])) if case.startswith("iw") else ELBO(), optimizer, compile=mode)
+for number, _ in enumerate(sys.stdin):
+    began = time.perf_counter()
+    for _ in range(calls if number else 1):
+        step(x)
+    print((time.perf_counter() - began) / (calls if number else 1), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Time steps of ``train_step.py``; ratios below one mean that this checkout is the faster."""
+
+    other: Path
+    """The other checkout."""
+    cases: tuple[str, ...] = ("vae", "vamp", "sticks", "iw5", "iw50")
+    """Cases of ``train_step.py``, each built by its own checkout."""
+    modes: tuple[Literal["eager", "traced", "compiled"], ...] = ("traced", "eager")
+    """How the steps run."""
+    calls: int = 5
+    """Steps a turn."""
+    rounds: int = 30
+    """Turns of each checkout."""
+    starts: int = 3
+    """Pairs of fresh processes: memory lies elsewhere in each."""
+    threads: int = 1
+    """Threads of each process; the two never compute at once."""
+
+
+class Worker:
+    """A process of one checkout, which times a turn whenever it is asked to."""
+
+    def __init__(self, tree: Path, case: str, mode: str, config: Config) -> None:
+        env = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'benchmarks'}"}
+        command = [sys.executable, "-c", WORKER, case, mode, str(config.calls), str(config.threads)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=tree
+        )
+
+    def turn(self) -> float:
+        """Seconds a step of one turn; the first turn is the first call."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+
+def main(config: Config) -> None:
+    print(harness.describe_machine("cpu"))
+    print(
+        "| case | mode | here ms | there ms | here / there | quartiles | first call, here / there |\n"
+        + "|---" * 7
+        + "|"
+    )
+    for case in config.cases:
+        for mode in config.modes:
+            here, there, first = [], [], []
+            for _ in range(config.starts):
+                with Worker(HERE, case, mode, config) as ours, Worker(config.other, case, mode, config) as theirs:
+                    first.append(ours.turn() / theirs.turn())
+                    for number in range(config.rounds + 2):
+                        turns = (ours.turn(), theirs.turn())
+                        if number >= 2:  # the first turns warm up
+                            here.append(turns[0])
+                            there.append(turns[1])
+            ratios = [a / b for a, b in zip(here, there, strict=True)]
+            low, middle, high = statistics.quantiles(ratios, n=4)
+            times = f"{1e3 * statistics.median(here):.2f} | {1e3 * statistics.median(there):.2f}"
+            ranges = f"{low:.2f} - {high:.2f} | {statistics.median(first):.2f}"
+            print(f"| {case} | {mode} | {times} | {middle:.3f} | {ranges} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
