@@ -11,6 +11,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import Independent, constraints
 from torch.func import jvp, vmap
+from torch.overrides import TorchFunctionMode
 
 from pyrodgm.infer.estimators.sites import Site, Trace, samples
 from pyrodgm.infer.evaluation.refined.curvature import NoCurvatureError, curvature, fisher_features, prior_features
@@ -95,7 +96,8 @@ class Coordinates:
         def tangents(direction: Tensor) -> list[Tensor]:
             return jvp(lambda v: self._features(x, v), (u,), (direction.expand_as(u),))[1]
 
-        return self.gradient(x, u)[0].mean(0), curvature(vmap(tangents)(basis))
+        with _GatesInParts():
+            return self.gradient(x, u)[0].mean(0), curvature(vmap(tangents)(basis))
 
     def guide_draws(self, x: Tensor, count: int) -> Tensor:
         """Draws of the guide in these coordinates, ``[count, B, D]``."""
@@ -137,6 +139,20 @@ class Coordinates:
             parts = fisher_features(fn) if seen else prior_features(fn, site["value"])
             found += [part.expand(*u.shape[:2], *part.shape[2:]).flatten(2) for part in parts]
         return found
+
+
+class _GatesInParts(TorchFunctionMode):
+    """Computes gated linear units as a product: their forward-mode derivative has no batching rule in PyTorch."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.glu:
+            return _gated(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _gated(input: Tensor, dim: int = -1) -> Tensor:  # noqa: A002
+    value, gate = input.chunk(2, dim)
+    return value * gate.sigmoid()
 
 
 class _Placed(Messenger):
