@@ -1,6 +1,7 @@
 """Bounds for mixture posteriors that draw from every component instead of choosing one."""
 
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import pyro.poutine as poutine
@@ -128,7 +129,8 @@ class Strata(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         fn = msg["fn"]
-        if msg["done"] or msg["is_observed"] or not is_stratified(type(fn)):
+        kind: Hashable = type(fn)
+        if msg["done"] or msg["is_observed"] or not is_stratified(kind):
             return
         dim = -self.plates - 1 - len(self.dims)
         value, weights = fn.rsample_stratified()
