@@ -33,6 +33,11 @@ def gamma_divergence(shape: Tensor, rate: Tensor, p_shape: Tensor, p_rate: Tenso
     return own - other
 
 
+def columns(noise: Tensor) -> Tensor:
+    """Noise ``[K]`` of all data, or ``[K, B]`` of each, by particle and datum."""
+    return noise if noise.dim() == 2 else noise.unsqueeze(-1)
+
+
 def drawn_sites(pair: RandomPair) -> list[str]:
     """The sites with a density that are drawn, by either program."""
     f = pair.features
@@ -83,9 +88,9 @@ def labels(pair: RandomPair) -> Iterator[tuple[float, float]]:
 
 
 def guide_values(pair: RandomPair, x: Tensor, noise: dict[str, Tensor], y: float) -> Values:
-    """The guide's draws, ``[K, B]`` (``v``: ``[K, B, INNER]``), from standard normal noise ``[K]`` of each site."""
+    """The guide's draws, ``[K, B]`` (``v``: ``[K, B, INNER]``), from standard normal noise ``[K]`` or ``[K, B]``."""
     f, w = pair.features, pair.weights
-    eps = {name: value.unsqueeze(-1) for name, value in noise.items()}
+    eps = {name: columns(value) for name, value in noise.items()}
     out: Values = {}
     if f.global_latent == "paired":
         out["g"] = w["q_g"] + w["q_g_scale"] * eps["g"]
@@ -125,7 +130,7 @@ def terms(
     mean: Any = w["x_of_c"] * batch[1] if f.argument else 0.0
     shift: Any = 0.0
     if f.global_latent != "none":
-        g = given["g"] if f.global_latent == "paired" else noise["g"].unsqueeze(-1)
+        g = given["g"] if f.global_latent == "paired" else columns(noise["g"])
         if f.global_latent == "paired":
             global_prior = normal(g, 0.0, torch.ones_like(w["q_g"]))[:, 0]
             global_posterior = normal(g, w["q_g"], w["q_g_scale"])[:, 0]
@@ -145,7 +150,7 @@ def terms(
             posterior, weight = posterior + log_q, weight * log_q.exp()
             observed = observed + normal(x, w["z2_of_b"] * b, w["x2_scale"])
     if f.rate == "model":
-        r = gamma_points(w["r_shape"], w["r_rate"], noise["r"].unsqueeze(-1))
+        r = gamma_points(w["r_shape"], w["r_rate"], columns(noise["r"]))
     if f.rate == "paired":
         r, own = given["r"], (w["q_r_shape"], w["q_r_rate"] * (w["q_r_of_x"] * x).exp())
         log_p, log_q = gamma(r, w["r_shape"], w["r_rate"]), gamma(r, *own)
@@ -156,7 +161,7 @@ def terms(
     tau: Any = 0.0
     loc = w["q_z1"] + w["q_z1_of_x"] * x + w["q_z1_of_y"] * y
     if f.own_site == "model":
-        tau = w["tau_loc"] + w["tau_scale"] * noise["tau"].unsqueeze(-1)
+        tau = w["tau_loc"] + w["tau_scale"] * columns(noise["tau"])
     if f.own_site == "paired":
         tau = given["tau"]
         prior = prior + normal(tau, w["tau_loc"], w["tau_scale"])
@@ -178,7 +183,7 @@ def terms(
         posterior = posterior + factors[1] * normal(z1, loc, w["q_z1_scale"])
     mean = mean + z1
     if f.model_only:
-        mean = mean + w["x_of_u"] * (w["u_of_z1"] * z1 + w["u_scale"] * noise["u"].unsqueeze(-1))
+        mean = mean + w["x_of_u"] * (w["u_of_z1"] * z1 + w["u_scale"] * columns(noise["u"]))
     if f.second_latent:
         z2 = given["z2"]
         prior = prior + normal(z2, w["z2_of_z1"] * z1 + (w["z2_of_b"] * b if f.label else 0.0), w["z2_scale"])

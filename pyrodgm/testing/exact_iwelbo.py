@@ -27,9 +27,25 @@ def weights_are_refused(pair: RandomPair, batch: tuple[Tensor, ...]) -> list[str
 
 
 def exact_iwelbo(
-    pair: RandomPair, batch: tuple[Tensor, ...], noise: dict[str, Tensor], alpha: float, weight: float, gradient: str
+    pair: RandomPair,
+    batch: tuple[Tensor, ...],
+    noise: dict[str, Tensor],
+    alpha: float,
+    weight: float,
+    gradient: str,
+    shares: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The loss of the importance-weighted bound at given noise, and its gradient as the papers write it."""
+    """The loss of the importance-weighted bound at given noise, and its gradient as the papers write it.
+
+    Args:
+        pair: The programs.
+        batch: Their arguments.
+        noise: Noise of each site, ``[K]`` for all data or ``[K, B]``.
+        alpha: Order of the bound.
+        weight: The weight of the divergence.
+        gradient: Kind of gradient, as in :class:`pyrodgm.infer.IWELBO`.
+        shares: Weights of the data, ``[B]``; 1 by default.
+    """
     drawn = guide_values(pair, batch[0], noise, 0.0)
     leaves: Values = {name: z.detach().requires_grad_() for name, z in drawn.items()}
     count, order = len(next(iter(noise.values()))), 1.0 - alpha
@@ -43,13 +59,15 @@ def exact_iwelbo(
         return log_weights(pair, found, len(batch[0]), weight)
 
     log_w = weights(drawn)
-    loss = -scale * ((order * log_w).logsumexp(0) - math.log(count)).sum() / order
+    shares = torch.ones(log_w.shape[-1]) if shares is None else shares
+    loss = -scale * (shares * ((order * log_w).logsumexp(0) - math.log(count))).sum() / order
     if gradient == "reparam":
         return loss, gradient_of(loss, pair)
     normalised = (order * log_w).softmax(0).detach()
-    slopes = torch.autograd.grad((normalised * weights(leaves)).sum(), list(leaves.values()), allow_unused=True)
+    sized = shares * normalised
+    slopes = torch.autograd.grad((sized * weights(leaves)).sum(), list(leaves.values()), allow_unused=True)
     factor = 1.0 - weight * order * (1.0 - normalised) if gradient == "dreg" else torch.ones_like(normalised)
-    surrogate = (normalised * weights({n: z.detach() for n, z in leaves.items()}, posterior=False)).sum()
+    surrogate = (sized * weights({n: z.detach() for n, z in leaves.items()}, posterior=False)).sum()
     for (name, z), slope in zip(drawn.items(), slopes, strict=True):
         if slope is not None:
             own = factor.unsqueeze(-1) if name == "v" else factor

@@ -212,8 +212,8 @@ class RandomPair(nn.Module):
             y: Any = 0.0
             if f.label:
                 logits = (w["q_y"] + w["q_y_of_x"] * column).unsqueeze(-1) * torch.arange(LABELS, dtype=x.dtype)
-                known = second is not None and not f.argument
-                y = self._column(second) if known else pyro.sample("y", dist.Categorical(logits=logits))
+                known = None if f.argument else second
+                y = pyro.sample("y", dist.Categorical(logits=logits)) if known is None else self._column(known)
                 y = y.to(x.dtype)
                 if f.second_label:
                     given = w["q_b_of_y"] * y if f.dependent_labels else 0.0

@@ -14,13 +14,15 @@ from pyro.infer.importance import vectorized_importance_weights
 from pyrodgm.infer import ELBO, log_likelihood
 from pyrodgm.testing.check_estimators import BATCH, check_estimators
 from pyrodgm.testing.evidence import log_evidence
-from pyrodgm.testing.exact import exact_elbo, exact_rule
-from pyrodgm.testing.noise import FixedNoise
+from pyrodgm.testing.exact import drawn_sites, exact_elbo, exact_rule
+from pyrodgm.testing.exact_iwelbo import exact_iwelbo
+from pyrodgm.testing.noise import FixedNoise, hermite
 from pyrodgm.testing.programs import programs, random_programs
 from pyrodgm.testing.random_pair import Features, RandomPair
 
 PROGRAMS = list(random_programs(180))
 GROUPS = 12
+KINDS = ("reparam", "dreg", "stl")
 
 
 @pytest.mark.parametrize("group", range(GROUPS))
@@ -58,6 +60,36 @@ def test_evidence_of_one_program_in_each_mode(mode):
         result = log_likelihood(pair, x, 3000, seed=1, compile=mode, sum_out=sum_out)
         error = (1.0 / result.ess - 1.0 / 3000).sqrt()
         assert ((result.values - log_evidence(pair, (x,))).abs() < 4.5 * error).all()
+
+
+GRIDS = [
+    Features(seed=1),
+    Features(seed=2, deterministic=True, tied=True, count="poisson"),
+    Features(seed=3, missing=True, subsampled=True, inner="left"),
+    Features(seed=4, mask="both", frozen=True, argument=True, count="bernoulli"),
+    Features(seed=5, second_latent=True, reversed_guide=True),
+    Features(seed=6, own_site="paired", inner="right"),
+    Features(seed=7, model_only=True, count="bernoulli"),
+]
+
+
+@pytest.mark.parametrize("features", GRIDS, ids=lambda f: str(f.seed))
+def test_doubly_reparametrised_gradients_are_on_average_those_of_the_bound(features):
+    """Averages over the noise of two particles by quadrature, each of its points a datum."""
+    pair = RandomPair(features)
+    names = drawn_sites(pair)
+    nodes, weights = hermite(11)
+    if len(names) == 1:  # a dense sum, for weights that vary much
+        nodes = torch.linspace(-7.0, 7.0, 85)
+        weights = (-0.5 * nodes**2).softmax(0)
+    axes = torch.cartesian_prod(*[torch.arange(len(nodes))] * (2 * len(names)))
+    noise = {name: nodes[axes[:, 2 * i : 2 * i + 2]].T for i, name in enumerate(names)}
+    batch = tuple(part.expand(len(axes)) for part in pair.batch(1))
+    for alpha, beta in ((0.0, 1.0), (0.4, 1.0), (0.0, 0.3), (0.6, 1.5)):
+        found = [exact_iwelbo(pair, batch, noise, alpha, beta, g, weights[axes].prod(-1))[1] for g in KINDS]
+        error, bias = ((found[0] - other).abs().max() / found[0].abs().max() for other in found[1:])
+        assert error < (1e-3 if len(names) == 1 else 5e-2), (alpha, beta)  # that of the quadrature
+        assert bias > 2.0 * error  # of sticking the landing
 
 
 def exact_by_pyro(features):

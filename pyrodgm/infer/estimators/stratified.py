@@ -1,7 +1,6 @@
 """Bounds for mixture posteriors that draw from every component instead of choosing one."""
 
 import math
-from collections.abc import Hashable
 from typing import Any
 
 import pyro.poutine as poutine
@@ -129,7 +128,7 @@ class Strata(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         fn = msg["fn"]
-        kind: Hashable = type(fn)
+        kind: Any = type(fn)
         if msg["done"] or msg["is_observed"] or not is_stratified(kind):
             return
         dim = -self.plates - 1 - len(self.dims)

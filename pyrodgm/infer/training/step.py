@@ -178,6 +178,8 @@ class TrainStep:
         modes = tuple([module.training for module in self._modules])
         key = (trained, modes, *((x.shape, x.dtype, x.device) for x in inputs))
         if key not in self._gradients:
+            if len(inputs[0]) == 0:
+                raise ValueError(f"batch must hold at least one datum, got shape {list(inputs[0].shape)}")
             with fork_rng(inputs[0].device), self.context(*inputs):
                 rehearse(self.pair, self.objective, self.prepare(*inputs))
             self._gradients[key] = self._gradient(key, inputs)
