@@ -66,5 +66,5 @@ def every(count: int, number: int) -> bool:
 if __name__ == "__main__":
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # PyTorch's compiler has some itself
+        warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # of PyTorch itself
         raise SystemExit(1 if run(tyro.cli(Config, description=__doc__)) else 0)
