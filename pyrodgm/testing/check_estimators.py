@@ -184,6 +184,7 @@ def _check_log_likelihood(pair: RandomPair, batch: tuple[Tensor, ...], mode: Any
             _within(mean, exact.mean, error, sure, f"posterior mean by {name}")
             spread = (weights * (z - exact.mean) ** 2).sum(0)
             error = (weights * ((z - exact.mean) ** 2 - spread)).square().sum(0).sqrt()
+            sure = result.k_hat < 0.3  # few draws from the tails carry a variance
             _within(spread, exact.variance, error, sure, f"posterior variance by {name}")
 
 
