@@ -91,7 +91,19 @@ class IsotropicNormalMixture(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        logits, loc, scale, log_share = self._given
+        joint, log_base = self._joint(value)
+        # logsumexp by way of log_softmax: exp is ten times slower where it underflows, log_softmax is not.
+        result = joint.amax(-1) - joint.log_softmax(-1).amax(-1) + log_base + self._given[3]
+        return result.expand(torch.broadcast_shapes(result.shape, self.batch_shape))
+
+    def responsibilities(self, value: Tensor) -> Tensor:
+        """Posterior probability of each component given ``value`` ``[*, D]``: ``[*, K]``."""
+        posterior = self._joint(value)[0].softmax(-1)
+        return posterior.expand(*torch.broadcast_shapes(posterior.shape[:-1], self.batch_shape), -1)
+
+    def _joint(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-densities ``[*, K]`` of a component and the value, less a term ``[*]`` that all components share."""
+        logits, loc, scale, _ = self._given
         middle = loc.mean(-2, keepdim=True)
         loc, value = loc - middle, value - middle.squeeze(-2)
         dtype = torch.promote_types(loc.dtype, value.dtype)
@@ -102,11 +114,8 @@ class IsotropicNormalMixture(TorchDistribution):
         else:
             cross = precision * (loc @ value.unsqueeze(-1)).squeeze(-1)
         joint = cross + (logits.log_softmax(-1) - 0.5 * precision * loc.square().sum(-1))
-        # logsumexp by way of log_softmax: exp is ten times slower where it underflows, log_softmax is not.
-        total = joint.amax(-1) - joint.log_softmax(-1).amax(-1)
         norm = self.event_shape[0] * (scale.log() + 0.5 * math.log(2 * math.pi))
-        result = total - 0.5 * precision.squeeze(-1) * value.square().sum(-1) - norm + log_share
-        return result.expand(torch.broadcast_shapes(result.shape, self.batch_shape))
+        return joint, -0.5 * precision.squeeze(-1) * value.square().sum(-1) - norm
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():

@@ -33,8 +33,8 @@ class TrainingConfig:
     """Epochs from one validation to the next."""
     learning_rate: float = 1e-3
     """Learning rate."""
-    num_samples: int = 5000
-    """Importance samples per test image."""
+    num_samples: int | None = None
+    """Decoder evaluations per test image; None: as many as the way of the estimate needs, 5000 at most."""
     num_images: int | None = None
     """Number of test images, evenly spread over the test set; None: all."""
     device: str = "cpu"

@@ -30,18 +30,18 @@ def load_data(
     return replace(data, train=Split(data.train.images[:count], labels))
 
 
-def check_evaluation(data: Dataset, num_samples: int, num_images: int | None) -> None:
+def check_evaluation(data: Dataset, num_samples: int | None, num_images: int | None) -> None:
     """Check the numbers of an evaluation, before the training that it follows.
 
     Args:
         data: The data, whose test images are evaluated.
-        num_samples: Importance samples per test image.
+        num_samples: Budget per test image; None: the usual one.
         num_images: Number of test images; None: all.
 
     Raises:
         ValueError: If a number is out of range; names its flag.
     """
-    if num_samples < 1:
+    if num_samples is not None and num_samples < 1:
         raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
     most = len(data.test)
     if num_images is not None and not 2 <= num_images <= most:

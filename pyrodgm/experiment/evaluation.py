@@ -24,9 +24,11 @@ class Evaluation:
     """Flags of an evaluation; None takes the value of the run."""
 
     num_samples: int | None = None
-    """Importance samples per test image."""
+    """Decoder evaluations per test image."""
     num_images: int | None = None
     """Number of test images, evenly spread over the test set."""
+    certified: int = 0
+    """Number of data to simulate from the model for bounds of their log-likelihood from both sides."""
     seed: int | None = None
     """Seed of the importance samples."""
     root: str | None = None
@@ -77,8 +79,9 @@ def evaluate_run(system: "ImageSystem[Any]", path: Path, flags: Evaluation) -> s
     num_images = config.num_images if flags.num_images is None else flags.num_images
     seed = config.seed if flags.seed is None else flags.seed
     check_evaluation(data, num_samples, num_images)
+    options = {"certified": flags.certified} if flags.certified else {}
     text = system.report(
-        pair, data, run, num_samples=num_samples, num_images=num_images, seed=seed, figures=flags.figures
+        pair, data, run, num_samples=num_samples, num_images=num_images, seed=seed, figures=flags.figures, **options
     )
     if flags.export is None:
         return text

@@ -24,13 +24,14 @@ class Report(NamedTuple):
     likelihood: LogLikelihood
 
 
-def report(
+def report(  # noqa: PLR0913 - what to evaluate, how long, and what to write
     pair: nn.Module,
     data: Dataset,
     run: Run,
     *,
-    num_samples: int = 5000,
+    num_samples: int | None = None,
     num_images: int | None = None,
+    certified: int = 0,
     seed: int = 0,
     figures: bool = True,
     progress: bool | None = None,
@@ -45,6 +46,7 @@ def report(
         data,
         num_samples=num_samples,
         num_images=num_images,
+        certified=certified,
         seed=seed,
         seconds=run.seconds,
         progress=progress,
@@ -53,6 +55,7 @@ def report(
     write_atomically(run.path / "results.json", lambda file: file.write_text(text + "\n"))
     rows = evenly_spaced(len(data.test), results.num_images)
     columns = {"image": rows, "log_likelihood": likelihood.values, "ess": likelihood.ess, "k_hat": likelihood.k_hat}
+    columns["stage"] = likelihood.stage
     lists = [values.tolist() for values in columns.values()]
     write_csv(
         run.path / "log_likelihood.csv", [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]

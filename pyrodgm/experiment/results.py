@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from pyrodgm.datasets import Dataset, evenly_spaced
 from pyrodgm.infer import (
     ELBO,
+    Certificate,
     LogLikelihood,
     active_units,
+    bidirectional,
     classification_error,
     knn_errors,
     log_likelihood,
@@ -22,6 +25,7 @@ from pyrodgm.infer import (
     posterior_samples,
 )
 from pyrodgm.infer.estimators.sites import samples
+from pyrodgm.infer.evaluation.refined.coordinates import UnsupportedError
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
 
 KNN = (3, 5, 10)  # numbers of neighbours
@@ -52,13 +56,16 @@ class Results:
             means and for one sample of the posterior, and for k = 3, 5, 10 ("z mean k=5"), as far as there are so many
             labels.
         num_images: Number of test images for all this.
-        num_samples: Importance samples per image.
+        num_samples: Importance samples per image, in the first stage of a refined proposal.
         seed: Seed of these.
         seconds_per_epoch: Median over the epochs of training, validation included, if they are known.
         bits_per_dimension: Mean of -log2 p(x) / D, where p(x) is the probability of the grey levels of the data.
         bits_standard_error: Its standard error over the images.
         classification_error: Share of all test images that a pair with a classifier of its own labels wrongly.
         shared_error: Part of ``standard_error`` that all images share, from estimated log-partitions.
+        later_share: Share of the images that needed a later stage of the estimate; None where the guide proposes.
+        gap: Mean distance of bounds from both sides on simulated data, in nats, if it was asked for and can be had.
+        gap_error: Its standard error over these data.
     """
 
     log_likelihood: float
@@ -75,6 +82,9 @@ class Results:
     bits_standard_error: float | None = None
     classification_error: float | None = None
     shared_error: float = 0.0
+    later_share: float | None = None
+    gap: float | None = None
+    gap_error: float | None = None
 
 
 def bits(nats: float, dimensions: int) -> float:
@@ -91,8 +101,9 @@ def evaluate(
     pair: nn.Module,
     data: Dataset,
     *,
-    num_samples: int = 5000,
+    num_samples: int | None = None,
     num_images: int | None = None,
+    certified: int = 0,
     seed: int = 0,
     seconds: Sequence[float] = (),
     progress: bool | None = None,
@@ -102,8 +113,9 @@ def evaluate(
     Args:
         pair: A trained pair with ``model(x)`` and ``guide(x)``.
         data: The data it was trained on; its test images are evaluated.
-        num_samples: Importance samples per image.
+        num_samples: Budget per image, as in :func:`pyrodgm.infer.log_likelihood`.
         num_images: Number of test images, at least 2, evenly spread over the split; all by default.
+        certified: Number of data to simulate for bounds from both sides; 0 for none.
         seed: Seed of everything random here; the caller's random state is left as it was.
         seconds: Seconds that each epoch of training took.
         progress: Whether to show a progress bar; by default where the output is a terminal.
@@ -118,6 +130,7 @@ def evaluate(
     first = next(pair.parameters())
     x = data.test.images[rows].to(first.device, first.dtype)
     likelihood = log_likelihood(pair, x, num_samples, seed=seed, progress=progress)
+    certificate = _certificate(pair, certified, x, num_samples, seed)
     with fork_rng(first.device):
         torch.manual_seed(seed)
         elbo, units, errors = _elbo(pair, x), active_units(pair, x), _knn_errors(pair, data, x, rows)
@@ -130,13 +143,16 @@ def evaluate(
         untrusted_share=likelihood.untrusted_share,
         knn_error=errors,
         num_images=len(x),
-        num_samples=num_samples,
+        num_samples=likelihood.num_samples,
         seed=seed,
         seconds_per_epoch=statistics.median(seconds) if seconds else None,
         bits_per_dimension=bits(likelihood.mean, x.shape[1]) if in_bits else None,
         bits_standard_error=bits(-likelihood.standard_error, x.shape[1]) if in_bits else None,
         classification_error=_classification_error(pair, data),
         shared_error=likelihood.shared_error,
+        later_share=likelihood.fallback_share if bool((likelihood.stage > 0).any()) else None,
+        gap=None if certificate is None else certificate.gap,
+        gap_error=None if certificate is None else certificate.standard_error,
     )
     return results, likelihood
 
@@ -152,9 +168,15 @@ def has_bits(pair: nn.Module, data: Dataset) -> bool:
 
 
 def table(results: Mapping[str, Results]) -> str:
-    """Results as an aligned text table, a row for each name; with bits per dimension where there are grey data."""
+    """Results as an aligned text table, a row for each name; bits per dimension and gaps of bounds where there are any.
+
+    ``untrusted`` is the share of the images whose k-hat exceeds 0.7 or whose effective sample size is below 30, and
+    ``later stage`` that of those that needed one.
+    """
     grey = any(r.bits_per_dimension is not None for r in results.values())
-    rows = [["", "test log p(x)", *["bits/dim"] * grey, "ELBO", "active units", "k-hat > 0.7", "s/epoch"]]
+    gaps = any(r.gap is not None for r in results.values())
+    rows = [["", "test log p(x)", *["bits/dim"] * grey, *["gap of bounds"] * gaps, "ELBO", "active units"]]
+    rows[0] += ["untrusted", "later stage", "s/epoch"]
     for name, r in results.items():
         units = ", ".join(f"{n}" if len(r.active_units) == 1 else f"{site} {n}" for site, n in r.active_units.items())
         rows.append(
@@ -162,9 +184,11 @@ def table(results: Mapping[str, Results]) -> str:
                 name,
                 f"{r.log_likelihood:.2f} ± {r.standard_error:.2f}",
                 *[_bits(r)] * grey,
+                *[_gap(r)] * gaps,
                 f"{r.elbo:.2f}",
                 units,
                 f"{100 * r.untrusted_share:.1f} %",
+                "-" if r.later_share is None else f"{100 * r.later_share:.1f} %",
                 "?" if r.seconds_per_epoch is None else f"{r.seconds_per_epoch:.3g}",
             ]
         )
@@ -190,6 +214,21 @@ def _bits(r: Results) -> str:
     if r.bits_per_dimension is None or r.bits_standard_error is None:
         return "-"
     return f"{r.bits_per_dimension:.3f} ± {r.bits_standard_error:.3f}"
+
+
+def _gap(r: Results) -> str:
+    return "-" if r.gap is None or r.gap_error is None else f"{r.gap:.2f} ± {r.gap_error:.2f}"
+
+
+def _certificate(pair: nn.Module, count: int, x: Tensor, num_samples: int | None, seed: int) -> Certificate | None:
+    """Bounds from both sides, where they are asked for and the latents allow them."""
+    if count == 0:
+        return None
+    try:
+        return bidirectional(pair, count, x[:1], num_samples, seed=seed)
+    except UnsupportedError as error:
+        warnings.warn(f"there are no bounds from both sides: {error}", stacklevel=3)
+        return None
 
 
 def _elbo(pair: Any, x: Tensor) -> float:

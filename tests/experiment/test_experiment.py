@@ -342,8 +342,35 @@ def test_table_has_a_row_a_model():
     two = replace(one, log_likelihood=-101.0, active_units={"z1": 9, "z2": 3}, seconds_per_epoch=None)
     head, first, second = experiment.table({"a": one, "longer": two}).splitlines()
     assert len(head) == len(first) == len(second)
-    assert first.split() == ["a", "-23.46", "±", "0.21", "-24.10", "9", "12.5", "%", "0.123"]
-    assert second.split() == ["longer", "-101.00", "±", "0.21", "-24.10", "z1", "9,", "z2", "3", "12.5", "%", "?"]
+    assert first.split() == ["a", "-23.46", "±", "0.21", "-24.10", "9", "12.5", "%", "-", "0.123"]
+    assert second.split() == ["longer", "-101.00", "±", "0.21", "-24.10", "z1", "9,", "z2", "3", "12.5", "%", "-", "?"]
+    certified = replace(one, later_share=0.25, gap=0.054, gap_error=0.03)
+    head, _, last = experiment.table({"a": one, "c": certified}).splitlines()
+    assert "gap of bounds" in head
+    assert last.split() == [
+        "c",
+        "-23.46",
+        "±",
+        "0.21",
+        "0.05",
+        "±",
+        "0.03",
+        "-24.10",
+        "9",
+        "12.5",
+        "%",
+        "25.0",
+        "%",
+        "0.123",
+    ]
+    grown = VAE(
+        StandardNormal(LATENT), BernoulliLikelihood(mlp(LATENT, [4], 6)), GaussianPosterior(mlp(6, [4], 2 * LATENT))
+    )
+    images = Dataset.from_tensors(*(torch.randint(0, 2, (8, 6)).to(torch.get_default_dtype()) for _ in range(3)))
+    results = experiment.evaluate(grown, images, num_images=2, certified=3)[0]
+    assert abs(results.gap) < 1.0
+    assert results.later_share is not None
+    assert results.num_samples == 2000
 
 
 def test_grey_data_get_bits_per_dimension():

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.infer.evaluation.importance import log_likelihood
-from pyrodgm.infer.evaluation.refined.coordinates import Coordinates, UnsupportedError
-from pyrodgm.infer.evaluation.refined.gauss_newton import Plan
+from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
@@ -48,7 +47,7 @@ def bidirectional(
     pair: nn.Module,
     num_data: int,
     like: Tensor,
-    num_samples: int = 5000,
+    num_samples: int | None = None,
     *,
     chains: int = 8,
     temperatures: int = 50,
@@ -101,15 +100,13 @@ def bidirectional(
         simulated = poutine.trace(poutine.uncondition(pair.model)).get_trace(blank)
         x = simulated.nodes["x"]["value"]
         coordinates = Coordinates(pair, x[:1])
-        plan = Plan.of_budget(num_samples, coordinates.size)
-        if plan is None:
-            raise UnsupportedError(f"num_samples must be larger for {coordinates.size} latents, got {num_samples}")
+        plan = coordinates.plan(num_samples)
         exact = coordinates.from_trace(simulated, num_data)
-        sampler = RefinedSampler(coordinates, x[:1], num_data, plan, max_bytes, "traced")
+        sampler = RefinedSampler(coordinates, x[:1], num_data, plan, max_bytes, "auto")
         betas = torch.linspace(1.0, 0.0, temperatures + 1, dtype=torch.float64)
         upper = []
         for block, u in zip(x.split(sampler.block), exact.split(sampler.block), strict=True):
-            gaussian = sampler.fit(block)
+            gaussian = sampler.refit(block)[0][0]
             start = gaussian.standardise(u.double()).expand(chains, *u.shape)
             inverse = sampler.anneal(block, gaussian, start, betas)
             upper.append((math.log(chains) - inverse.logsumexp(0)).cpu())

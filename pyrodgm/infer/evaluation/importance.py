@@ -3,6 +3,7 @@
 import contextlib
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import pyro
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from pyrodgm.datasets.split import aligned
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
 from pyrodgm.infer.evaluation.by_row import ByRow, by_row
-from pyrodgm.infer.evaluation.refined.coordinates import Coordinates, UnsupportedError
-from pyrodgm.infer.evaluation.refined.gauss_newton import Plan
+from pyrodgm.infer.evaluation.diagnostics import is_flagged
+from pyrodgm.infer.evaluation.refined.choice import refined_sampler
+from pyrodgm.infer.evaluation.refined.coordinates import UnsupportedError
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
@@ -24,6 +26,7 @@ from pyrodgm.infer.training.step import Compile, check_compile
 
 Proposal: TypeAlias = Literal["auto", "refined", "guide"]
 
+USUAL_DRAWS = 5000  # of the guide, where no budget is given
 COMPILE_AFTER = 1_000_000  # samples from which "auto" compiles
 
 
@@ -49,7 +52,7 @@ class Sampler(Protocol):
 def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run: independent of each other
     pair: nn.Module,
     x: Any,
-    num_samples: int = 5000,
+    num_samples: int | None = None,
     *,
     proposal: Proposal = "auto",
     max_bytes: int = 2**27,
@@ -80,8 +83,9 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split. A single tensor is moved to
             the device and dtype of the pair in blocks, all others whole.
         num_samples: The budget of a datum: evaluations of the likelihood's network. All are importance samples with
-            the guide; with a refined proposal the fit takes up to half of them, and the rest are samples. From about
-            ``12 * (D + 3)`` for D latent dimensions on there are enough.
+            the guide; with a refined proposal the fit takes up to half of them, and the rest are samples. From
+            ``12 * (D + 3)`` for D latent dimensions on there are enough, from ``40 * (D + 3)`` for the usual fit and
+            the later stages. By default the fit and 2,000 samples, or 5,000 samples of the guide.
         proposal: ``"refined"``; ``"guide"``; or ``"auto"``, the first where the latents are real, the curvature of all
             sites is known and the budget is large enough, and else the second. Where ``"refined"`` is impossible the
             guide serves, with a warning that says why.
@@ -95,7 +99,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         seed: Seed of the samples; the caller's random state is left as it was. None draws from the current state.
         compile: How the pair runs: ``"eager"`` through Pyro each time; ``"traced"``, guide and model each as one graph
             of tensor operations; ``"compiled"`` with the model's graph compiled. ``"auto"`` compiles from a million
-            samples of all data together on and traces below, where compiling would take longer than it saves.
+            samples of all data together on and traces below, where compiling would take longer than it saves; refined
+            proposals of few data run eagerly, where tracing would.
         config: Goes into the exported attributes.
         progress: Whether to show a progress bar; by default where the output is a terminal.
 
@@ -107,7 +112,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
 
     Source: Burda et al. (2015), arXiv 1509.00519; Khan and Rue (2023), arXiv 2107.04562, for the fit.
     """
-    if num_samples < 1:
+    if num_samples is not None and num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, got {num_samples}")
     if keep and sum_out:
         raise ValueError("keep: draws of sites that are summed out cannot be kept; got keep=True with sum_out=True")
@@ -130,13 +135,20 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         if seed is not None:
             stack.enter_context(fork_rng(device))
             torch.manual_seed(seed)
-        long = len(x) * num_samples >= COMPILE_AFTER
-        mode = ("compiled" if long else "traced") if compile == "auto" else compile
-        how = (len(x), num_samples, max_bytes, mode)
+        x = x.clone() if x.is_inference() else x  # which no gradient may see
         one = x[:1].to(device, dtype)
-        supports = _supports(pair, one)
-        refined = None if sum_out or proposal == "guide" else _refined(pair, one, *how, required=proposal == "refined")
-        sampler: Sampler = refined or ImportanceSampler(pair, one, *how, sum_out)
+        supports, budget = _supports(pair, one), num_samples or USUAL_DRAWS
+        long = len(x) * budget >= COMPILE_AFTER
+        mode = ("compiled" if long else "auto") if compile == "auto" else compile
+        refined: Any = None
+        if not sum_out and proposal != "guide":
+            try:
+                refined = refined_sampler(pair, one, len(x), num_samples, max_bytes, mode, keep=keep)
+            except UnsupportedError as error:
+                if proposal == "refined":
+                    warnings.warn(f"the proposal is not refined, the guide serves: {error}", stacklevel=2)
+        mode = "traced" if mode == "auto" else mode
+        sampler: Sampler = refined or ImportanceSampler(pair, one, len(x), budget, max_bytes, mode, sum_out)
         disable = None if progress is None else not progress
         with tqdm(total=len(x), unit="datum", disable=disable) as bar:
             for i, block in enumerate(x.split(sampler.block)):
@@ -145,10 +157,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
                 for name, support in supports.items():
                     _check_support(block, begin, name, support)
                 result = sampler.weigh(block, keep)
-                bad = ~torch.isfinite(result["values"])
-                if bad.any():
-                    n = begin + int(bad.nonzero()[0])
-                    raise FloatingPointError(f"the importance weights of datum {n} of x are not finite")
+                _check_finite(result["values"], range(begin, begin + len(block)))
                 for key in ("values", "ess", "k_hat", "stage", "evaluations"):
                     _put(joined, key, result[key], begin, len(x), 0)
                 if keep:
@@ -158,6 +167,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
                     for name, draw in result["draws"].items():
                         _put(kept["draws"], name, draw, begin, len(x), 1)
                 bar.update(len(block))
+            if isinstance(refined, RefinedSampler) and not keep and not refined.plan.is_quick:
+                _weigh_flagged_again(refined, x, joined, one)
     versions = {"torch": str(torch.__version__), "pyro": pyro.__version__}
     attributes = {
         "model": type(whole).__name__,
@@ -174,22 +185,21 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     )
 
 
-def _refined(
-    pair: nn.Module, one: Tensor, count: int, budget: int, max_bytes: int, mode: str, required: bool
-) -> RefinedSampler | None:
-    """The sampler of refined proposals, where the pair and the budget allow it."""
-    try:
-        with fork_rng(one.device):
-            coordinates = Coordinates(pair, one)
-        plan = Plan.of_budget(budget, coordinates.size)
-        if plan is None:
-            least = 2 * Plan.least_cost(coordinates.size)
-            raise UnsupportedError(f"num_samples must be at least {least} for {coordinates.size} latents, got {budget}")
-    except UnsupportedError as error:
-        if required:
-            warnings.warn(f"the proposal is not refined, the guide serves: {error}", stacklevel=3)
-        return None
-    return RefinedSampler(coordinates, one, count, plan, max_bytes, mode)
+def _weigh_flagged_again(sampler: RefinedSampler, x: Tensor, joined: dict[str, Any], like: Tensor) -> None:
+    """Later stages of the data that the first one flags."""
+    flagged = is_flagged(joined["ess"], joined["k_hat"]).nonzero().squeeze(-1)
+    for rows in flagged.split(sampler.block) if len(flagged) else ():
+        result = sampler.weigh_again(x[rows].to(like))
+        _check_finite(result["values"], rows.tolist())
+        for key, value in result.items():
+            joined[key][rows] = value + (joined[key][rows] if key == "evaluations" else 0)
+
+
+def _check_finite(values: Tensor, rows: Sequence[int]) -> None:
+    bad = ~torch.isfinite(values)
+    if bad.any():
+        n = rows[int(bad.nonzero()[0])]
+        raise FloatingPointError(f"the importance weights of datum {n} of x are not finite")
 
 
 def _supports(pair: Any, one: Tensor) -> dict[str, Any]:

@@ -19,8 +19,8 @@ class LogLikelihood:
         k_hat: Pareto shape of their tail, ``[N]``; above 0.7 the estimate cannot be trusted (Vehtari et al. 2015,
             arXiv 1507.02646). Minus infinity where all weights are the same, infinity with fewer than 25 samples and
             where the tail cannot be fitted. With fewer than 2,000 samples it is noisy: look at ``ess`` too.
-        stage: What each datum needed, ``[N]``: 0, draws of the guide; 1, of a refined proposal; 2, more of these;
-            3, annealed importance sampling from there.
+        stage: What each datum needed, ``[N]``: 0, draws of the guide; 1, of a refined proposal; 2, of a second fit with
+            a search for the mode; 3, annealed importance sampling.
         num_samples: Importance samples a datum, in the first stage.
         evaluations: Evaluations of the likelihood's network a datum, on average, with those of fits and later stages.
         x: The data, ``[N, *event]``.
@@ -75,7 +75,8 @@ class LogLikelihood:
         return (
             f"log p(x) = {self.mean:.2f} ± {self.standard_error:.2f} nats ({len(self.values)} data, "
             f"{self.num_samples} samples of {'a refined proposal' if fallback else 'the guide'}{fallback}, "
-            f"{100 * self.untrusted_share:.1f} % with k-hat > {LIMIT} or effective sample size < {LEAST_ESS:.0f})"
+            f"{100 * self.untrusted_share:.1f} % with k-hat > {LIMIT} or effective sample size < {LEAST_ESS:.0f}, "
+            f"median effective sample size {self.ess.median():.0f})"
         )
 
     def to_datatree(self) -> Any:

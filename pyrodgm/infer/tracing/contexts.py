@@ -53,13 +53,15 @@ def own_parameters() -> Iterator[_OwnParameters]:
 def evaluating(pair: nn.Module) -> Iterator[None]:
     """Context in which a pair is run but not changed: evaluation mode, no gradients, none of Pyro's checks.
 
-    Afterwards every submodule has the mode that it had before. Parts that are called with nothing, as priors are, run
-    once where that gives the same (:func:`~pyrodgm.infer.tracing.kept_calls.kept_calls`).
+    Code inside may turn gradients on, also where the caller is in inference mode. Afterwards every submodule has the
+    mode that it had before. Parts that are called with nothing, as priors are, run once where that gives the same
+    (:func:`~pyrodgm.infer.tracing.kept_calls.kept_calls`).
     """
     modes = [(module, module.training) for module in pair.modules()]
     try:
         pair.eval()
-        with kept_calls(pair), torch.no_grad(), own_parameters(), pyro.validation_enabled(False):
+        without = torch.inference_mode(False), torch.no_grad()
+        with without[0], without[1], kept_calls(pair), own_parameters(), pyro.validation_enabled(False):
             yield
     finally:
         for module, training in modes:

@@ -2,10 +2,20 @@
 
 import math
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
+from pyro.nn import pyro_method
+from torch import nn
 
+from pyrodgm.infer import log_likelihood
 from pyrodgm.infer.evaluation.diagnostics import is_flagged, pareto_smooth, summarise
+from pyrodgm.likelihoods import GaussianLikelihood
+from pyrodgm.models import VAE, Pair
+from pyrodgm.nn import mlp
+from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.priors import StandardNormal
 
 
 def k_hat(log_weights):
@@ -48,3 +58,51 @@ def test_equal_weights_are_the_best():
 
 def test_small_effective_sizes_are_flagged_whatever_the_shape():
     assert is_flagged(torch.tensor([29.0, 31.0, 500.0]), torch.tensor([0.1, 0.1, 0.8])).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("count", [25, 26, 40])
+def test_from_twenty_five_weights_on_there_is_a_shape(count):
+    assert math.isfinite(k_hat(torch.randn(count, generator=torch.Generator().manual_seed(0))))
+
+
+def test_flat_tails_of_every_length_never_raise():
+    for tied in range(1, 100, 7):
+        log_weights = torch.randn(1000, generator=torch.Generator().manual_seed(tied)) - 10.0
+        log_weights[:tied] = 0.0
+        assert not math.isnan(k_hat(log_weights))
+
+
+def test_an_untrained_model_of_grey_values_is_not_trusted():
+    torch.manual_seed(0)
+    pair = VAE(StandardNormal(4), GaussianLikelihood(mlp(4, [8], 100), scale=0.05), GaussianPosterior(mlp(100, [8], 8)))
+    found = log_likelihood(pair, torch.rand(3, 100), 2000, proposal="guide", seed=0, keep=True)
+    assert found.log_weights.std(0).min() > 500
+    assert (found.k_hat == math.inf).all()
+    assert found.untrusted_share == 1.0
+
+
+class SureOfZeros(Pair):
+    """Twenty bits that are all one, and a guide that seldom draws one."""
+
+    def __init__(self):
+        super().__init__()
+        self.noise = nn.Parameter(torch.tensor(0.1))
+
+    @pyro_method
+    def model(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Bernoulli(torch.full((20,), 0.99)).to_event(1))
+            pyro.sample("x", dist.Normal(z, self.noise).to_event(1), obs=x)
+
+    @pyro_method
+    def guide(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Bernoulli(torch.full((20,), 0.003)).to_event(1))
+
+
+def test_bits_under_a_guide_that_is_sure_of_zeros_are_not_trusted():
+    found = log_likelihood(SureOfZeros(), torch.ones(4, 20), 1000, proposal="guide", seed=0)
+    truth = 20 * (math.log(0.99) - math.log(0.1) - 0.5 * math.log(2 * math.pi))
+    assert (found.values < truth - 100).all()
+    assert (found.k_hat == math.inf).all()
+    assert found.untrusted_share == 1.0

@@ -10,10 +10,12 @@ from functools import singledispatch
 from typing import Any
 
 import torch
+from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, OneHotCategorical
 
-from pyrodgm.distributions import DiagNormalMixture, DiscretizedLogistic, IsotropicNormalMixture
+from pyrodgm.distributions import DiagNormalMixture, DiscretizedLogistic, IsotropicNormalMixture, NormalLogit
+from pyrodgm.infer.tracing._compat import mask_of_distribution
 
 
 class NoCurvatureError(TypeError):
@@ -36,6 +38,13 @@ def fisher_features(fn: Any) -> list[Tensor]:
 @fisher_features.register(Independent)
 def _(fn: Any) -> list[Tensor]:
     return [part.flatten(-1 - fn.reinterpreted_batch_ndims) for part in fisher_features(fn.base_dist)]
+
+
+@fisher_features.register
+def _(fn: MaskedDistribution) -> list[Tensor]:
+    mask = mask_of_distribution(fn)
+    parts = fisher_features(fn.base_dist)
+    return [part * (mask.unsqueeze(-1) if isinstance(mask, Tensor) else float(mask)) for part in parts]
 
 
 @fisher_features.register
@@ -81,8 +90,9 @@ def _(fn: Any, value: Tensor) -> list[Tensor]:
     return [part.flatten(-1 - fn.reinterpreted_batch_ndims) for part in prior_features(fn.base_dist, value)]
 
 
-@prior_features.register
-def _(fn: Normal, value: Tensor) -> list[Tensor]:
+@prior_features.register(Normal)
+@prior_features.register(NormalLogit)
+def _(fn: Any, value: Tensor) -> list[Tensor]:
     return [((value - fn.loc) / fn.scale).unsqueeze(-1)]
 
 

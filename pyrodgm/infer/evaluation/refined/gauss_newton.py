@@ -9,10 +9,17 @@ from torch import Tensor
 from pyrodgm.infer.evaluation.refined.curvature import positive_definite
 
 START_DRAWS = 32  # draws of the guide that the start is taken from; they run no decoder
-SIZES = ((6, 4), (6, 2), (4, 2), (3, 2))  # rounds and points of fits, the largest that a budget allows
-FRESH = 3  # rounds that take the new curvature; later ones take the running mean
+FRESH, EARLY = (
+    2,
+    4,
+)  # rounds that take the new curvature or, damped, the mean of old and new; later ones the running mean
+USUAL = (2, 2, 4, 4, 4, 4)  # points of each round, in antithetic pairs: few where the curvature is thrown away
+DAMPED = (2, 2, 2, 2, 4, 4, 4, 4, 4, 4)  # of fits to sticks
+QUICK = ((2,) * 6, (2,) * 4, (2,) * 3)  # for budgets too small for these
+GRADIENT = 3  # evaluations that a value with its gradient costs
+DRAWS = 2000  # fresh draws where no budget is given: of fewer k-hat is noisy
 
-Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
+Moments = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -20,32 +27,44 @@ class Plan:
     """How the decoder evaluations of a datum are spent.
 
     Attributes:
-        rounds: Gauss-Newton steps.
-        points: Points of each, in antithetic pairs.
+        points: Points of each Gauss-Newton step, in antithetic pairs.
         draws: Fresh draws that are weighed.
+        size: Latent dimensions.
+        is_damped: Whether the first steps average the old curvature and the new.
+        is_quick: Whether the budget allows a short fit alone, which gets no later stages.
     """
 
-    rounds: int
-    points: int
+    points: tuple[int, ...]
     draws: int
+    size: int
+    is_damped: bool = False
+    is_quick: bool = False
 
     @classmethod
-    def of_budget(cls, budget: int, size: int) -> "Plan | None":
+    def of_budget(cls, budget: int | None, size: int, is_damped: bool = False) -> "Plan | None":
         """The plan for ``budget`` decoder evaluations a datum and ``size`` latent dimensions; None if too few.
 
         A point costs one evaluation for each forward derivative and three for value and gradient. The fit gets up to
-        half of the budget.
+        half of the budget. With no budget it is the usual one, and 2,000 draws.
         """
-        for rounds, points in SIZES:
-            cost = rounds * points * (size + 3)
-            if 2 * cost <= budget:
-                return cls(rounds, points, budget - cost)
+        usual = DAMPED if is_damped else USUAL
+        if budget is None:
+            return cls(usual, DRAWS, size, is_damped)
+        for points in (usual, *QUICK):
+            plan = cls(points, budget - sum(points) * (size + GRADIENT), size, is_damped, points != usual)
+            if plan.fit_cost <= plan.draws:
+                return plan
         return None
 
+    @property
+    def fit_cost(self) -> int:
+        """Decoder evaluations of the fit."""
+        return sum(self.points) * (self.size + GRADIENT)
+
     @staticmethod
-    def least_cost(size: int) -> int:
-        """Decoder evaluations of the smallest fit."""
-        return SIZES[-1][0] * SIZES[-1][1] * (size + 3)
+    def least_budget(size: int) -> int:
+        """The smallest budget that :meth:`of_budget` takes."""
+        return 2 * sum(QUICK[-1]) * (size + GRADIENT)
 
 
 @dataclass(frozen=True)
@@ -82,9 +101,11 @@ class Gaussian:
         """Logarithm of the determinant of the precision's factor, ``[B]``."""
         return self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
-    def select(self, rows: Tensor) -> "Gaussian":
-        """Those of some data."""
-        return Gaussian(self.mean[rows], self.factor[rows])
+    @staticmethod
+    def choose(condition: Tensor, one: "Gaussian", other: "Gaussian") -> "Gaussian":
+        """One or the other for each datum, by a condition ``[B]``."""
+        mean = torch.where(condition.unsqueeze(-1), one.mean, other.mean)
+        return Gaussian(mean, torch.where(condition[:, None, None], one.factor, other.factor))
 
 
 def start(draws: Tensor) -> Gaussian:
@@ -102,29 +123,65 @@ def fit(first: Gaussian, plan: Plan, moments: Moments, dtype: torch.dtype) -> Ga
 
     The bars are means over points of q, so that at the fixed point the mean gradient is zero and the precision is the
     mean curvature: the Gaussian nearest in KL(q || p), with Gauss-Newton curvature for the Hessian. After the first
-    three rounds the curvature is a running mean; a step has at most the length sqrt(D) in the metric A, and shrinks as
-    rounds are averaged.
+    two rounds the curvature is a running mean (damped, in the first four, that of old and new); a step has at most the
+    length sqrt(D) in the metric A, and shrinks as rounds are averaged.
 
     Args:
         first: Where to start.
         plan: Numbers of rounds and points.
-        moments: Gives mean gradient ``[B, D]`` and mean curvature ``[B, D, D]`` at points ``[points, B, D]``.
+        moments: Gives mean gradient ``[B, D]``, mean curvature ``[B, D, D]`` and mean value ``[B]`` at points
+            ``[points, B, D]``.
         dtype: That of the points.
 
     Source: Khan and Rue (2023), arXiv 2107.04562, section 4 (the natural-gradient step); Schraudolph (2002), Neural
     Computation 14, 1723 (Gauss-Newton curvature).
     """
-    mean, factor, running = first.mean, first.factor, torch.zeros_like(first.factor)
-    size, averaged = mean.shape[-1], 1
-    for step in range(plan.rounds):
-        noise = torch.randn(plan.points // 2, *mean.shape, dtype=mean.dtype, device=mean.device)
+    mean, factor = first.mean, first.factor
+    running = factor @ factor.mT
+    averaged, early = 1, EARLY if plan.is_damped else FRESH
+    for step, count in enumerate(plan.points):
+        noise = torch.randn(count // 2, *mean.shape, dtype=mean.dtype, device=mean.device)
         points = Gaussian(mean, factor).place(torch.cat([noise, -noise]))
-        gradient, new = (part.double() for part in moments(points.to(dtype)))
-        averaged = 1 if step < FRESH else averaged + 1
-        running = new if averaged == 1 else running + (new - running) / averaged
+        gradient, new, _ = (part.double() for part in moments(points.to(dtype)))
+        averaged = 1 if step < early else averaged + 1
+        share = 1.0 / averaged if averaged > 1 or not plan.is_damped else 0.5
+        running = running + share * (new - running)
         factor = positive_definite(running)
-        change = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
-        length = (change * gradient).sum(-1, keepdim=True).clamp(min=1e-30).sqrt()
-        change = change * (size**0.5 / length).clamp(max=1.0) / max(1.0, averaged / 2)
-        mean = mean + change
+        mean = mean + _step(gradient, factor, plan.size**0.5) / max(1.0, averaged / 2)
     return Gaussian(mean, factor)
+
+
+def climb(first: Tensor, steps: int, moments: Moments, dtype: torch.dtype) -> tuple[Gaussian, Tensor]:
+    """Gauss-Newton steps towards a mode of the joint density, within a radius that grows and shrinks with success.
+
+    Args:
+        first: Where to start, ``[B, D]``.
+        steps: Number of steps, each of one point.
+        moments: As in :func:`fit`.
+        dtype: That of the points.
+
+    Returns:
+        The Gaussian with that mode and its curvature, and the logarithm of the integral by Laplace's method, ``[B]``.
+
+    Source: Nocedal and Wright (2006), Numerical Optimization, algorithm 4.1.
+    """
+    mean = first.double()
+    gradient, new, value = (part.double() for part in moments(mean.to(dtype).unsqueeze(0)))
+    factor, radius = positive_definite(new), torch.full_like(mean[:, :1], mean.shape[-1] ** 0.5)
+    for _ in range(steps):
+        tried = mean + _step(gradient, factor, radius)
+        slope, new, height = (part.double() for part in moments(tried.to(dtype).unsqueeze(0)))
+        better = (height > value).unsqueeze(-1)
+        radius = torch.where(better, 2.0 * radius, 0.25 * radius)
+        mean, gradient = torch.where(better, tried, mean), torch.where(better, slope, gradient)
+        factor = torch.where(better.unsqueeze(-1), positive_definite(new), factor)
+        value = torch.where(height > value, height, value)
+    found = Gaussian(mean, factor)
+    return found, value - found.log_det
+
+
+def _step(gradient: Tensor, factor: Tensor, radius: Tensor | float) -> Tensor:
+    """The Gauss-Newton step, of at most the length ``radius`` in the metric whose Cholesky factor is given."""
+    change = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
+    length = (change * gradient).sum(-1, keepdim=True).clamp(min=1e-30).sqrt()
+    return change * (radius / length).clamp(max=1.0)

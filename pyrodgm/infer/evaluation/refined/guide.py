@@ -4,12 +4,13 @@ from typing import Any
 
 import pyro
 import pyro.distributions as dist
+import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
 from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
-from pyrodgm.infer.evaluation.refined.gauss_newton import Gaussian, Plan
+from pyrodgm.infer.evaluation.refined.gauss_newton import Gaussian
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
 
@@ -20,14 +21,14 @@ class RefinedGuide:
     """A guide that draws the latents of some data from the Student's t fitted to the posterior of each.
 
     The auxiliary site ``"_refined"`` holds all latents of a datum as one vector, of which the latent sites take parts,
-    as in Pyro's own :class:`pyro.infer.autoguide.AutoContinuous`.
+    as in Pyro's own :class:`pyro.infer.autoguide.AutoContinuous`; logits of sticks through their bijection.
 
     Attributes:
         mean: Where each datum's t is centred, by the name of the latent site, ``[N, *event]``.
     """
 
     def __init__(self, coordinates: Coordinates, gaussian: Gaussian, x: Tensor) -> None:
-        self.places, self.x = coordinates.places, x
+        self.coordinates, self.x = coordinates, x
         self.loc = gaussian.mean.to(x.dtype)
         covariance = student.WIDTH**2 * torch.cholesky_inverse(gaussian.factor)
         self.scale_tril = torch.linalg.cholesky(covariance).to(x.dtype)
@@ -35,23 +36,31 @@ class RefinedGuide:
     @property
     def mean(self) -> dict[str, Tensor]:
         """Centres by the name of the site."""
-        return {p.name: self.loc[:, p.start : p.stop].unflatten(-1, p.event_shape) for p in self.places}
+        return {name: value for name, (value, _) in self._placed(self.loc).items()}
 
     def __call__(self, x: Tensor) -> dict[str, Tensor]:
         if x.shape != self.x.shape or not torch.equal(x.to(self.x), self.x):
             raise ValueError(f"x must be the {len(self.x)} data that the guide was refined on, got others")
-        with pyro.plate("data", len(x), dim=-1):
+        values = {}
+        plate = pyro.plate("data", len(x), dim=-1)
+        with plate:
             joint = dist.MultivariateStudentT(student.DEGREES, self.loc, self.scale_tril)
             u = pyro.sample(JOINT, joint, infer={"is_auxiliary": True})
-            values = {}
-            for place in self.places:
-                value = u[..., place.start : place.stop].unflatten(-1, place.event_shape)
-                values[place.name] = pyro.sample(place.name, dist.Delta(value, event_dim=len(place.event_shape)))
+        placed = self._placed(u)
+        with plate:
+            for place in self.coordinates.places:
+                delta = dist.Delta(*placed[place.name], event_dim=len(place.event_shape))
+                values[place.name] = pyro.sample(place.name, delta)
         return values
+
+    def _placed(self, u: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Values at u ``[*, N, D]`` and the log-densities of their Deltas, ``[*, N]``."""
+        with poutine.block():  # the model runs for the values alone
+            return self.coordinates.placed(self.x, u)
 
 
 def refine(
-    pair: nn.Module, x: Tensor, num_samples: int = 5000, *, max_bytes: int = 2**27, seed: int | None = None
+    pair: nn.Module, x: Tensor, num_samples: int | None = None, *, max_bytes: int = 2**27, seed: int | None = None
 ) -> RefinedGuide:
     """A guide fitted to the posterior of each datum, as :func:`log_likelihood` does for its proposal.
 
@@ -62,7 +71,8 @@ def refine(
     Args:
         pair: A module with ``model(x)`` and ``guide(x)``, whose latents are real and whose sites say their curvature.
         x: Data ``[N, *event]``, which the guide is for.
-        num_samples: Evaluations of the likelihood's network a datum; the fit takes up to half of them.
+        num_samples: Evaluations of the likelihood's network a datum, of which the fit takes up to half; by default the
+            usual fit.
         max_bytes: Bound on the memory.
         seed: Seed of the fit; the caller's random state is left as it was. None draws from the current state.
 
@@ -82,16 +92,12 @@ def refine(
         True
     """
     first = next(pair.parameters())
-    x = x.to(first.device, first.dtype)
+    x = (x.clone() if x.is_inference() else x).to(first.device, first.dtype)
     with evaluating(pair), fork_rng(x.device) if seed is not None else torch.no_grad():
         if seed is not None:
             torch.manual_seed(seed)
         coordinates = Coordinates(pair, x[:1])
-        plan = Plan.of_budget(num_samples, coordinates.size)
-        if plan is None:
-            least = 2 * Plan.least_cost(coordinates.size)
-            raise ValueError(f"num_samples must be at least {least} for {coordinates.size} latents, got {num_samples}")
-        sampler = RefinedSampler(coordinates, x[:1], len(x), plan, max_bytes, "traced")
+        sampler = RefinedSampler(coordinates, x[:1], len(x), coordinates.plan(num_samples), max_bytes, "auto")
         parts: list[Any] = [sampler.fit(block) for block in x.split(sampler.block)]
     return RefinedGuide(
         coordinates, Gaussian(*(torch.cat(t) for t in zip(*((p.mean, p.factor) for p in parts), strict=True))), x

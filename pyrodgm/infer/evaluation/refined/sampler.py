@@ -6,26 +6,26 @@ import torch
 from torch import Tensor
 
 from pyrodgm.infer.evaluation.diagnostics import is_flagged, summarise
-from pyrodgm.infer.evaluation.graphs import Graphs
+from pyrodgm.infer.evaluation.graphs import Graphs, choose_mode
 from pyrodgm.infer.evaluation.memory import even, growth
 from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.annealing import LEAPFROGS, anneal
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
-from pyrodgm.infer.evaluation.refined.gauss_newton import SIZES, START_DRAWS, Gaussian, Plan, fit, start
+from pyrodgm.infer.evaluation.refined.gauss_newton import GRADIENT, START_DRAWS, Gaussian, Plan, climb, fit, start
 from pyrodgm.infer.tracing.contexts import fork_rng
 
-MORE = 3  # times the draws of the first stage, for data that it flags
+CLIMB = 16  # steps towards a mode before the second fit
+APART = 1.0  # distance of two modes, in the metric of the curvature, from which both are fitted
 CHAINS, TEMPERATURES = 64, 16  # of the last stage
-GRADIENT = 3  # decoder evaluations that a value with its gradient costs
-REFINED, MORE_DRAWS, ANNEALED = 1, 2, 3  # stages; 0 is the guide's own draws
+GUIDE, REFINED, REFITTED, ANNEALED = 0, 1, 2, 3  # stages
 
 
 class RefinedSampler:
     """Fits a proposal for each datum, draws afresh and weighs, a block of data at a time, within a memory bound.
 
-    Data whose weights cannot be trusted get more draws of the same proposal, and those still untrusted are annealed
-    from it, where the budget is large enough: not after a fit of fewer rounds than usual, and no annealing that would
-    take more than twice the budget. No draw that a fit has seen is weighed.
+    Data whose weights cannot be trusted are fitted again with a search for the mode first, from the guide's answer and,
+    where a prior is a mixture, from its responsible component too, and get as many draws again, of these fits; those
+    still untrusted are annealed from there. No draw that a fit or a diagnostic has seen is weighed.
 
     Args:
         coordinates: Of the pair.
@@ -33,56 +33,68 @@ class RefinedSampler:
         count: Data in all.
         plan: How the evaluations of a datum are spent.
         max_bytes: Bound on the memory.
-        mode: How the programs run.
+        mode: How the programs run; ``"auto"``: traced where there are blocks enough to pay for it.
     """
 
     def __init__(self, coordinates: Coordinates, x: Tensor, count: int, plan: Plan, max_bytes: int, mode: str) -> None:
-        self.coordinates, self.plan, self.num_samples, self.graphs = coordinates, plan, plan.draws, Graphs(mode)
-        size = coordinates.size
-
+        self.coordinates, self.plan, self.num_samples = coordinates, plan, plan.draws
         with fork_rng(x.device):
-            draw_bytes = growth(lambda n: coordinates.log_joint(x, x.new_zeros(n, 1, size)))
-        fit_bytes = plan.points * (size + GRADIENT) * draw_bytes  # a tangent takes as much as a value
-        held = 5 * 8 * size * plan.draws  # of all draws of a datum
+            draw_bytes = growth(lambda n: coordinates.log_joint(x, x.new_zeros(n, 1, plan.size)))
+        fit_bytes = max(plan.points) * (plan.size + GRADIENT) * draw_bytes  # a tangent takes as much as a value
+        held = 5 * 8 * plan.size * plan.draws  # of all draws of a datum
         self.block = even(count, int(max_bytes / 2 / max(fit_bytes, held)))
         self.chunk = even(plan.draws, int(max_bytes / 2 / (draw_bytes * self.block)))
-        self.bytes = (max_bytes, draw_bytes)
+        self.graphs = Graphs(choose_mode(mode, count, self.block))
 
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
-        """Log-likelihood, effective sample size, k-hat and stage of a block ``[B, *event]``, on the CPU.
-
-        With ``keep`` all data stay at the first stage, so that each has as many draws.
-        """
+        """Log-likelihood, effective sample size, k-hat and stage of a block ``[B, *event]``, on the CPU."""
         gaussian = self.fit(x)
-        u, log_weights, given = self._draw(x, gaussian, self.plan.draws, self.chunk)
-        result: dict[str, Any] = summarise(log_weights)
-        result["stage"] = torch.full((len(x),), REFINED)
-        result["evaluations"] = torch.full((len(x),), float(self._fit_cost + self.plan.draws), dtype=torch.float64)
+        u, log_weights, given = self._draw(x, [gaussian], self.plan.draws)
+        result = self._summary(log_weights, REFINED, self.plan.fit_cost + self.plan.draws)
         if keep:
             result["log_weights"], result["pointwise"] = log_weights.cpu(), given.cpu()
             values = [self.coordinates.values(x, part) for part in u.split(self.chunk)]
             result["draws"] = {name: torch.cat([part[name] for part in values]).cpu() for name in values[0]}
-            return result
-        if self.plan.rounds < SIZES[0][0]:  # a quick look
-            return result
-        flagged = is_flagged(result["ess"], result["k_hat"]).nonzero().squeeze(-1)
-        for row in flagged.tolist():  # few data, one at a time: their graphs have one shape
-            one, own = x[row : row + 1], gaussian.select(torch.tensor([row], device=x.device))
-            further = self._more(one, own, log_weights[:, row : row + 1])
-            for key, value in further.items():
-                result[key][row] = value + result[key][row] if key == "evaluations" else value
+        return result
+
+    def weigh_again(self, x: Tensor) -> dict[str, Any]:
+        """The same of the later stages, for data that :meth:`weigh` has flagged."""
+        self.graphs = Graphs("eager")  # too few calls of a shape to pay for tracing
+        fits, cost = self.refit(x)
+        count = self.plan.draws
+        result = self._summary(self._draw(x, fits, count)[1], REFITTED, cost + count)
+        still = is_flagged(result["ess"], result["k_hat"])
+        if still.any():
+            betas = torch.linspace(0.0, 1.0, TEMPERATURES + 1, dtype=torch.float64)
+            standard = fits[0].standardise(student.draw(fits[0], CHAINS)[0])
+            cost += count + CHAINS * (1 + LEAPFROGS * (TEMPERATURES - 1)) * GRADIENT
+            annealed = self._summary(self.anneal(x, fits[0], standard, betas), ANNEALED, cost)
+            result = {key: torch.where(still, annealed[key], value) for key, value in result.items()}
         return result
 
     def fit(self, x: Tensor) -> Gaussian:
         """The Gaussians of a block."""
+        return fit(self._start(x), self.plan, self._moments(x), x.dtype)
 
-        def draw(x: Tensor) -> Tensor:
-            return self.coordinates.guide_draws(x, START_DRAWS)
+    def refit(self, x: Tensor) -> tuple[list[Gaussian], int]:
+        """Those of fits that search for the mode first, and the evaluations that they cost a datum.
 
-        def moments(u: Tensor) -> tuple[Tensor, Tensor]:
-            return self.graphs.run(("moments", u.shape), self.coordinates.moments, (x, u))
-
-        return fit(start(self.graphs.run(("start", len(x)), draw, (x,))), self.plan, moments, x.dtype)
+        One, or two where a second start finds another mode for some of the data: that of the larger integral first.
+        """
+        moments, begin = self._moments(x), self._start(x).mean
+        climbed = [climb(begin, CLIMB, moments, x.dtype)]
+        if self.coordinates.has_components:
+            u = begin.to(x.dtype).unsqueeze(0)
+            moved = self.graphs.run(("components", u.shape), self.coordinates.components, (x, u)).squeeze(0)
+            climbed.append(climb(moved, CLIMB, moments, x.dtype))
+        cost = len(climbed) * CLIMB * (self.plan.size + GRADIENT)
+        (first, integral), (second, other) = climbed[0], climbed[-1]
+        swap = other > integral
+        modes = [Gaussian.choose(swap, second, first), Gaussian.choose(swap, first, second)]
+        if not (modes[0].standardise(modes[1].mean).norm(dim=-1) > APART).any():
+            modes = modes[:1]
+        fits = [fit(mode, self.plan, moments, x.dtype) for mode in modes]
+        return fits, cost + len(fits) * self.plan.fit_cost
 
     def anneal(self, x: Tensor, gaussian: Gaussian, first: Tensor, temperatures: Tensor) -> Tensor:
         """Log-weights of chains that start at ``first``, standardised; see :func:`anneal`."""
@@ -92,38 +104,30 @@ class RefinedSampler:
 
         return anneal(gaussian, gradient, first, temperatures, x.dtype)
 
-    @property
-    def _fit_cost(self) -> int:
-        return self.plan.rounds * self.plan.points * (self.coordinates.size + GRADIENT)
+    def _start(self, x: Tensor) -> Gaussian:
+        def draw(x: Tensor) -> Tensor:
+            return self.coordinates.guide_draws(x, START_DRAWS)
 
-    def _draw(self, x: Tensor, gaussian: Gaussian, count: int, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+        return start(self.graphs.run(("start", len(x)), draw, (x,)))
+
+    def _moments(self, x: Tensor) -> Any:
+        return lambda u: self.graphs.run(("moments", u.shape), self.coordinates.moments, (x, u))
+
+    def _draw(self, x: Tensor, fits: list[Gaussian], count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draws ``[count, B, D]``, their log-weights and log p(x | u), ``[count, B]``."""
-        u, log_q = student.draw(gaussian, count)
+        u, log_q = student.draw_mixture(fits, count)
         u = u.to(x.dtype)
         joints, givens = [], []
-        for part in u.split(chunk):
-            key = ("joint", part.shape)
+        for part in u.split(self.chunk):
             usual = part.shape[:2] == (self.chunk, self.block)
-            joint, given = self.graphs.run(key, self.coordinates.log_joint, (x, part), compiled=usual)
+            joint, given = self.graphs.run(("joint", part.shape), self.coordinates.log_joint, (x, part), compiled=usual)
             joints.append(joint)
             givens.append(given)
         return u, torch.cat(joints).double() - log_q, torch.cat(givens)
 
-    def _more(self, x: Tensor, gaussian: Gaussian, log_weights: Tensor) -> dict[str, Any]:
-        """The further stages of one datum."""
-        max_bytes, draw_bytes = self.bytes
-        count = MORE * self.plan.draws
-        chunk = even(count, int(max_bytes / 2 / draw_bytes))
-        further = self._draw(x, gaussian, count, chunk)[1]
-        result: dict[str, Any] = {
-            **summarise(torch.cat([log_weights, further])),
-            "stage": MORE_DRAWS,
-            "evaluations": float(count),
-        }
-        cost = CHAINS * (1 + LEAPFROGS * (TEMPERATURES - 1)) * GRADIENT
-        if not bool(is_flagged(result["ess"], result["k_hat"])) or cost > 2 * (self._fit_cost + self.plan.draws):
-            return result
-        standard = gaussian.standardise(student.draw(gaussian, CHAINS)[0])
-        betas = torch.linspace(0.0, 1.0, TEMPERATURES + 1, dtype=torch.float64)
-        annealed = summarise(self.anneal(x, gaussian, standard, betas))
-        return {**annealed, "stage": ANNEALED, "evaluations": float(count + cost)}
+    def _summary(self, log_weights: Tensor, stage: int, cost: int) -> dict[str, Any]:
+        result: dict[str, Any] = summarise(log_weights)
+        count = log_weights.shape[1]
+        result["stage"] = torch.full((count,), stage)
+        result["evaluations"] = torch.full((count,), float(cost), dtype=torch.float64)
+        return result

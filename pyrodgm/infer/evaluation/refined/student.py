@@ -1,6 +1,7 @@
-"""Multivariate Student's t distributions around fitted Gaussians."""
+"""Multivariate Student's t distributions around fitted Gaussians, and equal mixtures of them."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +18,19 @@ def draw(gaussian: Gaussian, count: int) -> tuple[Tensor, Tensor]:
     gamma = torch.distributions.Gamma(gaussian.mean.new_tensor(DEGREES / 2), gaussian.mean.new_tensor(0.5))
     standard = normal * (DEGREES / gamma.sample((count, len(gaussian.mean), 1))).sqrt()
     return gaussian.place(WIDTH * standard), log_density(gaussian, standard)
+
+
+def draw_mixture(gaussians: Sequence[Gaussian], count: int) -> tuple[Tensor, Tensor]:
+    """Draws ``[count, B, D]``, as many of each component as of any other, and their log-densities in the mixture.
+
+    That the numbers are fixed and not drawn leaves the mean of the weights unbiased; see Owen and Zhou (2000), JASA 95,
+    135, on the balance heuristic.
+    """
+    if len(gaussians) == 1:
+        return draw(gaussians[0], count)
+    u = torch.cat([draw(gaussian, count // len(gaussians))[0] for gaussian in gaussians])
+    each = [log_density(gaussian, gaussian.standardise(u) / WIDTH) for gaussian in gaussians]
+    return u, torch.stack(each).logsumexp(0) - math.log(len(gaussians))
 
 
 def log_density(gaussian: Gaussian, standard: Tensor) -> Tensor:

@@ -1,0 +1,42 @@
+"""Which sampler refines the proposals of a pair."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from pyrodgm.infer.evaluation.refined.bits import AnnealedBits
+from pyrodgm.infer.evaluation.refined.coordinates import Coordinates, UnsupportedError
+from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
+from pyrodgm.infer.tracing.contexts import fork_rng
+
+ANNEALING = 5000  # evaluations for binary latents, where no budget is given
+
+
+def refined_sampler(
+    pair: nn.Module, x: Tensor, count: int, budget: int | None, max_bytes: int, mode: str, keep: bool = False
+) -> Any:
+    """A fit to each datum for real latents and sticks; annealing for binary ones.
+
+    Args:
+        pair: A module with ``model(x)`` and ``guide(x)``.
+        x: One datum, ``[1, *event]``.
+        count: Data in all.
+        budget: Evaluations of the likelihood's network a datum; None for the usual number.
+        max_bytes: Bound on the memory.
+        mode: How the programs run.
+        keep: Whether draws are kept, which annealing cannot.
+
+    Raises:
+        UnsupportedError: If the pair or the budget does not allow it, with the reason.
+    """
+    try:
+        with fork_rng(x.device):
+            coordinates = Coordinates(pair, x)
+        return RefinedSampler(coordinates, x, count, coordinates.plan(budget), max_bytes, mode)
+    except UnsupportedError as of_real:
+        try:
+            if keep:
+                raise of_real
+            return AnnealedBits(pair, x, count, budget or ANNEALING, max_bytes, mode)
+        except UnsupportedError as of_bits:
+            raise (of_bits if "num_samples" in str(of_bits) else of_real) from None
