@@ -7,10 +7,11 @@ READY := $(VENV)/.ready
 LOWEST ?= .venv-lowest
 LOWEST_READY := $(LOWEST)/.ready
 
-.PHONY: help demo test test-fast test-processors test-lowered test-lowest test-wheel lint format docs clean
+.PHONY: help demo demo-distributed test test-fast test-processors test-lowered test-lowest test-wheel lint format docs docs-open clean
 
 help:
 	@echo "make demo             train two VAEs on scikit-learn's digits and print their test log-likelihoods"
+	@echo "make demo-distributed do the same with two processes that work together"
 	@echo "make test             run the tests"
 	@echo "make test-fast        run those that take a second or two at most"
 	@echo "make test-processors  run the numerical tests as other processors and numbers of threads run them"
@@ -20,6 +21,7 @@ help:
 	@echo "make lint             check style and types"
 	@echo "make format           put the style right"
 	@echo "make docs             build the HTML documentation into docs/_build/html"
+	@echo "make docs-open        build it and serve it on this machine"
 	@echo "make clean            remove the environments and caches"
 
 $(READY): pyproject.toml constraints.txt
@@ -36,6 +38,9 @@ $(LOWEST_READY): pyproject.toml constraints-lowest.txt
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
+
+demo-distributed: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m torch.distributed.run --standalone --nproc-per-node 2 examples/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -66,7 +71,12 @@ format: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W -j 2 -b html docs docs/_build/html
+	$(BIN)/python docs/_checks/site.py docs/_build/html
+
+docs-open: docs
+	@echo "http://127.0.0.1:8000 has the documentation; end with Ctrl-C"
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html 8000
 
 clean:
-	rm -rf $(VENV) $(LOWEST) .mypy_cache .pytest_cache .ruff_cache docs/_build
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .pytest_cache .ruff_cache docs/_build docs/reference/generated

@@ -80,7 +80,9 @@ def notice(file: str, old: str, new: str) -> str:
             text=True,
             check=False,
         )
-        return (run.stdout.strip() or run.stderr.strip()[-300:]) if run.returncode else ""
+        if run.returncode and not run.stdout.strip():  # it could not even be run, which proves nothing
+            raise SystemExit(f"{file} with {new!r} does not run:\n{run.stderr.strip()[-600:]}")
+        return run.stdout.strip() if run.returncode else ""
 
 
 def main() -> int:

@@ -25,6 +25,7 @@ _SUBPACKAGES = (
     "plots",
     "posteriors",
     "priors",
+    "processes",
     "testing",
     "zoo",
 )

@@ -14,13 +14,13 @@ ROOT = PACKAGE.parent
 
 # From the lowest floor to the highest; a room may import rooms of its own floor, if these do not import it.
 FLOORS = (
-    ("arithmetic", "boltzmann", "datasets", "distributions"),
+    ("arithmetic", "boltzmann", "datasets", "distributions", "plots", "processes"),
     ("nn",),
     ("likelihoods", "posteriors", "priors"),
     ("models",),
     ("infer.estimators", "infer.tracing"),
     ("infer", "infer.evaluation", "infer.training"),
-    ("experiment", "figures", "plots", "testing"),
+    ("experiment", "figures", "testing"),
     ("zoo",),
     ("__main__", "cli"),
 )

@@ -1,7 +1,15 @@
 """Log-space arithmetic as pure functions, for distributions and networks."""
 
 from pyrodgm.arithmetic.kumaraswamy import kumaraswamy_log_moment, kumaraswamy_logit, kumaraswamy_logs
-from pyrodgm.arithmetic.log_space import floating, into_open_interval, log1m_power, log1mexp, unit_logit, wide
+from pyrodgm.arithmetic.log_space import (
+    floating,
+    into_open_interval,
+    log1m_power,
+    log1mexp,
+    normal_cdf,
+    unit_logit,
+    wide,
+)
 from pyrodgm.arithmetic.sticks import log_stick_weights, stick_logits, stick_weights
 from pyrodgm.arithmetic.with_slopes import with_slopes
 
@@ -14,6 +22,7 @@ __all__ = [
     "log1m_power",
     "log1mexp",
     "log_stick_weights",
+    "normal_cdf",
     "stick_logits",
     "stick_weights",
     "unit_logit",

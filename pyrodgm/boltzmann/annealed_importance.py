@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.boltzmann.energy import check_one_machine, left_field, right_field, softplus
 from pyrodgm.boltzmann.gibbs import draw_bits
 
@@ -67,10 +68,8 @@ def annealed_importance_sampling(
         log Z = 4.852 ± 0.000 nats (effective chains: 16)
     """
     check_one_machine(weights, left_bias, right_bias)
-    if num_temperatures < 1:
-        raise ValueError(f"num_temperatures must be at least 1, got {num_temperatures}")
-    if num_chains < 2:
-        raise ValueError(f"num_chains must be at least 2, got {num_chains}")
+    num_temperatures = whole_number("num_temperatures", num_temperatures)
+    num_chains = whole_number("num_chains", num_chains, 2)
     base_left, base_right = base or (torch.zeros_like(left_bias), torch.zeros_like(right_bias))
     check_one_machine(weights, base_left, base_right)
     if weights.shape[-2] > weights.shape[-1]:

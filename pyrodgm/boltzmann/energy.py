@@ -1,17 +1,23 @@
 """The energy of a bipartite Boltzmann machine, and what follows from it in closed form."""
 
 import torch
+from pyro.distributions import is_validation_enabled
 from torch import Tensor
 from torch.nn.functional import linear
 from torch.nn.functional import softplus as torch_softplus
 
 
 def check_parameters(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> None:
-    """Refuse weights and biases whose shapes do not belong together.
+    """Refuse weights and biases whose shapes do not belong together, or that are not finite.
+
+    Values are looked at where Pyro validates arguments, which it does unless ``pyro.enable_validation(False)``.
 
     Raises:
         ValueError: Names the argument, its shape and the shape that the weights ask for.
     """
+    for name, value in (("weights", weights), ("left_bias", left_bias), ("right_bias", right_bias)):
+        if is_validation_enabled() and not _is_finite(value):
+            raise ValueError(f"{name} must be finite, got NaN or infinite values")
     if weights.dim() < 2:
         raise ValueError(f"weights must have shape [*batch, L, R], got {list(weights.shape)}")
     for name, bias, units in (
@@ -23,6 +29,13 @@ def check_parameters(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> 
                 f"{name} must have one value for each of the {units} units of its side of weights "
                 f"{list(weights.shape)}, got shape {list(bias.shape)}"
             )
+
+
+def _is_finite(value: Tensor) -> bool:
+    try:
+        return bool(value.isfinite().all())
+    except RuntimeError:  # it is traced, and has no values to look at
+        return True
 
 
 def check_one_machine(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> None:

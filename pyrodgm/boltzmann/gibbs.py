@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.boltzmann.energy import check_parameters, check_states, left_field, right_field
 
 LEAST = 2.0**-25  # half of the step of uniform float32: at 0, one draw in 2^24 would turn on bits of any log-odds
@@ -16,8 +17,7 @@ def draw_bits(logits: Tensor) -> Tensor:
 
 def random_states(weights: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
     """Left and right states ``[N, L]`` and ``[N, R]`` of fair coins, in the dtype and on the device of the weights."""
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+    num_samples = whole_number("num_samples", num_samples)
     return (
         draw_bits(weights.new_zeros(num_samples, weights.shape[-2])),
         draw_bits(weights.new_zeros(num_samples, weights.shape[-1])),
@@ -57,8 +57,7 @@ def gibbs_sweeps(
     """
     check_parameters(weights, left_bias, right_bias)
     check_states("left", left, weights.shape[-2])
-    if num_sweeps < 1:
-        raise ValueError(f"num_sweeps must be at least 1, got {num_sweeps}")
+    num_sweeps = whole_number("num_sweeps", num_sweeps)
     right = left
     for _ in range(num_sweeps):
         right = draw_bits(right_field(weights, right_bias, left))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.boltzmann.energy import check_parameters, left_field, negative_energy, right_field, softplus
 
 
@@ -35,8 +36,7 @@ def mean_field_log_partition(weights: Tensor, left_bias: Tensor, right_bias: Ten
         0.6931
     """
     check_parameters(weights, left_bias, right_bias)
-    if num_iterations < 1:
-        raise ValueError(f"num_iterations must be at least 1, got {num_iterations}")
+    num_iterations = whole_number("num_iterations", num_iterations)
     with torch.no_grad():
         left_mean = torch.full_like(left_bias, 0.5)
         for _ in range(num_iterations):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.boltzmann.energy import check_one_machine, left_field, right_field
 from pyrodgm.boltzmann.gibbs import draw_bits, random_states
 from pyrodgm.boltzmann.resampling import systematic_resample
@@ -97,8 +98,7 @@ def population_annealing(
         (0.69314..., 100)
     """
     check_one_machine(weights, left_bias, right_bias)
-    if population_size < 2:
-        raise ValueError(f"population_size must be at least 2, got {population_size}")
+    population_size = whole_number("population_size", population_size, 2)
     if not 0.0 < target_ess < 1.0:
         raise ValueError(f"target_ess must lie in (0, 1), got {target_ess}")
     for name, number in (("num_temperatures", num_temperatures), ("num_sweeps", num_sweeps)):

@@ -15,6 +15,7 @@ import torch
 import tyro
 
 from pyrodgm import experiment, plots
+from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.infer.training.loggers import read_csv
 
 
@@ -36,6 +37,7 @@ def compare(config: Compare) -> None:
     Raises:
         SystemExit: If a run was not evaluated, or a file or flag is wrong; names it.
     """
+    print_anywhere()
     if not config.run:
         raise SystemExit("expected the folder of at least one run, got none")
     names = [path.name for path in config.run]

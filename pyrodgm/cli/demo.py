@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 
 from pyrodgm import experiment
+from pyrodgm.cli.terminal import print_anywhere
+from pyrodgm.processes import first, from_first, world
 from pyrodgm.zoo import vampprior
 
 
@@ -26,13 +28,15 @@ class Demo:
 
 def demo(config: Demo) -> None:
     """Train and evaluate both, print one table."""
+    print_anywhere()
     # Networks this small gain nothing from a second thread, and lose much where the cores have other work too.
     torch.set_num_threads(1)
-    names = itertools.chain([config.run], (f"{config.run}-{i}" for i in itertools.count(2)))
-    folder = next(path for path in map(Path, names) if not path.exists())
+    say = print if world().rank == 0 else _say_nothing
+    number = int(from_first(first(lambda: _free(config.run)) or 0))
+    folder = _folder(config.run, number)
     results, values = {}, {}
     for prior in ("standard", "vampprior"):
-        print(f"training with the prior: {prior}")
+        say(f"training with the prior: {prior}")
         # Sizes and schedule were chosen by the log-likelihood of the validation images.
         trial = vampprior.Config(
             prior=prior,
@@ -52,8 +56,21 @@ def demo(config: Demo) -> None:
         )
         results[prior], likelihood = experiment.train(vampprior.SYSTEM, trial, experiment.report).report
         values[prior] = likelihood.values
-    print(experiment.table(results))
+    say(experiment.table(results))
     gain = values["vampprior"] - values["standard"]
     error = gain.std() / len(gain) ** 0.5
-    print(f"image by image the VampPrior gains {gain.mean():.2f} ± {error:.2f} nats (mean ± standard error)")
-    print(f"figures, metrics and weights are in {folder / 'standard'} and {folder / 'vampprior'}")
+    say(f"image by image the VampPrior gains {gain.mean():.2f} ± {error:.2f} nats (mean ± standard error)")
+    say(f"figures, metrics and weights are in {folder / 'standard'} and {folder / 'vampprior'}")
+
+
+def _folder(run: str, number: int) -> Path:
+    return Path(run if number < 2 else f"{run}-{number}")
+
+
+def _free(run: str) -> int:
+    """The number of the first folder that does not exist."""
+    return next(number for number in itertools.count(1) if not _folder(run, number).exists())
+
+
+def _say_nothing(text: str) -> None:
+    pass

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from pyrodgm import experiment, zoo
+from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.infer import DamagedFileError
 
 
@@ -24,6 +25,7 @@ def evaluate(flags: Evaluate) -> None:
     Raises:
         SystemExit: If the run cannot be evaluated; names file or flag.
     """
+    print_anywhere()
     flags.check_export()
     try:
         name = experiment.read_config(flags.run)["example"]

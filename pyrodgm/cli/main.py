@@ -11,6 +11,7 @@ from pyrodgm import zoo
 from pyrodgm.cli.compare import Compare, compare
 from pyrodgm.cli.demo import Demo, demo
 from pyrodgm.cli.evaluate import Evaluate, evaluate
+from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.cli.train import train
 
 
@@ -50,6 +51,7 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: Its name and flags; by default those of this process.
     """
+    print_anywhere()
     args = list(sys.argv[1:] if args is None else args)
     if len(args) > 1 and args[0] == "train" and args[1] in zoo.SYSTEMS:
         train(args[1], args[2:], prog=f"pyrodgm train {args[1]}")

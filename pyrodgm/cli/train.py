@@ -6,21 +6,25 @@ from collections.abc import Mapping, Sequence
 import tyro
 
 from pyrodgm import zoo
+from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.experiment import System
+from pyrodgm.processes import world
 
 
 def train(name: str, args: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Train a published system by its flags and print its results.
+    """Train a published system by its flags and print its results, once where several processes train it together.
 
     Args:
         name: Name of the system, as in :data:`pyrodgm.zoo.SYSTEMS`.
         args: Its flags; by default those of this process.
         prog: Name of the program, for its help.
     """
+    print_anywhere()
     system: System = zoo.SYSTEMS[name]
     flags = current_names(sys.argv[1:] if args is None else args, getattr(system.config, "RENAMED", {}))
     for text in system.main(tyro.cli(system.config, args=flags, prog=prog)):
-        print(text, flush=True)
+        if world().rank == 0:
+            print(text, flush=True)
 
 
 def current_names(args: Sequence[str], renamed: Mapping[str, str]) -> list[str]:

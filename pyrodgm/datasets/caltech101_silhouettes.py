@@ -1,6 +1,5 @@
 """Caltech 101 Silhouettes, from the MATLAB file with the split of the literature."""
 
-import io
 import os
 
 import numpy as np
@@ -8,8 +7,10 @@ import torch
 
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.files import DataFile, read
+from pyrodgm.datasets.matlab import parse_mat
 from pyrodgm.datasets.split import Split
 
+PARTS = ("train", "val", "test")
 FILE = DataFile(
     "caltech101_silhouettes/caltech101_silhouettes_28_split1.mat",
     "https://people.cs.umass.edu/~marlin/data/caltech101_silhouettes_28_split1.mat",
@@ -23,9 +24,7 @@ def load_caltech101_silhouettes(root: str | os.PathLike[str] | None = None) -> D
 
     In the file they lie on their side (column by column) and the object is 0, the background 1.
     """
-    from scipy.io import loadmat
-
-    content = loadmat(io.BytesIO(read(FILE, root)), variable_names=[f"{p}_{k}" for p in PARTS for k in KINDS])
+    content = parse_silhouettes(read(FILE, root))
     return Dataset.from_tensors(
         *(_split(content[f"{part}_data"], content[f"{part}_labels"]) for part in PARTS),
         name="caltech101_silhouettes",
@@ -33,7 +32,23 @@ def load_caltech101_silhouettes(root: str | os.PathLike[str] | None = None) -> D
     )
 
 
-PARTS, KINDS = ("train", "val", "test"), ("data", "labels")
+def parse_silhouettes(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of the MATLAB file: for each part `data`, `[N, 784]`, 0 or 1, and `labels`, `[N, 1]` from 1 to 101.
+
+    Raises:
+        ValueError: the content is anything else.
+    """
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    for part in PARTS:
+        shapes |= {f"{part}_data": (f"{part}", 784), f"{part}_labels": (f"{part}", 1)}
+    found = parse_mat(content, shapes)
+    for part in PARTS:
+        pixels, labels = found[f"{part}_data"], found[f"{part}_labels"]
+        if not ((pixels == 0) | (pixels == 1)).all():
+            raise ValueError(f"content: expected pixels 0 and 1 in {part}_data, got others")
+        if not ((labels >= 1) & (labels <= 101) & (labels % 1 == 0)).all():
+            raise ValueError(f"content: expected labels from 1 to 101 in {part}_labels, got others")
+    return found
 
 
 def _split(data: np.ndarray, labels: np.ndarray) -> Split:

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+DIMENSIONS, LARGEST = 32, 2**62
+
 
 def parse_idx(content: bytes) -> np.ndarray:
     """Array of unsigned bytes from the content of an idx file.
@@ -28,6 +30,8 @@ def parse_idx(content: bytes) -> np.ndarray:
     if len(content) < start:
         raise ValueError(f"content: the idx header of {start} bytes is cut off at {len(content)}")
     shape = np.frombuffer(content[4:start], dtype=">u4").tolist()
+    if len(shape) > DIMENSIONS or math.prod(max(size, 1) for size in shape) > LARGEST:  # which no array can have
+        raise ValueError(f"content: the idx header gives the shape {shape}")
     if len(content) - start != math.prod(shape):
         raise ValueError(f"content: the idx header gives the shape {shape}, but {len(content) - start} values follow")
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)

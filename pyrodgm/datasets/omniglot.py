@@ -10,6 +10,7 @@ import torch
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.drawings import parse_drawings
 from pyrodgm.datasets.files import DataFile, data_root, read
+from pyrodgm.datasets.matlab import parse_mat
 from pyrodgm.datasets.split import Split, shuffled
 
 BURDA = DataFile(
@@ -38,10 +39,7 @@ def load_omniglot_burda(root: str | os.PathLike[str] | None = None) -> Dataset:
     Binarised anew for each batch; the last 1,345 of the shuffled training part validate; labels are the characters.
     The file has one image a column, column by column; the images here are upright.
     """
-    from scipy.io import loadmat
-
-    keys = ("data", "target", "targetchar")
-    content = loadmat(io.BytesIO(read(BURDA, root)), variable_names=[*keys, *(f"test{key}" for key in keys)])
+    content = parse_burda(read(BURDA, root))
 
     def characters(part: str) -> np.ndarray:
         return 1000 * content[f"{part}target"].argmax(0) + content[f"{part}targetchar"].ravel()
@@ -50,6 +48,26 @@ def load_omniglot_burda(root: str | os.PathLike[str] | None = None) -> Dataset:
     images = np.concatenate([content["data"].T, content["testdata"].T]).astype("float32")
     images = np.ascontiguousarray(images.reshape(-1, 28, 28).transpose(0, 2, 1))
     return _dataset("omniglot_burda", images, labels.astype("int64"), content["data"].shape[1])
+
+
+def parse_burda(content: bytes) -> dict[str, np.ndarray]:
+    """The arrays of Burda's MATLAB file, for training and (`test...`) test images.
+
+    `data`, `[784, N]` in [0, 1]; `target`, `[50, N]`, of which one is 1, the alphabet; `targetchar`, `[1, N]`, the
+    number of the character in it, below 1000.
+
+    Raises:
+        ValueError: the content is anything else.
+    """
+    shapes: dict[str, tuple[int | str, ...]] = {}
+    for part, count in (("", "N"), ("test", "M")):
+        shapes |= {f"{part}data": (784, count), f"{part}target": (50, count), f"{part}targetchar": (1, count)}
+    found = parse_mat(content, shapes)
+    for name, values in found.items():
+        most = 999 if name.endswith("targetchar") else 1
+        if not ((values >= 0) & (values <= most)).all():
+            raise ValueError(f"content: expected values from 0 to {most} in {name}, got others")
+    return found
 
 
 def load_omniglot_28x28(root: str | os.PathLike[str] | None = None) -> Dataset:

@@ -1,6 +1,5 @@
 """Street View House Numbers, cropped digits, from the public MATLAB files."""
 
-import io
 import os
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.files import DataFile, read
+from pyrodgm.datasets.matlab import parse_mat
 from pyrodgm.datasets.pca import pca
 from pyrodgm.datasets.resplit import rows
 from pyrodgm.datasets.split import Split, shuffled
@@ -42,18 +42,13 @@ def parse_svhn(content: bytes) -> Split:
     Raises:
         ValueError: the content is no MATLAB file, or a variable in it is missing or has another shape or value.
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        variables = loadmat(io.BytesIO(content), variable_names=("X", "y"))
-    except (MatReadError, NotImplementedError, ValueError) as error:
-        raise ValueError(f"content: expected a MATLAB file of version 5, it cannot be read: {error}") from error
-    x, y = variables.get("X"), variables.get("y")
-    if x is None or y is None or x.dtype != np.uint8 or x.shape[:3] != (32, 32, 3) or y.shape != (x.shape[-1], 1):
-        found = {name: f"{v.dtype}{list(v.shape)}" for name, v in (("X", x), ("y", y)) if v is not None}
-        raise ValueError(f"content: expected bytes X [32, 32, 3, N] and labels y [N, 1], got {found}")
-    if y.min() < 1 or y.max() > 10:
+    variables = parse_mat(content, {"X": (32, 32, 3, "N"), "y": ("N", 1)})
+    x, y = variables["X"], variables["y"]
+    if x.dtype != np.uint8 or y.dtype.kind not in "uif" or x.size == 0:
+        raise ValueError(
+            f"content: expected at least one image of bytes X and its label y, got {x.dtype}{list(x.shape)}"
+        )
+    if not ((y >= 1) & (y <= 10) & (y % 1 == 0)).all():
         raise ValueError(f"content: expected labels y from 1 to 10, got {y.min()} to {y.max()}")
     images = torch.from_numpy(np.ascontiguousarray(x.transpose(3, 2, 0, 1))).flatten(1).float().div_(255)
     return Split(images, torch.from_numpy(y.ravel().astype("int64") % 10))

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
+
+from pyrodgm.processes import current_share
 
 
 @dataclass(frozen=True)
@@ -13,12 +15,14 @@ class Rows:
     """Rows of the training data.
 
     Attributes:
-        index: Row numbers ``[batch]``, in the order of the batch.
+        index: Row numbers ``[batch]``, in the order of the batch; those of this process where several share a batch.
         total: Number of rows of the training data.
+        batch: Row numbers of the whole batch.
     """
 
     index: Tensor
     total: int
+    batch: Tensor
 
 
 _rows: ContextVar[Rows | None] = ContextVar("rows", default=None)
@@ -40,7 +44,7 @@ def training_rows(index: Tensor, total: int) -> Iterator[None]:
         >>> current_rows() is None
         True
     """
-    token = _rows.set(Rows(index, total))
+    token = _rows.set(Rows(index, total, index))
     try:
         yield
     finally:
@@ -49,4 +53,5 @@ def training_rows(index: Tensor, total: int) -> Iterator[None]:
 
 def current_rows() -> Rows | None:
     """The rows of the innermost :func:`training_rows`; None outside."""
-    return _rows.get()
+    rows, share = _rows.get(), current_share()
+    return rows if rows is None or share is None else replace(rows, index=rows.batch[share.rows])

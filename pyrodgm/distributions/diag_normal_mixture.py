@@ -8,7 +8,7 @@ from pyro.distributions import Categorical, Independent, Normal, TorchDistributi
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrodgm.arithmetic import wide
+from pyrodgm.arithmetic import normal_cdf, wide
 
 
 class DiagNormalMixture(TorchDistribution):
@@ -184,7 +184,9 @@ class DiagNormalMixture(TorchDistribution):
         # Weights given the coordinates before d: the exclusive running sum.
         log_weights = logits.log_softmax(-1).unsqueeze(-1) + log_density.cumsum(-1) - log_density
         weights = log_weights.softmax(-2)
-        below = torch.special.ndtr(white)
+        # Of a draw in the upper half what is above it, with a minus: the difference is a constant, and nothing cancels.
+        side = torch.where((weights * white).sum(-2, keepdim=True) > 0, -1.0, 1.0).to(white.dtype)
+        below = side * normal_cdf(side * white)
         cdf = (weights * below).sum(-2)
         with torch.no_grad():
             # dF_d/dz_j = sum_k w_kd (Phi_kd - F_d) * (-(z_j - loc_kj) / scale_kj^2) for j < d.

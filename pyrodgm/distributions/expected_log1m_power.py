@@ -22,14 +22,15 @@ def expected_log1m_power(ratio: Tensor, b: Tensor, single: bool = False) -> Tens
     fixed_ratio = ratio.detach().expand(shape)
     fixed_b = b.detach() + 0.0 * fixed_ratio  # batched by vmap as either is: what is written in place has to be
     points, weights = exponential_nodes(fixed_b, 41, 2.75) if single else exponential_nodes(fixed_b, 97, 3.1)
-    # In as few passes as it takes: this is a large part of a step of sticks.
-    exponent = points / fixed_b.unsqueeze(-1)
-    # Beyond 600 the logarithm is linear to the last digit; below 1e-15 the weights vanish.
-    inside = exponent.clamp(1e-15, 600.0)
-    log_va = inside.neg().exp_().neg_().log1p_()
+    # In as few passes and as little memory as it takes: this is a large part of a step of sticks.
+    by_shape = weights * (1.0 - points)  # with s = e / b the weight is b exp(-b s): its derivative brings (1 - e) / b
+    # Minus s. Beyond 600 the logarithm is linear to the last digit; below 1e-15 the weights vanish.
+    log_va = (points / -fixed_b.unsqueeze(-1)).clamp(-600.0, -1e-15)
+    linear, linear_by_b = log_va @ weights, log_va @ by_shape
+    log_va = log_va.exp_().neg_().log1p_()
     rest = (log_va * fixed_ratio.unsqueeze(-1)).expm1_().neg_()
-    logs = inside.sub_(exponent).add_(rest.log())
-    # With s = e / b the weight is b exp(-b s), whose derivative by b brings (1 - e) / b.
-    value, by_b = (logs @ torch.stack([weights, weights * (1.0 - points)], -1)).unbind(-1)
-    by_ratio = rest.reciprocal_().neg_().add_(1.0).mul_(log_va) @ weights
-    return with_slopes(value, (ratio, b), (by_ratio, by_b / fixed_b))
+    by_ratio = log_va @ weights - log_va.div_(rest) @ weights
+    logs = rest.log_()
+    value = logs @ weights - linear - (points @ weights) / fixed_b
+    by_b = (logs @ by_shape - linear_by_b - (points @ by_shape) / fixed_b) / fixed_b
+    return with_slopes(value, (ratio, b), (by_ratio, by_b))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from pyrodgm.arithmetic import with_slopes
+from pyrodgm.arithmetic import normal_cdf, with_slopes
 from pyrodgm.distributions.quadrature import exponential_nodes
 
 # The logistic function is nearly the Normal distribution function of this standard deviation.
@@ -63,7 +63,7 @@ def _far(loc: Tensor, scale: Tensor, t: Tensor, excess: Tensor, slopes: Tensor) 
     unit = math.sqrt(0.5 / math.pi) / broad
     spread = (broad.square() + WIDTH**2).sqrt()
     ratio = loc / spread
-    cdf, pdf = torch.special.ndtr(ratio), torch.exp(-0.5 * ratio.square()) * math.sqrt(0.5 / math.pi)
+    cdf, pdf = normal_cdf(ratio), torch.exp(-0.5 * ratio.square()) * math.sqrt(0.5 / math.pi)
     moment = (density @ (slopes * t) - loc * (density @ slopes)) / broad
     return (
         loc * cdf + spread * pdf + unit * (density @ excess),

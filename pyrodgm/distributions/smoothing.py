@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from pyrodgm.arithmetic import into_open_interval, log1mexp, wide
+from pyrodgm.arithmetic import into_open_interval, log1mexp, normal_cdf, wide
 
 Bit = Literal[0, 1]
 
@@ -262,7 +262,7 @@ class GaussianSmoothing(Smoothing):
         return self._given(self.beta, value) * (value - self.shift - 0.5)
 
     def cdf(self, value: Tensor, z: Bit) -> Tensor:
-        return torch.special.ndtr((value - self.shift - z) * self._given(self.beta, value).sqrt())
+        return normal_cdf((value - self.shift - z) * self._given(self.beta, value).sqrt())
 
     def icdf(self, probability: Tensor, z: Bit) -> Tensor:
         inside = into_open_interval(probability)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from pyrodgm.figures import Scene, draw_pair
 from pyrodgm.infer import LogLikelihood
 from pyrodgm.infer.training.checkpoint import write_atomically
 from pyrodgm.infer.training.loggers import write_csv
+from pyrodgm.processes import first
 
 
 class Report(NamedTuple):
@@ -51,6 +53,12 @@ def report(  # noqa: PLR0913 - what to evaluate, how long, and what to write
         seconds=run.seconds,
         progress=progress,
     )
+    first(partial(_write, pair, data, run, Report(results, likelihood), figures))
+    return Report(results, likelihood)
+
+
+def _write(pair: nn.Module, data: Dataset, run: Run, found: Report, figures: bool) -> None:
+    results, likelihood = found
     text = json.dumps(asdict(results), indent=2, allow_nan=False)
     write_atomically(run.path / "results.json", lambda file: file.write_text(text + "\n"))
     rows = evenly_spaced(len(data.test), results.num_images)
@@ -61,8 +69,7 @@ def report(  # noqa: PLR0913 - what to evaluate, how long, and what to write
         run.path / "log_likelihood.csv", [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
     )
     if figures:
-        write_figures(pair, data, run, likelihood, seed)
-    return Report(results, likelihood)
+        write_figures(pair, data, run, likelihood, results.seed)
 
 
 def text_report(pair: nn.Module, data: Dataset, run: Run, **options: Any) -> str:

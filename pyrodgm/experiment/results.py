@@ -27,6 +27,8 @@ from pyrodgm.infer import (
 from pyrodgm.infer.estimators.sites import samples
 from pyrodgm.infer.evaluation.refined.coordinates import UnsupportedError
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
+from pyrodgm.infer.training.parallel.shared_bound import SharedBound
+from pyrodgm.processes import world
 
 KNN = (3, 5, 10)  # numbers of neighbours
 
@@ -232,11 +234,8 @@ def _certificate(pair: nn.Module, count: int, x: Tensor, num_samples: int | None
 
 
 def _elbo(pair: Any, x: Tensor) -> float:
-    estimator, loss = ELBO(num_particles=10), 0.0
     with evaluating(pair):
-        for block in x.split(500):
-            loss += float(estimator.differentiable_loss(pair.model, pair.guide, block))
-    return -loss / len(x)
+        return SharedBound(world())(pair, ELBO(num_particles=10), ((block,) for block in x.split(500)))
 
 
 def _classification_error(pair: Any, data: Dataset) -> float | None:

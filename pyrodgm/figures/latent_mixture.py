@@ -27,13 +27,17 @@ def draw_dlgmm(pair: DLGMM, scene: Scene) -> "dict[str, Figure]":
     if isinstance(components, DiagNormalMixture):
         z = components.component_distribution.sample((12,)).transpose(0, 1)  # [K, 12, D]
         rows = pair.likelihood(z).mean.flatten(0, 1)
-        title = f"{name}: samples from each component of the prior, a row each (means)"
-        figures["component_samples"] = plots.image_grid(rows, shape, columns=12, title=title)
+        title, numbers = f"{name}: samples from each component of the prior (means)", _numbers(len(z))
+        figures["component_samples"] = plots.image_grid(rows, shape, columns=12, title=title, row_labels=numbers)
     x = scene.test_images(12)
     h = pair.encoder(x)
     pi = pair.weights_posterior(h).mean_weights
     seen = pair.likelihood(pair.component_posterior(h, pi).loc).mean  # [12, K, *event]
     rows = torch.cat([x.unsqueeze(1), seen], 1).transpose(0, 1).flatten(0, 1)
-    title = f"{name}: test images (top) and the means of each component of their posteriors, decoded"
-    figures["component_reconstructions"] = plots.image_grid(rows, shape, columns=len(x), title=title)
+    title, labels = f"{name}: means of each component of the posteriors, decoded", ["input", *_numbers(seen.shape[1])]
+    figures["component_reconstructions"] = plots.image_grid(rows, shape, columns=len(x), title=title, row_labels=labels)
     return figures
+
+
+def _numbers(count: int) -> list[str]:
+    return [str(k) for k in range(1, count + 1)]

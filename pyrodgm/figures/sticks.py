@@ -45,7 +45,8 @@ def draw_gem_prior(prior: GEMPrior, scene: Scene) -> "dict[str, Figure]":
             torch.cat(rows),
             scene.data.image_shape,
             columns=12,
-            title=f"{name}: samples with the first {', '.join(map(str, counts))} sticks",
+            title=f"{name}: samples with their first sticks alone, as many as at the left",
+            row_labels=[str(count) for count in counts],
         ),
         "sticks_used": plots.sticks_used(used, size, title=f"{name}: sticks that hold 99 % of a sample"),
     }

@@ -28,6 +28,7 @@ from pyrodgm.infer.training.fit import FitResult, fit
 from pyrodgm.infer.training.fit_text import TextFitResult, fit_text
 from pyrodgm.infer.training.folder_lock import FolderInUseError
 from pyrodgm.infer.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger, WandbLogger
+from pyrodgm.infer.training.many.fit_many import Fitted, fit_many
 from pyrodgm.infer.training.nonfinite import NonFiniteError
 from pyrodgm.infer.training.optim import AdamNormGrad, Cosine, PiecewiseConstant, decay_groups
 from pyrodgm.infer.training.schedules import BurdaSchedule
@@ -47,6 +48,7 @@ __all__ = [
     "DamagedFileError",
     "FitResult",
     "FitSettings",
+    "Fitted",
     "FolderInUseError",
     "LogLikelihood",
     "MLflowLogger",
@@ -69,6 +71,7 @@ __all__ = [
     "classification_error",
     "decay_groups",
     "fit",
+    "fit_many",
     "fit_text",
     "gradient_snr",
     "knn_error",

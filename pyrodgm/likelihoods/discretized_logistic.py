@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.distributions import DiscretizedLogistic
 
 
@@ -56,10 +57,8 @@ class DiscretizedLogisticLikelihood(nn.Module):
             raise ValueError(f"mean must lie in [0, 1], got values from {mean.min():.4g} to {mean.max():.4g}")
         if not log_scale_range[0] < log_scale_range[1]:
             raise ValueError(f"log_scale_range must be increasing, got {log_scale_range}")
-        if event_dim < 1:
-            raise ValueError(f"event_dim must be at least 1, got {event_dim}")
-        if num_bins < 2:
-            raise ValueError(f"num_bins must be at least 2, got {num_bins}")
+        event_dim = whole_number("event_dim", event_dim)
+        num_bins = whole_number("num_bins", num_bins, 2)
         self.net, self.num_bins, self.log_scale_range, self.event_dim = net, num_bins, log_scale_range, event_dim
         self.register_buffer("bias", None if mean is None else torch.logit(mean, eps=1e-3))
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.nn.masked_conv import MaskedConv2d
 
 Norm = Literal["channel", "batch"]
@@ -84,8 +85,7 @@ class PixelCNN(nn.Module):
         super().__init__()
         if norm not in get_args(Norm):
             raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}; got {norm!r}")
-        if layers < 1:
-            raise ValueError(f"layers must be at least 1, got {layers}")
+        layers = whole_number("layers", layers)
         self.image_shape, self.outputs = image_shape, outputs
         channels = image_shape[0]
         if norm == "channel" and hidden <= channels:  # one feature's deviation from its own mean is always 0

@@ -43,6 +43,57 @@ def log_likelihood_histogram(
     return figure
 
 
+def likelihood_diagnostics(
+    values: Tensor,
+    k_hat: Tensor,
+    ess: Tensor,
+    *,
+    limits: tuple[float, float] = (0.7, 30.0),
+    title: str | None = None,
+) -> "Figure":
+    """Histograms of estimated log-likelihoods, of the Pareto k-hat of their weights and of their effective sizes.
+
+    Args:
+        values: Log-likelihoods ``[N]`` in nats, finite.
+        k_hat: Pareto shapes ``[N]``; those outside [-0.5, 1.5], infinite ones too, are counted in the outermost bars.
+        ess: Effective sample sizes ``[N]``, at least 1.
+        limits: Largest k-hat and smallest effective size of weights that are trusted, drawn as lines.
+        title: Text above.
+
+    Raises:
+        ValueError: If the shapes differ, there are no values, or some are not numbers.
+    """
+    numbers, shapes, sizes = (v.detach().cpu().double().numpy() for v in (values, k_hat, ess))
+    fine = numbers.ndim == 1 and len(numbers) and numbers.shape == shapes.shape == sizes.shape
+    if not fine or not np.isfinite(numbers).all() or np.isnan(shapes).any() or not (sizes > 0).all():
+        raise ValueError(
+            f"values, k_hat and ess: expected numbers [N], N > 0, of one length; got {list(values.shape)}, "
+            f"{list(k_hat.shape)} and {list(ess.shape)}"
+        )
+    figure, (upper, middle, lower) = charts(title, [1.3, 1.0, 1.0])
+    figure.set_size_inches(6.4, 5.6)
+    upper.hist(numbers, bins="auto", color=BLUE, edgecolor="white", linewidth=0.4)
+    upper.axvline(numbers.mean(), color=VERMILION, linewidth=1.8, label=f"mean {number(numbers.mean())}")
+    middle.hist(np.clip(shapes, -0.5, 1.5), bins=40, range=(-0.5, 1.5), color=BLUE)
+    over = f"limit {limits[0]:g}; {100 * (shapes > limits[0]).mean():.1f} % above"
+    middle.axvline(limits[0], color=VERMILION, linewidth=1.8, label=over)
+    edges = np.geomspace(1.0, max(sizes.max(), 2 * limits[1]), 41)
+    lower.hist(np.clip(sizes, 1.0, None), bins=edges, color=BLUE)
+    under = f"limit {limits[1]:g}; {100 * (sizes < limits[1]).mean():.1f} % below"
+    lower.axvline(limits[1], color=VERMILION, linewidth=1.8, label=under)
+    lower.set_xscale("log")
+    for axes, label in (
+        (upper, "log p(x) (nats)"),
+        (middle, "Pareto k-hat"),
+        (lower, "effective sample size"),
+    ):
+        axes.set_xlabel(label)
+        axes.set_ylabel(f"data of {len(numbers):,}")
+        axes.legend(frameon=False)
+    figure.align_ylabels()
+    return figure
+
+
 def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None = None) -> "Figure":
     """Bounds on training and validation data by epoch, the best epoch, and the KL weight below.
 

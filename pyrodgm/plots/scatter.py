@@ -5,14 +5,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from pyrodgm.plots.style import DPI
+from pyrodgm.plots.style import DPI, MARKERS, PALETTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from pyrodgm.plots.drawing import Drawing
+
 
 def scatter_by_class(points: Tensor, labels: Tensor, *, title: str | None = None) -> "Figure":
     """Points in the plane, such as encodings with two latent dimensions, each class in a colour of its own.
+
+    Up to ten classes have colours that the colour-blind can tell apart, and a shape each.
 
     Args:
         points: ``[N, 2]``, finite.
@@ -35,19 +39,28 @@ def scatter_by_class(points: Tensor, labels: Tensor, *, title: str | None = None
     return figure
 
 
-def classes_in_the_plane(points: np.ndarray, classes: np.ndarray) -> tuple["Figure", Any]:
-    """Figure and axes with points ``[N, 2]``, each class in a colour of its own, named beside it if there are few."""
+def classes_in_the_plane(points: np.ndarray, classes: np.ndarray) -> tuple["Drawing", Any]:
+    """Figure and axes with points ``[N, 2]``, each class in a colour and shape of its own, with their names if few."""
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 6.0), dpi=DPI, layout="constrained")
+    from pyrodgm.plots.drawing import Drawing
+
+    figure = Drawing(figsize=(6.4, 6.0), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     names = np.unique(classes)
-    colours = colormaps["tab10" if len(names) <= 10 else "turbo"]
+    few = len(names) <= len(PALETTE)
     for i, name in enumerate(names):
         chosen = points[classes == name]
-        colour = colours(i if len(names) <= 10 else i / (len(names) - 1))
-        axes.scatter(chosen[:, 0], chosen[:, 1], s=5, color=colour, label=str(name), linewidths=0)
+        colour = PALETTE[i] if few else colormaps["turbo"](i / (len(names) - 1))
+        axes.scatter(
+            chosen[:, 0],
+            chosen[:, 1],
+            s=9 if few else 5,
+            color=colour,
+            marker=MARKERS[i] if few else "o",
+            label=str(name),
+            linewidths=0,
+        )
     if len(names) <= 20:
-        axes.legend(frameon=False, markerscale=3, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.legend(frameon=False, markerscale=2.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure, axes

@@ -11,7 +11,7 @@ from pyrodgm.plots.style import BLUE, GREY, VERMILION, charts
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito's
 FLOOR = 1e-8  # variances below are drawn here
 
 

@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.distributions.flow import FlowDistribution, import_zuko
 
 
@@ -53,8 +54,7 @@ class FlowPosterior(nn.Module):
     ) -> None:
         super().__init__()
         import_zuko()
-        if features < 2:
-            raise ValueError(f"features must be at least 2, got {features}")
+        features = whole_number("features", features, 2)
         if not log_variance_range[0] < log_variance_range[1]:
             raise ValueError(f"log_variance_range must be increasing, got {log_variance_range}")
         self.net, self.features, self.transform = net, features, transform

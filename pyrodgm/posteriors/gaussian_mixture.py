@@ -3,6 +3,7 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.distributions import DiagNormalMixture, log_of_weights
 
 
@@ -98,8 +99,7 @@ class WeightedGaussians(nn.Module):
 
 
 def _check(num_components: int, log_variance_range: tuple[float, float]) -> None:
-    if num_components < 1:
-        raise ValueError(f"num_components must be at least 1, got {num_components}")
+    num_components = whole_number("num_components", num_components)
     if not log_variance_range[0] < log_variance_range[1]:
         raise ValueError(f"log_variance_range must be increasing, got {log_variance_range}")
 

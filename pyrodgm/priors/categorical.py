@@ -4,6 +4,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
+
 
 class CategoricalPrior(nn.Module):
     r"""Class probabilities without any condition, :math:`p(y) = \mathrm{Categorical}(y; \pi)`.
@@ -27,8 +29,7 @@ class CategoricalPrior(nn.Module):
 
     def __init__(self, num_classes: int, probs: Tensor | None = None, learn: bool = False) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+        num_classes = whole_number("num_classes", num_classes, 2)
         probs = torch.ones(num_classes) if probs is None else probs
         if probs.shape != (num_classes,) or not (probs > 0).all():
             raise ValueError(f"probs must be {num_classes} positive numbers, got {probs}")

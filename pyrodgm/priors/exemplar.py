@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pyrodgm.datasets.training_indices import current_rows
 from pyrodgm.datasets.unit_images import unit_images
 from pyrodgm.distributions import IsotropicNormalMixture
+from pyrodgm.processes import gather_rows
 
 CHUNK = 5000  # images that are encoded together without gradient
 BLOCK = 128  # columns whose minimum is looked at first in the search for the smallest
@@ -109,20 +110,21 @@ class ExemplarPrior(nn.Module):
         if batch.total != len(self.exemplars):
             raise ValueError(f"expected all {batch.total} training images as exemplars, got {len(self.exemplars)}")
         if self.num_neighbours is not None:
-            return self._of_neighbours(rows, self.num_neighbours)
+            return self._of_neighbours(rows, batch.batch, self.num_neighbours)
         chosen = torch.randperm(len(self.exemplars), device=rows.device)[: self.num_exemplars]
         loc = self._encode(self.exemplars[chosen])
         return self._mixture(loc.new_zeros(len(loc)).masked_fill(chosen == rows.unsqueeze(-1), -math.inf), loc)
 
-    def _of_neighbours(self, rows: Tensor, count: int) -> dist.TorchDistribution:
+    def _of_neighbours(self, rows: Tensor, batch: Tensor, count: int) -> dist.TorchDistribution:
         with torch.no_grad():
             own = self._encode(self.exemplars[rows])
-            self.means.index_copy_(0, rows, own)
+            self.means.index_copy_(0, batch, gather_rows(own))
             # squared distances, but for a constant of each datum
             distance = torch.addmm(self.means.square().sum(-1), own, self.means.T, alpha=-2)
-            near = _smallest(distance.scatter_(1, rows.unsqueeze(-1), math.inf), count).flatten()
+            found = _smallest(distance.scatter_(1, rows.unsqueeze(-1), math.inf), count).flatten()
+            near = gather_rows(found)  # those of the whole batch are the components of each datum
             times = (near.unsqueeze(-1) == near).sum(-1)  # that each image was found, which must not count twice
-        loc = self._encode(self.exemplars[near])
+        loc = gather_rows(self._encode(self.exemplars[found]))
         with torch.no_grad():
             self.means.index_copy_(0, near, loc.detach())
         log_weight = -times.to(loc).log() - math.log(len(self.exemplars) - 1)

@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.distributions import DiagNormalMixture, log_of_weights
 
 
@@ -47,8 +48,7 @@ class GaussianComponents(nn.Module):
         log_variance_range: tuple[float, float] = (-6.0, 2.0),
     ) -> None:
         super().__init__()
-        if num_components < 1:
-            raise ValueError(f"num_components must be at least 1, got {num_components}")
+        num_components = whole_number("num_components", num_components)
         if not spread > 0:
             raise ValueError(f"spread must be positive, got {spread}")
         if kind not in ("standard", "spread", "learned"):

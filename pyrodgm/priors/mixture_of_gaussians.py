@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.distributions import DiagNormalMixture
 
 
@@ -43,8 +44,7 @@ class MixtureOfGaussians(nn.Module):
         log_variance_range: tuple[float, float] = (-6.0, 2.0),
     ) -> None:
         super().__init__()
-        if num_components < 1:
-            raise ValueError(f"num_components must be at least 1, got {num_components}")
+        num_components = whole_number("num_components", num_components)
         self.loc = nn.Parameter(spread * torch.randn(num_components, features))
         self.log_variance = nn.Parameter(torch.zeros(num_components, features))
         self.log_variance_range = log_variance_range

@@ -4,12 +4,17 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
+
 
 class StandardNormal(nn.Module):
     r"""Independent standard-normal latents, :math:`p(z) = \mathcal N(z; 0, I)`.
 
     Args:
         features: Number of latent dimensions D.
+
+    Raises:
+        ValueError: If there are none.
 
     Called with nothing it returns a distribution with event shape ``[D]``.
 
@@ -23,6 +28,7 @@ class StandardNormal(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
+        features = whole_number("features", features)
         # buffers follow the module's device and dtype; there is nothing in them to save
         self.register_buffer("loc", torch.zeros(features), persistent=False)
         self.register_buffer("scale", torch.ones(features), persistent=False)

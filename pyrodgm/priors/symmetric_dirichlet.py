@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.distributions import BetaLogit, StickLogits
 
 
@@ -39,8 +40,7 @@ class SymmetricDirichletPrior(nn.Module):
 
     def __init__(self, num_components: int, concentration: float = 1.0) -> None:
         super().__init__()
-        if num_components < 2:
-            raise ValueError(f"num_components must be at least 2, got {num_components}")
+        num_components = whole_number("num_components", num_components, 2)
         if not (concentration > 0 and math.isfinite(concentration)):
             raise ValueError(f"concentration must be positive, got {concentration}")
         later = torch.arange(num_components - 1, 0, -1, dtype=torch.get_default_dtype())

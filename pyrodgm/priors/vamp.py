@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.arithmetic.function import Function
 from pyrodgm.datasets.unit_images import unit_images
 from pyrodgm.distributions import DiagNormalMixture
@@ -61,8 +62,7 @@ class VampPrior(nn.Module):
     @classmethod
     def around_mean(cls, posterior: nn.Module, num_components: int, mean: Tensor, std: float = 0.01) -> "VampPrior":
         """Trainable pseudo-inputs drawn around ``mean`` (``[*event]`` in [0, 1]) with standard deviation ``std``."""
-        if num_components < 1:
-            raise ValueError(f"num_components must be at least 1, got {num_components}")
+        num_components = whole_number("num_components", num_components)
         mean = unit_images("mean", mean, posterior)
         noise = std * torch.randn(num_components, *mean.shape, device=mean.device)
         return cls(posterior, (mean + noise).clamp(0.0, 1.0))

@@ -21,10 +21,10 @@ def benchmark():
 @pytest.mark.parametrize(("truncation", "concentration", "learning_rate"), [(20, 0.3, 3e-3), (200, 0.05, 1e-2)])
 def test_bounds_are_those_of_float64(benchmark, gradient, truncation, concentration, learning_rate):
     torch.set_default_dtype(torch.float32)
-    config = benchmark.Config(truncation, concentration, learning_rate=learning_rate, epochs=3, hidden=20)
+    config = benchmark.Config(epochs=3, hidden=20)
     images = (torch.rand(300, 36) < torch.linspace(0, 1, 36)).float()
-    pair = benchmark.make_pair(config, images)
+    pair = benchmark.make_pair(config, truncation, concentration, images)
     formats = (torch.float32, torch.float64)
-    single, double = (benchmark.bounds(config, pair, images.to(dtype), gradient) for dtype in formats)
+    single, double = (benchmark.bounds(config, pair, images.to(d), gradient, learning_rate) for d in formats)
     assert single == pytest.approx(double, abs=0.1)
     assert max(double) - double[-1] < 5.0

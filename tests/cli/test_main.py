@@ -1,5 +1,6 @@
 """The subcommands of ``pyrodgm``; what each of them does is tested with the examples."""
 
+import contextlib
 import json
 
 import pytest
@@ -48,6 +49,10 @@ def test_train_evaluate_compare(tmp_path, capsys):
     assert row.split()[:2] == ["run", f"{mean:.2f}"]
     assert f"{mean:.2f}" in trained
     assert f"{mean:.2f}" in evaluated
+    printed = tmp_path / "printed"
+    with printed.open("w", encoding="ascii") as stream, contextlib.redirect_stdout(stream):  # without "±"
+        cli.main(["compare", run])
+    assert f"{mean:.2f} +/- " in printed.read_text("ascii")
 
 
 def test_former_names_of_flags_are_taken():

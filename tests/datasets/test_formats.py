@@ -57,3 +57,10 @@ def test_amat_against_loadtxt(data_root):
 def test_amat_of_another_layout(content, message):
     with pytest.raises(ValueError, match=message):
         parse_amat(content, 3)
+
+
+@pytest.mark.parametrize("shape", [[0] * 33, [0] + [2**32 - 1] * 4, [1] * 33])
+def test_an_idx_header_that_no_array_can_have(shape):
+    content = bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4) for size in shape) + bytes(1)
+    with pytest.raises(ValueError, match="content: the idx header gives the shape"):
+        parse_idx(content)

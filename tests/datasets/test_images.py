@@ -200,7 +200,8 @@ def test_the_layout_of_mnist(name, write, tmp_path, monkeypatch):
     plain = packed.with_suffix("")
     plain.write_bytes(gzip.decompress(packed.read_bytes()))
     away = packed.rename(tmp_path / "away")
-    with pytest.raises(ValueError, match=rf"{plain} cannot be verified: a checksum is known only for the published {packed.name}"):
+    message = rf"{plain} cannot be verified: a checksum is known only for the published {packed.name}"
+    with pytest.raises(ValueError, match=message):
         datasets.load(name, tmp_path)
     away.rename(packed)
     data = datasets.load(name, tmp_path)

@@ -66,7 +66,7 @@ def test_principal_components(root):
 def test_other_files_are_refused(root):
     x, y = digits(4, 0)
     for variables, message in (
-        ({"X": x}, r"expected bytes X \[32, 32, 3, N\] and labels y"),
+        ({"X": x}, r"expected the arrays X \[32, 32, 3, N\], y \[N, 1\], got"),
         ({"X": x[:16], "y": y}, r"got \{'X': 'uint8\[16, 32, 3, 4\]', 'y': 'uint8\[4, 1\]'\}"),
         ({"X": x, "y": y - 1}, "labels y from 1 to 10, got 0 to 3"),
     ):

@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath as mp
 import pyro.distributions as dist
 import pytest
 import torch
@@ -95,6 +96,27 @@ def test_pathwise_gradient_is_exact_in_one_dimension():
                 low[which].view(-1)[j] -= 1e-6
                 change = (cdf(z, *high) - cdf(z, *low)) / 2e-6
                 torch.testing.assert_close(gradient.view(-1)[j], (-change / density).squeeze(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("at", [-12.0, 14.0])
+def test_pathwise_gradient_of_a_draw_far_in_a_tail(at, monkeypatch):
+    params = [torch.tensor([0.2, -0.4]), torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [1.1]])]
+    mixture = DiagNormalMixture(*(p.clone().requires_grad_() for p in params))
+    monkeypatch.setattr(mixture, "sample", lambda shape=(): torch.tensor([at]))
+    got = torch.cat([g.flatten() for g in torch.autograd.grad(mixture.rsample().sum(), mixture._given)])
+    with mp.workdps(60):
+
+        def below(*flat):
+            first, second = mp.exp(flat[0]), mp.exp(flat[1])
+            parts = [mp.ncdf((at - m) / s) for m, s in ((flat[2], flat[4]), (flat[3], flat[5]))]
+            return (first * parts[0] + second * parts[1]) / (first + second)
+
+        flat = [mp.mpf(x.item()) for p in params for x in p.flatten()]
+        share = mp.exp(flat[0]) / (mp.exp(flat[0]) + mp.exp(flat[1]))
+        density = share * mp.npdf(at, flat[2], flat[4]) + (1 - share) * mp.npdf(at, flat[3], flat[5])
+        orders = [tuple(int(i == j) for j in range(6)) for i in range(6)]
+        expected = [float(-mp.diff(below, flat, order) / density) for order in orders]
+    torch.testing.assert_close(got, torch.tensor(expected), rtol=1e-9, atol=0)
 
 
 def test_stratified_estimate_is_unbiased_with_less_variance():

@@ -32,7 +32,7 @@ TRANSPORTS = {
 
 
 def density_and_gradients(case, dtype, value):
-    params = {name: p.to(dtype).requires_grad_() for name, p in case.params.items()}
+    params = {name: p.detach().clone().to(dtype).requires_grad_() for name, p in case.params.items()}
     log_prob = case.build(**params, validate_args=False).log_prob(value)
     return log_prob.detach(), torch.autograd.grad(log_prob.sum(), list(params.values()), allow_unused=True)
 

@@ -4,6 +4,7 @@ import torch
 from pyro.distributions import Beta
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logits.kumaraswamy import EULER
 
@@ -32,6 +33,7 @@ def kl_kumaraswamy_beta_series(p: Kumaraswamy, q: Beta, terms: int = 10) -> Tens
     >>> [round(x.item(), 1) for x in (kl_kumaraswamy_beta_series(p, q), torch.distributions.kl_divergence(p, q))]
     [12.5, 28.2]
     """
+    terms = whole_number("terms", terms)
     a, b, alpha, beta = p.concentration1, p.concentration0, q.concentration1, q.concentration0
     order = torch.arange(1, terms + 1, dtype=a.dtype, device=a.device)
     first, second = order / a.unsqueeze(-1), b.unsqueeze(-1)

@@ -8,10 +8,10 @@ from torch.nn.functional import logsigmoid
 
 from pyrodgm.arithmetic import with_slopes
 from pyrodgm.distributions._compat import standard_gamma, standard_gamma_with_slope
-from pyrodgm.distributions.logits.logit import CONCENTRATION, Logit
+from pyrodgm.distributions.logits.logit import ConcentrationLogit
 
 
-class BetaLogit(Logit):
+class BetaLogit(ConcentrationLogit):
     r"""Distribution of the logit of v ~ Beta(a, b).
 
     .. math:: \log p(y) = a \log v + b \log(1 - v) - \log B(a, b), \qquad v = \sigma(y)
@@ -31,16 +31,6 @@ class BetaLogit(Logit):
     >>> BetaLogit(torch.ones(3), torch.full((3,), 5.0)).log_prob(torch.zeros(3)).exp()
     tensor([0.0781, 0.0781, 0.0781])
     """
-
-    concentration1: Tensor
-    concentration0: Tensor
-
-    arg_constraints = {"concentration1": CONCENTRATION, "concentration0": CONCENTRATION}  # noqa: RUF012
-
-    def __init__(
-        self, concentration1: Tensor | float, concentration0: Tensor | float, *, validate_args: bool | None = None
-    ) -> None:
-        super().__init__(concentration1, concentration0, validate_args=validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from pyrodgm.arithmetic import wide
 from pyrodgm.distributions.expected_softplus import expected_softplus_exponential
-from pyrodgm.distributions.logits.logit import CONCENTRATION, Logit
+from pyrodgm.distributions.logits.logit import ConcentrationLogit
 from pyrodgm.distributions.quadrature import exponential_nodes
 
 
-class GammaRatioLogit(Logit):
+class GammaRatioLogit(ConcentrationLogit):
     r"""Distribution of the logit of v = x / (x + y) for approximate Gamma draws x and y: an asymmetric Laplace one.
 
     .. math:: \log p(t) = \log \frac{ab}{a + b} + \begin{cases} a (t - c) & t < c \\ -b (t - c) & t \ge c \end{cases},
@@ -31,16 +31,6 @@ class GammaRatioLogit(Logit):
     >>> GammaRatioLogit(torch.ones(3), torch.ones(3)).mean
     tensor([0., 0., 0.])
     """
-
-    concentration1: Tensor
-    concentration0: Tensor
-
-    arg_constraints = {"concentration1": CONCENTRATION, "concentration0": CONCENTRATION}  # noqa: RUF012
-
-    def __init__(
-        self, concentration1: Tensor | float, concentration0: Tensor | float, *, validate_args: bool | None = None
-    ) -> None:
-        super().__init__(concentration1, concentration0, validate_args=validate_args)
 
     @property
     def mode(self) -> Tensor:

@@ -15,14 +15,14 @@ from pyrodgm.arithmetic import (
     with_slopes,
 )
 from pyrodgm.distributions.expected_log1m_power import expected_log1m_power
-from pyrodgm.distributions.logits.logit import CONCENTRATION, Logit
+from pyrodgm.distributions.logits.logit import ConcentrationLogit
 from pyrodgm.distributions.quadrature import exponential_nodes
 
 EULER = 0.5772156649015329
 LEAST_NOISE = 1e-290  # its quotients by concentrations are normal numbers
 
 
-class KumaraswamyLogit(Logit):
+class KumaraswamyLogit(ConcentrationLogit):
     r"""Distribution of the logit of v ~ Kumaraswamy(a, b).
 
     .. math:: \log p(y) = \log a b + a \log v + \log(1 - v) + (b - 1) \log(1 - v^a), \qquad v = \sigma(y)
@@ -43,16 +43,6 @@ class KumaraswamyLogit(Logit):
     >>> bool((y.isfinite() & logits.log_prob(y.clone()).isfinite()).all())
     True
     """
-
-    concentration1: Tensor
-    concentration0: Tensor
-
-    arg_constraints = {"concentration1": CONCENTRATION, "concentration0": CONCENTRATION}  # noqa: RUF012
-
-    def __init__(
-        self, concentration1: Tensor | float, concentration0: Tensor | float, *, validate_args: bool | None = None
-    ) -> None:
-        super().__init__(concentration1, concentration0, validate_args=validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         like = self._wide()[0].detach().expand(self._extended_shape(sample_shape))

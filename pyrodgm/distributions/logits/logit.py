@@ -66,3 +66,17 @@ class Logit(Scalar):
 
     def entropy(self) -> Tensor:
         return self._narrow(-self.negative_entropy(*self.expected_logs()))
+
+
+class ConcentrationLogit(Logit):
+    """A distribution of a logit with two concentrations, of the fraction and of what it leaves."""
+
+    concentration1: Tensor
+    concentration0: Tensor
+
+    arg_constraints = {"concentration1": CONCENTRATION, "concentration0": CONCENTRATION}  # noqa: RUF012
+
+    def __init__(
+        self, concentration1: Tensor | float, concentration0: Tensor | float, *, validate_args: bool | None = None
+    ) -> None:
+        super().__init__(concentration1, concentration0, validate_args=validate_args)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrodgm.arithmetic import normal_cdf
 from pyrodgm.distributions.expected_softplus import expected_softplus_normal
 from pyrodgm.distributions.logits.logit import Logit
 from pyrodgm.distributions.quadrature import normal_nodes
@@ -48,7 +49,7 @@ class NormalLogit(Logit):
         return -0.5 * ((logit - self.loc) / self.scale).square() - self.scale.log() - LOG_SQRT_2_PI
 
     def cdf(self, value: Tensor) -> Tensor:
-        return 0.5 * torch.erfc((self.loc - value) / (self.scale * math.sqrt(2.0)))
+        return normal_cdf((value - self.loc) / self.scale)
 
     def icdf(self, value: Tensor) -> Tensor:
         """The logit below which there is the share ``value`` in (0, 1)."""

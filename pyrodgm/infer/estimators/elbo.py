@@ -16,6 +16,7 @@ from pyro.infer.util import is_validation_enabled, torch_backward
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.distributions import divergence_given, kl_mixture_bound
 from pyrodgm.infer.estimators.protocols import Divergence, Program
 from pyrodgm.infer.estimators.reading import Enumeration, Latent, fn_of, mask_of, read
@@ -38,10 +39,9 @@ class TensorELBO(pyro.infer.ELBO):
     """
 
     def __init__(self, kl_weight: float = 1.0, **kwargs: Any) -> None:
+        kwargs["num_particles"] = whole_number("num_particles", kwargs.get("num_particles", 1))
         super().__init__(**kwargs)
-        if self.num_particles < 1:
-            raise ValueError(f"num_particles must be at least 1, got {self.num_particles}")
-        self.kl_weight = torch.tensor(float(kl_weight))
+        self.kl_weight = torch.tensor(finite_number("kl_weight", kl_weight, least=0.0))
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define differentiable_loss")

@@ -7,6 +7,7 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_number
 from pyrodgm.infer.estimators.elbo import TensorELBO
 from pyrodgm.infer.estimators.protocols import Program
 from pyrodgm.infer.estimators.reading import Reading, counted, read
@@ -55,6 +56,7 @@ class IWELBO(TensorELBO):
         kl_weight: float = 1.0,
         max_plate_nesting: float = math.inf,
     ) -> None:
+        alpha = finite_number("alpha", alpha)
         if alpha == 1.0:
             raise ValueError("alpha must not be 1: that bound is ELBO(num_particles=..., vectorize_particles=True)")
         if gradient not in get_args(Gradient):

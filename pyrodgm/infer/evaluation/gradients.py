@@ -7,6 +7,7 @@ import pyro.infer
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
 
 
@@ -48,8 +49,7 @@ def gradient_snr(
         >>> sorted(gradient_snr(vae, IWELBO(8, gradient="dreg"), torch.ones(5, 9), num_draws=5))
         ['likelihood', 'posterior']
     """
-    if num_draws < 2:
-        raise ValueError(f"num_draws must be at least 2, got {num_draws}")
+    num_draws = whole_number("num_draws", num_draws, 2)
     parameters = {name: p for name, p in pair.named_parameters() if p.requires_grad}
     mean: dict[str, Any] = dict.fromkeys(parameters, 0.0)
     square: dict[str, Any] = dict.fromkeys(parameters, 0.0)

@@ -11,6 +11,7 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.datasets.split import aligned
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
 from pyrodgm.infer.evaluation.by_row import ByRow, by_row
@@ -23,9 +24,11 @@ from pyrodgm.infer.evaluation.sampler import ImportanceSampler
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
 from pyrodgm.infer.training.feeds.columns import device_and_dtype
 from pyrodgm.infer.training.step import Compile, check_compile
+from pyrodgm.processes import from_first, merged, world
 
 Proposal: TypeAlias = Literal["auto", "refined", "guide"]
 
+DRAWS = "draws of "
 USUAL_DRAWS = 5000  # of the guide, where no budget is given
 COMPILE_AFTER = 1_000_000  # samples from which "auto" compiles
 
@@ -87,8 +90,9 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
             ``12 * (D + 3)`` for D latent dimensions on there are enough, from ``40 * (D + 3)`` for the usual fit and
             the later stages. By default the fit and 2,000 samples, or 5,000 samples of the guide.
         proposal: ``"refined"``; ``"guide"``; or ``"auto"``, the first where the latents are real, the curvature of all
-            sites is known and the budget is large enough, and else the second. Where ``"refined"`` is impossible the
-            guide serves, with a warning that says why.
+            sites is known and the budget is large enough, and else the second. Binary latents are annealed with
+            ``"refined"`` alone: at equal budgets that can be worse than the guide. Where ``"refined"`` is impossible
+            the guide serves, with a warning that says why.
         max_bytes: Bound on the memory for samples and activations; at least one datum and one sample at a time are
             held whatever the bound.
         keep: Whether the result keeps all draws, weights and log p(x | z), S values a datum and latent dimension. All
@@ -112,13 +116,14 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
 
     Source: Burda et al. (2015), arXiv 1509.00519; Khan and Rue (2023), arXiv 2107.04562, for the fit.
     """
-    if num_samples is not None and num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+    num_samples = None if num_samples is None else whole_number("num_samples", num_samples)
     if keep and sum_out:
         raise ValueError("keep: draws of sites that are summed out cannot be kept; got keep=True with sum_out=True")
     if proposal not in get_args(Proposal):
         raise ValueError(f"proposal must be one of {', '.join(get_args(Proposal))}, got {proposal!r}")
     check_compile(compile)
+    max_bytes = whole_number("max_bytes", max_bytes)
+    seed = None if seed is None else whole_number("seed", seed, None)
     whole, pair, x = pair, *by_row(pair, x)
     if x.dim() == 0 or len(x) == 0:
         raise ValueError(f"x must hold at least one datum, got shape {list(x.shape)}")
@@ -127,14 +132,12 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     device, dtype = device_and_dtype(pair)
     x = aligned(x)
     # Filled block by block: results kept apart would lie between the freed samples and scatter the heap.
-    joined: dict[str, Any] = {}
-    kept: dict[str, Any] = {"log_weights": None, "draws": None, "pointwise": None}
+    joined: dict[str, Tensor] = {}
     with contextlib.ExitStack() as stack:
         stack.enter_context(evaluating(pair))
         stack.enter_context(flushing_denormals())
-        if seed is not None:
-            stack.enter_context(fork_rng(device))
-            torch.manual_seed(seed)
+        drawn = int(from_first(float(torch.empty((), device="cpu").double().random_(2**53)))) if seed is None else seed
+        stack.enter_context(fork_rng(device))
         x = x.clone() if x.is_inference() else x  # which no gradient may see
         one = x[:1].to(device, dtype)
         supports, budget = _supports(pair, one), num_samples or USUAL_DRAWS
@@ -143,15 +146,19 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         refined: Any = None
         if not sum_out and proposal != "guide":
             try:
-                refined = refined_sampler(pair, one, len(x), num_samples, max_bytes, mode, keep=keep)
+                bits = proposal == "refined" and not keep
+                refined = refined_sampler(pair, one, len(x), num_samples, max_bytes, mode, bits)
             except UnsupportedError as error:
                 if proposal == "refined":
                     warnings.warn(f"the proposal is not refined, the guide serves: {error}", stacklevel=2)
         mode = "traced" if mode == "auto" else mode
         sampler: Sampler = refined or ImportanceSampler(pair, one, len(x), budget, max_bytes, mode, sum_out)
         disable = None if progress is None else not progress
-        with tqdm(total=len(x), unit="datum", disable=disable) as bar:
-            for i, block in enumerate(x.split(sampler.block)):
+        team = world()
+        blocks = list(enumerate(x.split(sampler.block)))[team.rank :: team.size]
+        with tqdm(total=sum(len(block) for _, block in blocks), unit="datum", disable=disable or team.rank > 0) as bar:
+            for i, block in blocks:
+                torch.manual_seed(_block_seed(drawn, i))
                 begin = i * sampler.block
                 block = block.to(device, dtype)
                 for name, support in supports.items():
@@ -161,14 +168,17 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
                 for key in ("values", "ess", "k_hat", "stage", "evaluations"):
                     _put(joined, key, result[key], begin, len(x), 0)
                 if keep:
-                    kept["draws"] = kept["draws"] or {}
                     for key in ("log_weights", "pointwise"):
-                        _put(kept, key, result[key], begin, len(x), 1)
+                        _put(joined, key, result[key], begin, len(x), 1)
                     for name, draw in result["draws"].items():
-                        _put(kept["draws"], name, draw, begin, len(x), 1)
+                        _put(joined, DRAWS + name, draw, begin, len(x), 1)
                 bar.update(len(block))
-            if isinstance(refined, RefinedSampler) and not keep and not refined.plan.is_quick:
-                _weigh_flagged_again(refined, x, joined, one)
+        joined = merged(joined)
+        if isinstance(refined, RefinedSampler) and not keep and not refined.plan.is_quick:
+            torch.manual_seed(_block_seed(drawn, math.ceil(len(x) / sampler.block)))
+            _weigh_flagged_again(refined, x, joined, one)
+    draws = {name.removeprefix(DRAWS): joined.pop(name) for name in [*joined] if name.startswith(DRAWS)}
+    evaluations = float(joined.pop("evaluations").mean())
     versions = {"torch": str(torch.__version__), "pyro": pyro.__version__}
     attributes = {
         "model": type(whole).__name__,
@@ -177,11 +187,18 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     }
     attributes |= {**versions, "config": str(config or {}), "proposal": "guide" if refined is None else "refined"}
     shared = math.hypot(*(float(b) for n, b in pair.named_buffers() if n.split(".")[-1] == "log_partition_error"))
-    joined["evaluations"] = float(joined["evaluations"].mean())
     if isinstance(pair, ByRow):
         x = pair.columns.values[0]
     return LogLikelihood(
-        num_samples=sampler.num_samples, x=x, attributes=attributes, shared_error=shared, **joined, **kept
+        num_samples=sampler.num_samples,
+        x=x,
+        attributes=attributes,
+        shared_error=shared,
+        evaluations=evaluations,
+        draws=draws or None,
+        log_weights=joined.pop("log_weights", None),
+        pointwise=joined.pop("pointwise", None),
+        **joined,
     )
 
 
@@ -219,8 +236,13 @@ def _check_support(x: Tensor, begin: int, name: str, support: Any) -> None:
         raise ValueError(f"x must lie in the support of site '{name}', {support}, but datum {n} does not")
 
 
-def _put(into: dict[str, Any], key: str, part: Tensor, begin: int, total: int, dim: int) -> None:
-    """Write a part into the whole, which the first part makes."""
-    if into.get(key) is None:
-        into[key] = part.new_empty(*part.shape[:dim], total, *part.shape[dim + 1 :])
+def _block_seed(seed: int, block: int) -> int:
+    """Seeds that differ in the lower half of their bits, which is all that the generator on the CPU looks at."""
+    return seed if block == 0 else (seed + 0x9E3779B97F4A7C15 * block) % 2**63
+
+
+def _put(into: dict[str, Tensor], key: str, part: Tensor, begin: int, total: int, dim: int) -> None:
+    """Write a part into the whole, which the first part makes, of zeros."""
+    if key not in into:
+        into[key] = part.new_zeros(*part.shape[:dim], total, *part.shape[dim + 1 :])
     into[key].narrow(dim, begin, part.shape[dim]).copy_(part)

@@ -8,11 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.infer.estimators.sites import Trace, samples
 from pyrodgm.infer.evaluation.reported import reported_mean, reported_name, reported_value
+from pyrodgm.infer.evaluation.shared import on_all_rows
 from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.infer.training.feeds.make import batches_of
+from pyrodgm.processes import Share, gather_rows, sharing, world
 
 
 def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples: int = 10) -> dict[str, Tensor]:
@@ -35,12 +38,13 @@ def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples
 
 def posterior_samples(pair: nn.Module, x: Any, batch_size: int = 1000) -> dict[str, Tensor]:
     """One sample of the guide at each latent site; arguments and result are those of :func:`posterior_means`."""
-    parts: list[dict[str, Tensor]] = []
+    batch_size = whole_number("batch_size", batch_size)
+
+    def draw(block: Batch) -> dict[str, Tensor]:
+        return {reported_name(s): reported_value(s) for s in samples(_guide_trace(pair, block)) if _has_mean(s)}
+
     with evaluating(pair):
-        for block in batches_of(x, pair, batch_size, "x"):
-            parts.append(
-                {reported_name(s): reported_value(s) for s in samples(_guide_trace(pair, block)) if _has_mean(s)}
-            )
+        parts = [on_all_rows(draw, pair, block) for block in batches_of(x, pair, batch_size, "x")]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -60,6 +64,9 @@ def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, 
         A tensor ``[*event of the site]`` of at least 0 for each latent site.
     """
     moments = _moments(pair, x, 1000, num_samples)
+    for name, (mean, _) in moments.items():
+        if not mean.isfinite().all():
+            raise ValueError(f"x must have finite posterior means, but those of site '{name}' are not")
     count = min((len(mean) for mean, _ in moments.values()), default=2)
     if count < 2:
         raise ValueError(f"x must hold at least two data, got {count}")
@@ -68,19 +75,24 @@ def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, 
 
 def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean over passes of each site's mean, and the squared standard error of that, ``[N, *event of the site]``."""
-    parts: list[dict[str, tuple[Tensor, Tensor]]] = []
+    batch_size, num_samples = whole_number("batch_size", batch_size), whole_number("num_samples", num_samples)
+
+    def measure(block: Batch) -> dict[tuple[str, int], Tensor]:
+        passes: dict[str, list[Tensor]] = {}
+        for _ in range(num_samples):
+            for site in samples(_guide_trace(pair, block)):
+                if _has_mean(site):
+                    passes.setdefault(reported_name(site), []).append(reported_mean(site))
+            if len(passes) == 1:
+                break
+        stacks = {name: torch.stack(means) for name, means in passes.items()}
+        both = {name: (stack.mean(0), _squared_error(stack)) for name, stack in stacks.items()}
+        return {(name, i): value for name, values in both.items() for i, value in enumerate(values)}
+
     with evaluating(pair):
-        for block in batches_of(x, pair, batch_size, "x"):
-            passes: dict[str, list[Tensor]] = {}
-            for _ in range(num_samples):
-                for site in samples(_guide_trace(pair, block)):
-                    if _has_mean(site):
-                        passes.setdefault(reported_name(site), []).append(reported_mean(site))
-                if len(passes) == 1:
-                    break
-            stacks = {name: torch.stack(means) for name, means in passes.items()}
-            parts.append({name: (m.mean(0), _squared_error(m)) for name, m in stacks.items()})
-    return {name: (torch.cat([p[name][0] for p in parts]), torch.cat([p[name][1] for p in parts])) for name in parts[0]}
+        parts = [on_all_rows(measure, pair, block) for block in batches_of(x, pair, batch_size, "x")]
+    joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    return {name: (joined[name, 0], joined[name, 1]) for name, _ in joined}
 
 
 def _guide_trace(pair: Any, batch: Batch) -> Trace:
@@ -174,7 +186,9 @@ def knn_errors(
     if not ks or not 1 <= min(ks) <= max(ks) <= len(train_features):
         raise ValueError(f"k must lie between 1 and the {len(train_features)} training points, got {list(ks)}")
     search = NearestNeighbors(n_neighbors=max(ks)).fit(train_features.flatten(1).cpu().numpy())
-    nearest = torch.from_numpy(search.kneighbors(test_features.flatten(1).cpu().numpy(), return_distance=False))
+    with sharing(Share.of(len(test_features), world())) as share:
+        own = test_features[share.rows].flatten(1).cpu().numpy()
+        nearest = gather_rows(torch.from_numpy(search.kneighbors(own, return_distance=False)))
     classes, train = train_labels.cpu().unique(return_inverse=True)
     votes = F.one_hot(train[nearest], len(classes)).cumsum(1)
     truth = test_labels.cpu()

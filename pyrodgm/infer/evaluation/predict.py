@@ -1,5 +1,6 @@
 """Draws of a trained pair, and means of the data under it."""
 
+import numbers
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -8,6 +9,7 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.infer.estimators.sites import Site, samples
 from pyrodgm.infer.tracing.arguments import Batch, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
@@ -91,7 +93,7 @@ def _drawn(pair: nn.Module, like: Any, given: Given | None, site: str | None) ->
                     program = poutine.condition(program, _fixed(program, batch, given))
                 yield _observed(program, batch, site)
             except (RuntimeError, IndexError, TypeError) as error:
-                if not isinstance(like, int):
+                if not isinstance(like, numbers.Number):
                     raise
                 raise TypeError(
                     f"like must be data for this model, which cannot run on a number of draws: {error}"
@@ -135,9 +137,8 @@ def _mean(site: Site) -> Tensor:
 
 def _batches(data: Any, pair: nn.Module) -> Iterator[Batch]:
     """The arguments for data in memory at once, and for others batch by batch; stand-ins for a number of data."""
-    if isinstance(data, int) and not isinstance(data, bool):
-        if data < 1:
-            raise ValueError(f"like must be at least 1, got {data}")
+    if isinstance(data, numbers.Number):
+        data = whole_number("like", data)
         device, dtype = device_and_dtype(pair)
         return iter([(torch.zeros(data, device=device, dtype=dtype),)])
     if is_in_memory(data):

@@ -2,11 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from pyrodgm import plots
 from pyrodgm.infer.evaluation.diagnostics import LEAST_ESS, LIMIT, is_flagged
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ class LogLikelihood:
             f"{100 * self.untrusted_share:.1f} % with k-hat > {LIMIT} or effective sample size < {LEAST_ESS:.0f}, "
             f"median effective sample size {self.ess.median():.0f})"
         )
+
+    def plot(self, title: str | None = None) -> "Figure":
+        """Histograms of log-likelihoods, k-hat and effective sizes, with the limits of what can be trusted."""
+        return plots.likelihood_diagnostics(self.values, self.k_hat, self.ess, limits=(LIMIT, LEAST_ESS), title=title)
 
     def to_datatree(self) -> Any:
         """Export to an ArviZ ``DataTree``; see :func:`pyrodgm.infer.evaluation.export.to_datatree`."""

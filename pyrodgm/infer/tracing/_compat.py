@@ -13,19 +13,24 @@ from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule, Node
 from torch.fx._lazy_graph_module import _use_lazy_graph_module
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
+    "DRAWS_BY_REJECTION",
+    "REPLACED_WHEN_STACKED",
     "SLOTS",
     "TRANSIENT",
     "UNSAVED",
     "TorchDispatchMode",
     "TreeSpec",
     "adopt",
+    "argument_names",
+    "changes_an_argument",
     "compile_graph",
     "constrained_parameters",
+    "disable_proxy_modes_tracing",
     "divide_by_norms",
     "does_more_than_it_returns",
     "empty_state",
@@ -36,6 +41,8 @@ __all__ = [
     "held",
     "hooks",
     "in_particle_plate",
+    "is_draw",
+    "is_in_place",
     "mask_of_distribution",
     "pickled_state",
     "registers",
@@ -43,6 +50,7 @@ __all__ = [
     "trace_graph",
     "tree_flatten",
     "tree_leaves",
+    "tree_map",
     "tree_unflatten",
     "version_of",
 ]
@@ -51,6 +59,20 @@ __all__ = [
 SLOTS = {"parameters": "_parameters", "buffers": "_buffers", "modules": "_modules"}
 TRANSIENT = "_non_persistent_buffers_set"
 UNSAVED = ("_compiled_call_impl",)
+
+# They take as many random numbers as the values ask for.
+DRAWS_BY_REJECTION = (
+    torch.ops.aten._standard_gamma.default,
+    torch.ops.aten._sample_dirichlet.default,
+    torch.ops.aten.poisson.default,
+    torch.ops.aten.binomial.default,
+)
+
+# A view of what is contiguous for one model need not be one of a stack.
+REPLACED_WHEN_STACKED: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.view.default: torch.reshape,
+    torch.ops.aten._unsafe_view.default: torch.reshape,
+}
 
 Decompositions: TypeAlias = dict[Any, Callable[..., Any]]
 
@@ -75,8 +97,28 @@ def does_more_than_it_returns(node: Node) -> bool:
     if node.op in ("placeholder", "output"):
         return True
     if isinstance(node.target, OpOverload):
-        return node.target._schema.is_mutable or torch.Tag.nondeterministic_seeded in node.target.tags
+        return is_in_place(node.target) or is_draw(node.target)
     return False
+
+
+def is_draw(func: Any) -> bool:
+    """Whether an operation draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in func.tags
+
+
+def is_in_place(func: Any) -> bool:
+    """Whether an operation changes one of its arguments."""
+    return func._schema.is_mutable
+
+
+def changes_an_argument(node: Node) -> bool:
+    """Whether a node of a graph is an operation in place."""
+    return isinstance(node.target, OpOverload) and is_in_place(node.target)
+
+
+def argument_names(func: Any) -> list[str]:
+    """The names of the arguments of an operation, in order."""
+    return [argument.name for argument in func._schema.arguments]
 
 
 def compile_graph(graph: GraphModule, inputs: tuple[Any, ...]) -> Callable[..., Any]:

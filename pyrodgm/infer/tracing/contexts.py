@@ -112,11 +112,18 @@ def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:
 
     Pyro's estimators look at a program's plates when they first meet it; afterwards they consume no more randomness.
     """
-    before = {name: value.clone() for name, value in pair.named_buffers()}
     args, kwargs = split_arguments(batch)
+    with torch.no_grad(), unchanged(pair, first_tensor(batch).device), own_parameters():
+        objective.differentiable_loss(pair.model, pair.guide, *args, **kwargs)
+
+
+@contextmanager
+def unchanged(pair: nn.Module, device: torch.device) -> Iterator[None]:
+    """Context that leaves the buffers of the pair, and the random state, as it found them."""
+    before = {name: value.clone() for name, value in pair.named_buffers()}
     try:
-        with torch.no_grad(), fork_rng(first_tensor(batch).device), own_parameters():
-            objective.differentiable_loss(pair.model, pair.guide, *args, **kwargs)
+        with fork_rng(device):
+            yield
     finally:
         with torch.no_grad():
             for name, value in pair.named_buffers():

@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pyro
@@ -23,7 +23,7 @@ from pyrodgm.infer.tracing._compat import (
     tree_unflatten,
 )
 from pyrodgm.infer.tracing.arguments import Batch
-from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum
+from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum, own_parameters
 from pyrodgm.infer.tracing.one_hot import TraceableOneHot
 
 Prepare = Callable[..., Batch]
@@ -46,6 +46,15 @@ def flatten(function: Callable[..., Any], inputs: tuple[Any, ...], compiled: boo
     Raises:
         UntraceableError: If it cannot be traced; names the reason and the site.
     """
+    graph, form = trace(function, inputs, compiled)
+    run = _Compiled(graph) if compiled else graph
+    return lambda *inputs: tree_unflatten(run(*tree_leaves(inputs)), form)
+
+
+def trace(
+    function: Callable[..., Any], inputs: tuple[Any, ...], for_compiler: bool = False
+) -> tuple[GraphModule, TreeSpec]:
+    """The graph of a function of flat inputs, and the form of its flat results; as :func:`flatten`."""
     watcher = _Watcher()
     leaves, form = tree_flatten(inputs)
     result_forms: list[TreeSpec] = []
@@ -57,12 +66,11 @@ def flatten(function: Callable[..., Any], inputs: tuple[Any, ...], compiled: boo
 
     try:
         with watcher, TraceableOneHot():
-            graph = trace_graph(flat, leaves, _FOR_THE_COMPILER if compiled else None)
+            graph = trace_graph(flat, leaves, _FOR_THE_COMPILER if for_compiler else None)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
-    run = _Compiled(graph) if compiled else graph
-    return lambda *inputs: tree_unflatten(run(*tree_leaves(inputs)), result_forms[-1])
+    return graph, result_forms[-1]
 
 
 class _Compiled:
@@ -118,23 +126,76 @@ _FOR_THE_COMPILER: dict[Any, Callable[..., Any]] = {
 }
 
 
+def nullcontext_of(*inputs: Tensor) -> AbstractContextManager[None]:
+    """A context that does nothing, whatever the inputs."""
+    return nullcontext()
+
+
 class LossModule(nn.Module):
     """The objective of a pair as a module: ``forward(kl_weight, *inputs)`` is the loss a datum, a tensor ``[]``.
 
     ``prepare`` makes the arguments of the programs from the inputs; ``context`` makes from them what these run in.
+    ``around`` makes what both run in, and ``weight`` is a factor of the loss: with them it is a part of a larger one.
     """
 
-    def __init__(self, pair: nn.Module, objective: pyro.infer.ELBO, prepare: Prepare, context: Context) -> None:
+    around: Context
+    weight = 1.0
+
+    def __init__(
+        self,
+        pair: nn.Module,
+        objective: pyro.infer.ELBO,
+        prepare: Prepare,
+        context: Context,
+    ) -> None:
         super().__init__()
         self.pair, self.objective, self.prepare, self.context = pair, objective, prepare, context
+        self.around = nullcontext_of
 
     def forward(self, kl_weight: Tensor | None, *inputs: Tensor) -> Tensor:
-        objective, batch = self.objective, self.prepare(*inputs)
+        objective = self.objective
         if kl_weight is not None:
             objective = copy.copy(objective)
             objective.kl_weight = kl_weight
-        with pyro.validation_enabled(False), self.context(*inputs):
-            return loss_per_datum(self.pair, objective, batch)
+        with own_parameters(), pyro.validation_enabled(False), self.around(*inputs):
+            batch = self.prepare(*inputs)
+            with self.context(*inputs):
+                loss = loss_per_datum(self.pair, objective, batch)
+        return loss if self.weight == 1.0 else self.weight * loss
+
+
+class LossFunction:
+    """Loss and gradients of a pair as a function of all tensors that it holds.
+
+    Args:
+        module: The objective of the pair.
+
+    Attributes:
+        trained: The parameters with a gradient, by name.
+        fixed: All other parameters, and the buffers.
+    """
+
+    def __init__(self, module: LossModule) -> None:
+        self.module = module
+        self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.fixed = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
+        self.fixed |= dict(module.named_buffers())
+        self.places = _places(module)
+
+    def __call__(
+        self, values: list[Tensor], fixed: dict[str, Tensor], kl_weight: Tensor | None, inputs: tuple[Tensor, ...]
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        leaves = [value.detach().requires_grad_() for value in values]
+        loss = self.loss(leaves, fixed, kl_weight, inputs)
+        return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True))
+
+    def loss(
+        self, values: list[Tensor], fixed: dict[str, Tensor], kl_weight: Tensor | None, inputs: tuple[Tensor, ...]
+    ) -> Tensor:
+        """The loss alone."""
+        named = {**dict(zip(self.trained, values, strict=True)), **fixed}
+        state = {place: named[name] for place, name in self.places.items()}
+        return functional_call(self.module, state, (kl_weight, *inputs), tie_weights=False)
 
 
 class LossGraph:
@@ -144,10 +205,7 @@ class LossGraph:
     they change; buffers that the program updates in place (running statistics, persistent chains) advance inside.
 
     Args:
-        pair: The module with ``model`` and ``guide``.
-        objective: Any :class:`pyro.infer.ELBO`.
-        prepare: Makes the arguments of the programs from the inputs, inside the graph.
-        context: Makes the context that the programs run in from the inputs.
+        module: The objective of the pair.
         inputs: Tensors with the shapes of the inputs to come.
         compiled: Whether ``torch.compile`` compiles the graph.
 
@@ -155,37 +213,15 @@ class LossGraph:
         UntraceableError: If the program cannot be traced; names the reason and the site.
     """
 
-    def __init__(
-        self,
-        pair: nn.Module,
-        objective: pyro.infer.ELBO,
-        prepare: Prepare,
-        context: Context,
-        inputs: tuple[Tensor, ...],
-        compiled: bool = False,
-    ) -> None:
-        module = LossModule(pair, objective, prepare, context)
-        self.objective = objective
-        self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        names, places = list(self.trained), _places(module)
+    def __init__(self, module: LossModule, inputs: tuple[Tensor, ...], compiled: bool = False) -> None:
+        self.objective, self.function = module.objective, LossFunction(module)
+        trained, fixed = self.function.trained, self.function.fixed
         # aliases without gradient: the optimiser's updates in place show in them
-        self.values = [p.detach() for p in self.trained.values()]
-        self.fixed = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
-        self.fixed |= dict(module.named_buffers())
-
-        def loss_and_gradients(
-            values: list[Tensor], fixed: dict[str, Tensor], kl_weight: Tensor | None, inputs: tuple[Tensor, ...]
-        ) -> tuple[Tensor, list[Tensor | None]]:
-            leaves = [value.detach().requires_grad_() for value in values]
-            state = {**dict(zip(names, leaves, strict=True)), **fixed}
-            state = {place: state[name] for place, name in places.items()}
-            loss = functional_call(module, state, (kl_weight, *inputs), tie_weights=False)
-            return loss.detach(), list(torch.autograd.grad(loss, leaves, allow_unused=True))
-
+        self.trained, self.values, self.fixed = trained, [p.detach() for p in trained.values()], fixed
         # tracing runs the program: on copies of its state, so that nothing has happened before the first step
-        fixed = {name: value.clone() for name, value in self.fixed.items()}
+        copies = {name: value.clone() for name, value in fixed.items()}
         with fork_rng(inputs[0].device), torch.enable_grad():
-            self.run = flatten(loss_and_gradients, (self.values, fixed, self._kl_weight, inputs), compiled)
+            self.run = flatten(self.function, (self.values, copies, self._kl_weight, inputs), compiled)
 
     @property
     def _kl_weight(self) -> Tensor | None:

@@ -1,29 +1,32 @@
 """Training any model/guide pair, with early stopping, checkpoints and exact resumption."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyro.infer
 import torch
 from torch import nn
 
+from pyrodgm import plots
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.identity import describe_data
 from pyrodgm.infer.training.feeds.make import make_feed, on_device
 from pyrodgm.infer.training.fingerprint import fingerprint
-from pyrodgm.infer.training.loggers import Logger, TensorBoardLogger
-from pyrodgm.infer.training.loggers.tensorboard_log import has_tensorboard
 from pyrodgm.infer.training.loop import Training
+from pyrodgm.infer.training.parallel.refusals import share_feed
+from pyrodgm.infer.training.records import Records
 from pyrodgm.infer.training.refusals import refuse_what_cannot_train
 from pyrodgm.infer.training.resumable import Row
-from pyrodgm.infer.training.run_folder import RunFolder
 from pyrodgm.infer.training.settings import FitSettings, OptimizerMaker, Plan, refuse_moved, require
+from pyrodgm.processes import first, world
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ class FitResult:
     best_epoch: int
     best_bound: float
     run_dir: Path | None
+
+    def plot(self, title: str | None = None) -> "Figure":
+        """Bounds on training and validation data by epoch, with the best epoch, and the weight of the KL term."""
+        return plots.training_curves(self.metrics, title=title)
 
 
 def fit(  # noqa: PLR0913 - what everybody uses, by keyword
@@ -95,6 +102,9 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
             uninterrupted run, bit for bit, however the earlier process ended.
         settings: The rarer options: schedules, validation, labels, clipping, compilation, device, progress.
         moved: No further arguments are taken; those that :class:`FitSettings` holds are named in the error.
+
+    Under ``torchrun`` all processes train this one model: each batch is that of one process, of which each takes rows,
+    as docs/scaling.md has it.
 
     Raises:
         NonFiniteError: If a loss, gradient or parameter stops being finite; it names step and sites. Likewise if the
@@ -154,34 +164,54 @@ def run(
 
     ``identity`` describes the data for the run folder.
     """
-    settings = plan.settings
-    refuse_what_cannot_train(pair, plan)
-    if settings.device is not None:
-        pair.to(settings.device)
-    with fork_rng(next(pair.parameters()).device), ExitStack() as stack:
-        torch.manual_seed(plan.seed)
-        made, score = feed()
-        decided = made.validates or score is not None
-        require(plan.patience is None or decided, "patience", plan.patience, "None: there are no validation data")
-        training = Training(pair, made, plan, score)
-        decisive = _decisive(plan) | made.identity
-        folder = None
-        loggers = list(settings.loggers)
-        if run_dir is not None:
-            decisive["data"] = identity()
-            folder = RunFolder(Path(run_dir), resume, decisive, settings.config, pair)
-            stack.callback(folder.close)
-            folder.restore(training)
-            if has_tensorboard():
-                loggers.append(TensorBoardLogger(folder.path / "tensorboard"))
-        for logger in loggers:
-            stack.callback(logger.end)
-            logger.begin({**decisive, "config": settings.config or {}}, training.steps)
-        _train(training, plan, folder, loggers)
+    with fork_rng(device_of(pair, plan)), ExitStack() as stack:
+        training, records = begin(pair, feed, plan, run_dir, resume, identity, stack)
+        _train(training, plan, records)
         training.end()
-    return FitResult(
-        training.rows, training.seconds, training.best_epoch, training.best_bound, folder.path if folder else None
-    )
+    return result_of(training, run_dir)
+
+
+def device_of(pair: nn.Module, plan: Plan) -> torch.device:
+    """Where the pair, which is moved there, is trained.
+
+    Raises:
+        ValueError: If it cannot be trained; or TypeError.
+    """
+    refuse_what_cannot_train(pair, plan)
+    if plan.settings.device is not None:
+        pair.to(plan.settings.device)
+    return next(pair.parameters()).device
+
+
+def begin(
+    pair: nn.Module,
+    feed: Callable[[], tuple[Feed, Callable[[], float] | None]],
+    plan: Plan,
+    run_dir: Path | str | None,
+    resume: bool,
+    identity: Callable[[], dict[str, Any]],
+    stack: ExitStack,
+) -> tuple[Training, Records]:
+    """A run that is where it begins, or is resumed, with its records; the random state is its own."""
+    torch.manual_seed(plan.seed)
+    made, score = feed()
+    team = world()
+    if team.size > 1:
+        made = share_feed(made, plan, team)
+    decided = made.validates or score is not None
+    require(plan.patience is None or decided, "patience", plan.patience, "None: there are no validation data")
+    training = Training(pair, made, plan, score)
+    decisive = _decisive(plan) | made.identity
+    records = Records(stack)
+    first(partial(records.open, training, None if run_dir is None else Path(run_dir), resume, decisive, identity))
+    training.share_state()
+    return training, records
+
+
+def result_of(training: Training, run_dir: Path | str | None) -> FitResult:
+    """What a run that has ended came to."""
+    path = None if run_dir is None else Path(run_dir)
+    return FitResult(training.rows, training.seconds, training.best_epoch, training.best_bound, path)
 
 
 def _decisive(plan: Plan) -> dict[str, Any]:
@@ -206,23 +236,18 @@ def _decisive(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _train(training: Training, plan: Plan, folder: RunFolder | None, loggers: Sequence[Logger]) -> None:
+def _train(training: Training, plan: Plan, records: Records) -> None:
     """Run epochs until there are enough, or none is better any more."""
     from tqdm.auto import tqdm
 
     disable = None if plan.settings.progress is None else not plan.settings.progress
+    disable = True if world().rank else disable
     with tqdm(total=training.total_steps, initial=training.steps, unit="step", disable=disable) as bar:
 
         def tick(done: int, bound: float) -> None:
             bar.update(done)
             bar.set_postfix(epoch=training.epoch + 1, train=f"{bound:.2f}", best=f"{training.best_bound:.2f}")
 
-        while not training.finished:
-            waited = training.epoch - max(training.best_epoch, math.ceil(plan.kl_warmup))
-            if plan.patience is not None and waited >= plan.patience and training.validates(training.epoch):
-                break
+        while not training.has_ended:
             row = training.run_epoch(tick)
-            if folder is not None:
-                folder.write(training)
-            for logger in loggers:
-                logger.log(row, training.steps)
+            first(partial(records.write, training, row))

@@ -5,7 +5,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,34 @@ from pyrodgm.infer.training.refusals import check_made
 from pyrodgm.infer.training.resumable import Resumable, Row
 from pyrodgm.infer.training.settings import Plan
 from pyrodgm.infer.training.step import TrainStep
+from pyrodgm.processes import first, from_first, world
+
+Tick: TypeAlias = Callable[[int, float], None]
 
 CHECK_EVERY = 100  # steps between two looks at the losses, each of which waits for the device
+
+
+@dataclass
+class Epoch:
+    """An epoch that is under way.
+
+    Attributes:
+        began: When it began, in seconds of a clock.
+        start: The state at its beginning.
+        losses: Loss per row of each step's batch.
+        sizes: Rows of each batch.
+        counts: Data of each batch.
+        checked: Steps that were looked at.
+        bound: Mean bound in nats of their data.
+    """
+
+    began: float
+    start: dict[str, Any]
+    losses: Tensor
+    sizes: Tensor
+    counts: Tensor
+    checked: int = 0
+    bound: float = math.nan
 
 
 class Training(Resumable):
@@ -51,6 +78,7 @@ class Training(Resumable):
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
         self.steps_per_epoch, self.epochs, self.total_steps = plan.lengths(feed.pass_length)
         self.stopped = False
+        team = world()
         self.optimizer = plan.optimizer(settings.parameter_groups(pair))
         check_made(self.optimizer, None)
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -65,6 +93,7 @@ class Training(Resumable):
             self.total_steps,
             feed.arguments,
             self._context,
+            team if team.size > 1 else None,
         )
         with fork_rng(self.device):
             first = feed.first()
@@ -76,40 +105,59 @@ class Training(Resumable):
         """Whether there are no steps left."""
         return self.stopped or self.steps >= self.total_steps
 
-    def run_epoch(self, tick: Callable[[int, float], None] = lambda steps, bound: None) -> Row:
+    @property
+    def has_ended(self) -> bool:
+        """Whether there are no steps left, or none is better any more."""
+        patience, after = self.plan.patience, max(self.best_epoch, math.ceil(self.plan.kl_warmup))
+        waited = patience is not None and self.epoch - after >= patience and self.validates(self.epoch)
+        return self.finished or waited
+
+    def run_epoch(self, tick: Tick = lambda steps, bound: None) -> Row:
         """Train for one epoch and validate if it is time; returns the row of metrics, which is also kept.
 
         Args:
             tick: Called every hundred steps with the number of steps since the last call and the running bound.
         """
-        began, start = time.perf_counter(), copy.deepcopy(self.state())
-        length = min(self.steps_per_epoch, self.total_steps - self.steps)
-        losses, sizes, counts = torch.zeros(length, device=self.device), torch.empty(length), torch.empty(length)
-        self.length, checked = length, 0
-        for i in range(length):
-            losses[i], sizes[i], counts[i] = self.take_step(start, i)
-            self.stopped = self._call("on_step", losses[i])
-            done = self.stopped or i + 1 == length
-            if (i + 1) % CHECK_EVERY == 0 or done:
-                total = float((losses[: i + 1] * sizes[: i + 1].to(self.device)).sum())
-                if not math.isfinite(total):
-                    self.find_fault(start)
-                bound = -total / float(counts[: i + 1].sum())
-                tick(i + 1 - checked, bound)
-                checked = i + 1
-            if done:
+        epoch = self.begin_epoch()
+        for i in range(self.length):
+            epoch.losses[i], epoch.sizes[i], epoch.counts[i] = self.take_step(epoch.start, i)
+            if self.look(epoch, i, tick):
                 break
+        return self.end_epoch(epoch)
+
+    def begin_epoch(self) -> Epoch:
+        """Where an epoch begins, of ``self.length`` steps."""
+        began, start = time.perf_counter(), copy.deepcopy(self.state())
+        self.length = min(self.steps_per_epoch, self.total_steps - self.steps)
+        losses = torch.zeros(self.length, device=self.device)
+        return Epoch(began, start, losses, torch.empty(self.length), torch.empty(self.length))
+
+    def look(self, epoch: Epoch, i: int, tick: Tick) -> bool:
+        """Look at step ``i``, whose loss is noted; whether it was the last one of the epoch."""
+        self.stopped = self._call("on_step", epoch.losses[i])
+        done = self.stopped or i + 1 == self.length
+        if (i + 1) % CHECK_EVERY == 0 or done:
+            total = float((epoch.losses[: i + 1] * epoch.sizes[: i + 1].to(self.device)).sum())
+            if not math.isfinite(total):
+                self.find_fault(epoch.start)
+            epoch.bound = -total / float(epoch.counts[: i + 1].sum())
+            tick(i + 1 - epoch.checked, epoch.bound)
+            epoch.checked = i + 1
+        return done
+
+    def end_epoch(self, epoch: Epoch) -> Row:
+        """Validate if it is time; returns the row of metrics, which is also kept."""
         if nonfinite_parameters(self.pair):
-            self.find_fault(start)
+            self.find_fault(epoch.start)
         row = {
             "epoch": self.epoch + 1,
             "step": self.steps,
             "kl_weight": float(self.kl_weight),
             "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
-            "train_bound": bound,
+            "train_bound": epoch.bound,
         }
-        score = self._validate(start, row)
-        self.seconds.append(time.perf_counter() - began)
+        score = self._validate(epoch.start, row)
+        self.seconds.append(time.perf_counter() - epoch.began)
         self._schedule(score)
         self.finish_epoch(row, score)
         self.stopped |= self._call("on_epoch")
@@ -119,9 +167,13 @@ class Training(Resumable):
         """Whether there is a validation after this epoch, the first being 1."""
         return epoch % self.plan.settings.valid_every == 0 or epoch == self.epochs or self.finished
 
-    def one_step(self, i: int) -> tuple[Tensor, int, int]:
+    def schedule_step(self, i: int) -> None:
+        """Set the KL weight and the learning rates for step ``i`` of the epoch."""
         self._set_kl_weight(i)
         self._set_learning_rate(i)
+
+    def one_step(self, i: int) -> tuple[Tensor, int, int]:
+        self.schedule_step(i)
         rows, data = 0, 0
 
         def batches() -> Iterator[Inputs]:
@@ -152,11 +204,12 @@ class Training(Resumable):
             with fork_rng(self.device), evaluating(self.pair):
                 torch.manual_seed(self.plan.seed)
                 score, measured = self.feed.validate(self.pair, self.evidence_bound)
-            row.update(measured)
+            score = from_first(score)
+            row.update({name: from_first(value) for name, value in measured.items()})
         if self.score is not None:
             with fork_rng(self.device), evaluating(self.pair):
                 torch.manual_seed(self.plan.seed)
-                score = row["valid_score"] = float(self.score())
+                score = row["valid_score"] = from_first(float(self.score()))
         required = [*(self.feed.measures if self.feed.validates else []), *(["valid_score"] if self.score else [])]
         wrong = [f"{name} is {row[name]}" for name in required if not math.isfinite(row[name])]
         if wrong:
@@ -180,7 +233,8 @@ class Training(Resumable):
             return False
         if metrics is None and loss is None and self.rows:
             metrics = self.rows[-1]
-        return call(callbacks, event, Moment(self.pair, self.epoch, self.steps, loss, metrics or {}))
+        moment = Moment(self.pair, self.epoch, self.steps, loss, metrics or {})
+        return bool(from_first(first(lambda: call(callbacks, event, moment)) or False))
 
     def end(self) -> None:
         """Give the pair its best weights, in evaluation mode, and tell the callbacks."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters, nonfinite_sites
 from pyrodgm.infer.training.step import TrainStep
+from pyrodgm.processes import broadcast_state, world
 
 Row = dict[str, float]
 
@@ -85,6 +86,11 @@ class Resumable:
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
 
+    def share_state(self) -> None:
+        """Let all processes begin where the first one is."""
+        if world().size > 1:
+            self.load(broadcast_state(self.state()))
+
     def finish_epoch(self, row: Row, bound: float) -> None:
         """Record the epoch's metrics and best weights."""
         self.epoch += 1
@@ -99,7 +105,7 @@ class Resumable:
             return self.one_step(i)
         except (RuntimeError, ValueError):
             # A step may check its values, as the first on a batch of another shape does, before anybody else looks.
-            if nonfinite_parameters(self.pair):
+            if world().size == 1 and nonfinite_parameters(self.pair):  # other processes may have met no error
                 self.find_fault(start)
             raise
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 
+from pyrodgm.arithmetic.arguments import whole_number
+
 
 class BurdaSchedule(torch.optim.lr_scheduler.LRScheduler):
     r"""Stages of b^i epochs, i = 0, ..., S - 1, at learning rates that fall from the first to a tenth of it.
@@ -36,8 +38,7 @@ class BurdaSchedule(torch.optim.lr_scheduler.LRScheduler):
     ) -> None:
         if not base > 1:
             raise ValueError(f"base must be greater than 1, got {base}")
-        if stages < 2:
-            raise ValueError(f"stages must be at least 2, got {stages}")
+        stages = whole_number("stages", stages, 2)
         published = (base**stages - 1) / (base - 1)
         epochs = published if epochs is None else epochs
         if not epochs > 0:

@@ -1,7 +1,6 @@
 """The options of :func:`pyrodgm.infer.fit`: the rarer ones, and all of them together."""
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -11,6 +10,7 @@ import pyro.infer
 import torch
 from torch import nn
 
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.estimators.protocols import KLWeighted
 from pyrodgm.infer.training.callbacks import Callback
@@ -29,11 +29,8 @@ def _make_plain(options: Any, names: Iterable[str], kind: type[int] | type[float
         value = getattr(options, name)
         if value is None:
             continue
-        try:
-            object.__setattr__(options, name, operator.index(value) if kind is int else float(value))
-        except (TypeError, ValueError):
-            expected = "a whole number" if kind is int else "a number"
-            raise TypeError(f"{name} must be {expected}, got {value!r}") from None
+        plain = whole_number(name, value, None) if kind is int else finite_number(name, value)
+        object.__setattr__(options, name, plain)
 
 
 def require(fine: bool, name: str, value: Any, expected: str) -> None:

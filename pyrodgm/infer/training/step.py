@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
 import pyro
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from pyrodgm.infer.tracing._compat import held, registers
 from pyrodgm.infer.tracing.capture import CapturedStep, is_capturable
 from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, rehearse
-from pyrodgm.infer.tracing.graph import Context, LossGraph, LossModule, Prepare, UntraceableError
+from pyrodgm.infer.tracing.graph import Context, LossGraph, LossModule, Prepare, UntraceableError, nullcontext_of
+from pyrodgm.infer.training.parallel.shared_step import share_loss
+from pyrodgm.processes import World, all_sums
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +42,6 @@ def check_clip_grad_norm(clip_grad_norm: float | None) -> None:
 
 def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
     return batch
-
-
-def _in_none(*batch: Tensor) -> nullcontext[None]:
-    return nullcontext()
 
 
 def _frozen_parts(trained: tuple[bool, ...]) -> AbstractContextManager[Any]:
@@ -77,6 +76,8 @@ class TrainStep:
             picks rows of data that are on the device, say, and binarises them.
         context: Makes from the arguments of the call a context that model and guide run in:
             one that tells them of rows, say (:func:`pyrodgm.priors.training_rows`).
+        world: The processes that share each batch, if there are several. Each gets the inputs for all of it, and
+            ``prepare`` and ``context`` look at :func:`pyrodgm.processes.current_share`.
 
     A program that cannot be traced runs eagerly, with one warning that names the reason and the site. A graph that
     cannot be compiled, for want of a C++ compiler say, runs uncompiled, with one warning too.
@@ -100,7 +101,7 @@ class TrainStep:
         1.0
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - independent of each other
         self,
         pair: nn.Module,
         objective: pyro.infer.ELBO,
@@ -109,14 +110,15 @@ class TrainStep:
         compile: Compile = "auto",  # noqa: A002
         expected_steps: int = 0,
         prepare: Prepare = _as_it_is,
-        context: Context = _in_none,
+        context: Context = nullcontext_of,
+        world: World | None = None,
     ) -> None:
         check_compile(compile)
         check_clip_grad_norm(clip_grad_norm)
         self.pair, self.objective, self.optimizer, self.clip_grad_norm = pair, objective, optimizer, clip_grad_norm
         automatic = "compiled" if expected_steps >= COMPILE_AFTER else "traced"
         self.mode = automatic if compile == "auto" else compile
-        self.prepare, self._within = prepare, context
+        self.prepare, self._within, self.world = prepare, context, world
         self._gradients: dict[Key, Callable[..., Tensor]] = {}
         self._captured: dict[Key, CapturedStep] = {}
         self._trained: tuple[bool, ...] = ()
@@ -127,8 +129,8 @@ class TrainStep:
         with flushing_denormals():
             if key in self._captured:
                 return self._captured[key](*inputs)
-            loss = self._gradients[key](*inputs)
-            self._descend()
+            loss = self._pooled(self._gradients[key](*inputs))
+            self.descend()
             return loss
 
     def on_batches(self, batches: Iterable[tuple[Tensor, ...]]) -> Tensor:
@@ -149,8 +151,9 @@ class TrainStep:
                     sums[parameter] = sums[parameter] + grown if parameter in sums else grown
         for parameter, gradient in sums.items():
             parameter.grad = gradient / total
+        loss = self._pooled(loss)
         with flushing_denormals():
-            self._descend()
+            self.descend()
         return loss / total
 
     @contextmanager
@@ -182,50 +185,62 @@ class TrainStep:
                 raise ValueError(f"batch must hold at least one datum, got shape {list(inputs[0].shape)}")
             with fork_rng(inputs[0].device), self.context(*inputs):
                 rehearse(self.pair, self.objective, self.prepare(*inputs))
-            self._gradients[key] = self._gradient(key, inputs)
+            module = LossModule(self.pair, self.objective, self.prepare, self.context)
+            if self.world is not None:
+                share_loss(module, inputs, self.world)
+            self._gradients[key] = self._gradient(key, module, inputs)
         return key
 
-    def _gradient(self, key: Key, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    def _gradient(self, key: Key, module: LossModule, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         if self.mode == "eager":
-            return self._eager
+            return partial(self._eager, module)
         if len(self._gradients) < MOST_GRAPHS:
-            return self._trace(key, inputs)
+            return self._trace(key, module, inputs)
         if len(self._gradients) == MOST_GRAPHS:
             warnings.warn(
                 f"batches of more than {MOST_GRAPHS} shapes: further ones run eagerly; pad them to few shapes",
                 stacklevel=4,
             )
-        return self._eager
+        return partial(self._eager, module)
 
-    def _trace(self, key: Key, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    def _trace(self, key: Key, module: LossModule, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         try:
-            graph = LossGraph(
-                self.pair, self.objective, self.prepare, self.context, inputs, compiled=self.mode == "compiled"
-            )
+            graph = LossGraph(module, inputs, compiled=self.mode == "compiled")
         except UntraceableError as error:
             warnings.warn(f"this pair cannot be traced and runs eagerly: {error}", stacklevel=4)
             self.mode = "eager"
-            return self._eager
+            return partial(self._eager, module)
         captured = is_capturable(self.optimizer, inputs)
         how = f"{self.mode}, captured in a CUDA graph" if captured else self.mode
         logger.info("training step on inputs %s: %s", [list(x.shape) for x in inputs], how)
         if captured:
 
             def update(*inputs: Tensor) -> Tensor:
-                loss = graph(*inputs)
-                self._descend()
+                loss = self._pooled(graph(*inputs))
+                self.descend()
                 return loss
 
             self._captured[key] = CapturedStep(update, self.pair, self.optimizer, inputs)
         return graph
 
-    def _eager(self, *inputs: Tensor) -> Tensor:
+    def _eager(self, module: LossModule, *inputs: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        loss = LossModule(self.pair, self.objective, self.prepare, self.context)(None, *inputs)
+        loss: Tensor = module(None, *inputs)
         loss.backward()
         return loss.detach()
 
-    def _descend(self) -> None:
+    def _pooled(self, loss: Tensor) -> Tensor:
+        """The loss per datum of the whole batch; the gradients become those of it, too."""
+        if self.world is None:
+            return loss
+        trained = [p for p in self._parameters if p.grad is not None]
+        loss, *gradients = all_sums([loss, *(p.grad for p in trained if p.grad is not None)])
+        for parameter, gradient in zip(trained, gradients, strict=True):
+            parameter.grad = gradient
+        return loss
+
+    def descend(self) -> None:
+        """One step of the optimiser along gradients that are there, clipped."""
         if self.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.pair.parameters(), self.clip_grad_norm)
         self.optimizer.step()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import HVAE
 from pyrodgm.nn import GatedDense, GatedJoint, Joint, mlp
@@ -39,7 +40,9 @@ def dense_hvae(
         >>> hvae.likelihood(torch.zeros(5, 40), torch.zeros(5, 40)).mean.shape
         torch.Size([5, 784])
     """
-    lower, upper = latents
+    lower, upper = (whole_number("latents", size) for size in latents)
+    pixels, hidden = whole_number("pixels", pixels), whole_number("hidden", hidden)
+    outputs = whole_number("outputs", outputs)
     if posterior is None:
         posterior = GaussianPosterior(mlp(pixels, [hidden, hidden], 2 * upper))
     return HVAE(

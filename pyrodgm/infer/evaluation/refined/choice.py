@@ -13,7 +13,7 @@ ANNEALING = 5000  # evaluations for binary latents, where no budget is given
 
 
 def refined_sampler(
-    pair: nn.Module, x: Tensor, count: int, budget: int | None, max_bytes: int, mode: str, keep: bool = False
+    pair: nn.Module, x: Tensor, count: int, budget: int | None, max_bytes: int, mode: str, bits: bool = True
 ) -> Any:
     """A fit to each datum for real latents and sticks; annealing for binary ones.
 
@@ -24,7 +24,7 @@ def refined_sampler(
         budget: Evaluations of the likelihood's network a datum; None for the usual number.
         max_bytes: Bound on the memory.
         mode: How the programs run.
-        keep: Whether draws are kept, which annealing cannot.
+        bits: Whether binary latents may be annealed.
 
     Raises:
         UnsupportedError: If the pair or the budget does not allow it, with the reason.
@@ -35,7 +35,7 @@ def refined_sampler(
         return RefinedSampler(coordinates, x, count, coordinates.plan(budget), max_bytes, mode)
     except UnsupportedError as of_real:
         try:
-            if keep:
+            if not bits:
                 raise of_real
             return AnnealedBits(pair, x, count, budget or ANNEALING, max_bytes, mode)
         except UnsupportedError as of_bits:

@@ -1,0 +1,114 @@
+"""The tensors of many models in one stack, and the graphs that run on it."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from pyrodgm.infer.tracing.arguments import Batch
+from pyrodgm.infer.tracing.contexts import evaluating, own_parameters, rehearse, unchanged
+from pyrodgm.infer.tracing.graph import LossFunction, LossModule
+from pyrodgm.infer.tracing.stacked import StackedFunction
+from pyrodgm.infer.training.many.member import Member
+
+
+class Stack:
+    """Parameters, buffers and KL weights of all models as rows of stacked tensors, which the models go on using.
+
+    Args:
+        members: The models, of one shape.
+
+    Raises:
+        ValueError: If they are not of one shape; names the tensor.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = list(members)
+        functions = [LossFunction(member.module(member.training.objective)) for member in members]
+        self.trained = [list(function.trained.values()) for function in functions]
+        self.values = [_stacked(name, rows) for name, rows in _rows([{**f.trained} for f in functions]).items()]
+        self.fixed = {name: _stacked(name, rows) for name, rows in _rows([f.fixed for f in functions]).items()}
+        weights = [member.training.kl_weight for member in members]
+        weighted = getattr(members[0].training.objective, "kl_weight", None) is not None
+        self.kl_weights = _stacked("kl_weight", weights) if weighted else None
+        self.steps: dict[tuple[torch.Size, ...], StackedFunction] = {}
+        self.bounds: dict[torch.Size, StackedFunction] = {}
+        self.generators = [member.generator for member in members]
+        self.noise = [torch.Generator() for _ in members]  # of validations
+
+    def losses(self, inputs: Sequence[tuple[Tensor, ...]]) -> Tensor:
+        """Set the gradients of all models; returns the loss per datum of each, ``[models]``."""
+        key = tuple(x.shape for x in inputs[0])
+        if key not in self.steps:
+            self.steps[key] = self._trace(inputs[0])
+        stacked = tuple(torch.stack(parts) for parts in zip(*inputs, strict=True))
+        losses, gradients = self.steps[key](self.values, self.fixed, self.kl_weights, stacked)
+        for gradient, parameters in zip(gradients, zip(*self.trained, strict=True), strict=True):
+            rows = [None] * len(parameters) if gradient is None else gradient.unbind()
+            for parameter, row in zip(parameters, rows, strict=True):
+                parameter.grad = row
+        return losses
+
+    def measure(self, batches: Sequence[Batch]) -> list[float]:
+        """The validation bound of each model, under the noise of its own validation."""
+        for member, noise in zip(self.members, self.noise, strict=True):
+            noise.manual_seed(member.training.plan.seed)
+        total, count = torch.zeros(()), 0
+        for batch in batches:
+            size = len(batch[0])
+            if batch[0].shape not in self.bounds:
+                self.bounds[batch[0].shape] = self._trace_bound(batch)
+            losses = self.bounds[batch[0].shape](self.values, self.fixed)
+            total, count = total.to(losses.device) + size * losses, count + size
+        return [-float(x) / count for x in total]
+
+    def _trace(self, inputs: tuple[Tensor, ...]) -> StackedFunction:
+        training = self.members[0].training
+        with unchanged(training.pair, inputs[0].device), training.step.context(*inputs):
+            rehearse(training.pair, training.objective, training.feed.arguments(*inputs))
+        function = LossFunction(self.members[0].module(training.objective))
+        return StackedFunction(function, (*self._first(), self._first_weight(), inputs), self.generators)
+
+    def _trace_bound(self, batch: Batch) -> StackedFunction:
+        training = self.members[0].training
+        module = LossModule(training.pair, training.evidence_bound, lambda *_: batch, lambda *_: nullcontext())
+        function = LossFunction(module)
+
+        def bound(values: list[Tensor], fixed: dict[str, Tensor]) -> Tensor:
+            return function.loss(values, fixed, None, ())
+
+        with evaluating(training.pair), own_parameters():
+            return StackedFunction(bound, self._first(), self.noise)
+
+    def _first(self) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Copies of the tensors of the first model."""
+        return [value[0].clone() for value in self.values], {n: value[0].clone() for n, value in self.fixed.items()}
+
+    def _first_weight(self) -> Tensor | None:
+        return None if self.kl_weights is None else self.kl_weights[0].clone()
+
+
+def take_out(pair: nn.Module) -> None:
+    """Give a model that has come to its end tensors of its own."""
+    for tensor in (*pair.parameters(), *pair.buffers()):
+        tensor.data = tensor.data.clone()
+
+
+def _rows(named: Sequence[dict[str, Tensor]]) -> dict[str, list[Tensor]]:
+    """The tensors of all models by name."""
+    for other in named[1:]:
+        if other.keys() != named[0].keys():
+            odd = sorted(other.keys() ^ named[0].keys())
+            raise ValueError(f"make_pair must make pairs of one shape, got some with and some without {', '.join(odd)}")
+    return {name: [tensors[name] for tensors in named] for name in named[0]}
+
+
+def _stacked(name: str, rows: Sequence[Tensor]) -> Tensor:
+    """The tensors of all models as rows of one, of which they become views."""
+    if len({(row.shape, row.dtype) for row in rows}) > 1:
+        raise ValueError(f"make_pair must make pairs of one shape, got {name} of {[list(row.shape) for row in rows]}")
+    stack = torch.stack([row.detach() for row in rows])
+    for row, own in zip(rows, stack.unbind(), strict=True):
+        row.data = own
+    return stack

@@ -1,0 +1,1 @@
+"""Training by several processes, each of which takes rows of every batch."""

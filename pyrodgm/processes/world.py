@@ -1,0 +1,65 @@
+"""The processes that work together."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
+
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+class ProcessError(RuntimeError):
+    """The first process failed at what it does for all of them."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that work together.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        size: Number of processes.
+    """
+
+    rank: int
+    size: int
+
+
+def world() -> World:
+    """The processes that work together, of which this is one; one that was not started by ``torchrun`` is alone.
+
+    The default process group of ``torch.distributed`` is used, and made from the environment that ``torchrun`` sets if
+    there is none: Gloo for tensors on the CPU and NCCL for those on CUDA devices, of which each process gets the one of
+    its ``LOCAL_RANK``.
+
+    Example:
+        >>> with alone():
+        ...     world()
+        World(rank=0, size=1)
+    """
+    if _alone.get() or not dist.is_available():
+        return World(0, 1)
+    if not dist.is_initialized():
+        if any(name not in os.environ for name in LAUNCHED) or int(os.environ["WORLD_SIZE"]) < 2:
+            return World(0, 1)
+        cuda = torch.cuda.is_available() and dist.is_nccl_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    return World(dist.get_rank(), dist.get_world_size())
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Context in which this process works alone, with others or not: it trains and evaluates a model of its own."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)

@@ -1,0 +1,111 @@
+"""Many models trained together: each is what its single run of the same seed gives, to rounding."""
+
+import pytest
+import torch
+from torch import nn
+from toy_pairs import small_vae
+
+from pyrodgm.datasets import Dataset, Split
+from pyrodgm.infer import ELBO, Callback, FitSettings, fit, fit_many
+from pyrodgm.infer.tracing.draws import _table
+from pyrodgm.likelihoods import BernoulliLikelihood
+from pyrodgm.models import VAE
+from pyrodgm.nn import mlp
+from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.priors import BoltzmannPrior, StandardNormal, VampPrior
+
+D = 10
+IMAGES = torch.rand(45, D, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+DATA = Dataset("made", Split(IMAGES), Split(IMAGES[:17].round()), Split(IMAGES[:0]), (1, 1, D), "grey", "dynamic")
+COMMON = {"epochs": 4, "batch_size": 10}
+
+
+def with_everything(run):
+    """Batch normalisation, dropout, pseudo-inputs and tied weights."""
+    encoder = nn.Sequential(nn.Linear(D, 6, bias=False), nn.BatchNorm1d(6), nn.Tanh(), nn.Dropout(0.2), nn.Linear(6, 6))
+    posterior = GaussianPosterior(encoder)
+    prior = VampPrior.around_mean(posterior, 4, torch.full((D,), 0.5))
+    return VAE(prior, BernoulliLikelihood(mlp(3, [5], D)), posterior)
+
+
+def adam(rate):
+    return lambda parameters: torch.optim.Adam(parameters, lr=rate)
+
+
+class Stop(Callback):
+    def on_step(self, moment):
+        return moment.step == 7
+
+
+def compare(make_pair, runs, settings=FitSettings(clip_grad_norm=1.0, compile="traced"), **common):
+    common = {**COMMON, **common}
+    outside = torch.get_rng_state()
+    fitted = fit_many(make_pair, runs, DATA, settings=settings, **common)
+    assert torch.equal(outside, torch.get_rng_state())
+    for run, one in zip(runs, fitted, strict=True):
+        options = {"seed": run} if isinstance(run, int) else dict(run)
+        options.pop("run_dir", None)
+        torch.manual_seed(options["seed"])
+        pair = make_pair(run)
+        alone = fit(pair, DATA, settings=settings, **{**common, **options})
+        assert not one.pair.training
+        for name, value in pair.state_dict().items():
+            torch.testing.assert_close(one.pair.state_dict()[name], value, rtol=1e-9, atol=1e-11)
+        assert (one.result.best_epoch, len(one.result.metrics)) == (alone.best_epoch, len(alone.metrics))
+        for row, other in zip(one.result.metrics, alone.metrics, strict=True):
+            assert row == pytest.approx(other, rel=1e-6)
+    return fitted
+
+
+def test_models_with_rates_weights_and_patience_of_their_own(tmp_path):
+    runs = [
+        {"seed": 3, "optimizer": adam(1e-2), "run_dir": tmp_path / "a"},
+        {"seed": 4, "optimizer": adam(0.3), "patience": 1, "run_dir": tmp_path / "b"},
+        {"seed": 5, "optimizer": adam(1e-3), "objective": ELBO(kl_weight=0.5), "kl_warmup": 2.0},
+    ]
+    fitted = compare(with_everything, runs, epochs=5)
+    assert len(fitted[1].result.metrics) < 5  # it stopped early, the others went on
+    assert not _table  # nothing is kept of the graphs
+    for run, one in zip(runs[:2], fitted, strict=False):
+        assert (run["run_dir"] / "state.pt").exists()
+        assert one.result.run_dir == run["run_dir"]
+
+
+def test_run_folders_of_many_are_resumed_together_and_alone(tmp_path):
+    def runs(resume):
+        return [{"seed": s, "run_dir": tmp_path / str(s), "resume": resume} for s in range(2)]
+
+    whole = fit_many(lambda run: small_vae(D, 2, 4), range(2), DATA, **COMMON)
+    make = lambda run: small_vae(D, 2, 4)  # noqa: E731
+    fit_many(make, runs(False), DATA, **{**COMMON, "epochs": 2})
+    torch.manual_seed(0)
+    first = small_vae(D, 2, 4)  # goes one epoch further by itself: the other catches up
+    fit(first, DATA, seed=0, run_dir=tmp_path / "0", resume=True, **{**COMMON, "epochs": 3})
+    resumed = fit_many(make, runs(True), DATA, **COMMON)
+    for one, other in zip(whole, resumed, strict=True):
+        for name, value in one.pair.state_dict().items():
+            torch.testing.assert_close(other.pair.state_dict()[name], value, rtol=1e-9, atol=1e-11)
+
+
+def test_persistent_chains_of_each_model():
+    def make_pair(run):
+        posterior = GaussianPosterior(mlp(D, [4], 8))
+        pair = VAE(StandardNormal(4), BernoulliLikelihood(mlp(4, [4], D)), posterior)
+        pair.extra = BoltzmannPrior(2, 2, num_chains=3, num_sweeps=1)
+        return pair
+
+    compare(make_pair, [1, 2], epochs=1)
+
+
+def test_a_callback_stops_the_model_that_it_belongs_to():
+    settings = FitSettings(callbacks=[Stop()], compile="traced")
+    compare(lambda run: small_vae(D, 2, 4), [0, 1], settings)
+
+
+def test_what_cannot_be_stacked_is_refused():
+    with pytest.raises(ValueError, match="make_pair must make pairs of one shape, got "):
+        fit_many(lambda run: small_vae(D, 2, 4 + run), [0, 1], DATA, epochs=1)
+    with pytest.raises(ValueError, match="runs must be at least one"):
+        fit_many(lambda run: small_vae(D, 2, 4), [], DATA, epochs=1)
+    with pytest.raises(ValueError, match="runs must be of as many steps each"):
+        fit_many(lambda run: small_vae(D, 2, 4), [{"seed": 0, "epochs": 1}, {"seed": 1, "epochs": 2}], DATA)
