@@ -1,7 +1,7 @@
 """Training steps of this checkout against those of another one, two processes taking turns.
 
 git worktree add /tmp/before COMMIT
-python benchmarks/against_worktree.py --other /tmp/before --cases vae vamp iw5 --modes traced eager
+python benchmarks/against_worktree.py --other /tmp/before --cases vae iw5 iw5_dreg labels --modes traced eager
 """
 
 import os
@@ -14,25 +14,31 @@ from typing import Literal, Self
 
 import harness
 import tyro
+from estimator_steps import CASES
 
 HERE = Path(__file__).parents[1]
 WORKER = """
 import sys, time
-import pyro, torch, train_step
+import estimator_steps, pyro, torch, train_step
 from pyrodgm.infer import ELBO, IWELBO, TrainStep
 case, mode, calls, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+clock = getattr(time, sys.argv[5])
 torch.set_num_threads(threads)
 pyro.set_rng_seed(0)
-config = train_step.Config()
-pair = train_step.make_pair(config, case, plain=False)
-x = torch.rand(config.batch_size, 784).round()
-optimizer = torch.optim.Adam(pair.parameters(), lr=1e-3, fused=True)
-step = TrainStep(pair, IWELBO(int(case[2:])) if case.startswith("iw") else ELBO(), optimizer, compile=mode)
+if case in estimator_steps.CASES:
+    step = estimator_steps.make_step(case, mode)
+else:
+    config = train_step.Config()
+    pair = train_step.make_pair(config, case, plain=False)
+    x = torch.rand(config.batch_size, 784).round()
+    optimizer = torch.optim.Adam(pair.parameters(), lr=1e-3, fused=True)
+    train = TrainStep(pair, IWELBO(int(case[2:])) if case.startswith("iw") else ELBO(), optimizer, compile=mode)
+    step = lambda: train(x)
 for number, _ in enumerate(sys.stdin):
-    began = time.perf_counter()
+    began = clock()
     for _ in range(calls if number else 1):
-        step(x)
-    print((time.perf_counter() - began) / (calls if number else 1), flush=True)
+        step()
+    print((clock() - began) / (calls if number else 1), flush=True)
 """
 
 
@@ -42,8 +48,8 @@ class Config:
 
     other: Path
     """The other checkout."""
-    cases: tuple[str, ...] = ("vae", "vamp", "sticks", "iw5", "iw50")
-    """Cases of ``train_step.py``, each built by its own checkout."""
+    cases: tuple[str, ...] = ("vae", "vamp", "sticks", "iw5", "iw50", *CASES)
+    """Cases of ``train_step.py``, each built by its own checkout, and of ``estimator_steps.py``."""
     modes: tuple[Literal["eager", "traced", "compiled"], ...] = ("traced", "eager")
     """How the steps run."""
     calls: int = 5
@@ -54,14 +60,16 @@ class Config:
     """Pairs of fresh processes: memory lies elsewhere in each."""
     threads: int = 1
     """Threads of each process; the two never compute at once."""
+    clock: Literal["perf_counter", "process_time"] = "perf_counter"
+    """What is timed: ``process_time`` is that of the processor, which other programs on the machine disturb less."""
 
 
 class Worker:
     """A process of one checkout, which times a turn whenever it is asked to."""
 
     def __init__(self, tree: Path, case: str, mode: str, config: Config) -> None:
-        env = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'benchmarks'}"}
-        command = [sys.executable, "-c", WORKER, case, mode, str(config.calls), str(config.threads)]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tree, tree / "benchmarks", HERE / "benchmarks")))}
+        command = [sys.executable, "-c", WORKER, case, mode, str(config.calls), str(config.threads), config.clock]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=tree
         )

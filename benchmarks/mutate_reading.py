@@ -52,12 +52,13 @@ MUTATIONS = [
     ("any scale may be in a weight", ROWS, "if isinstance(scale, Tensor) or not math.isclose(", "if False and not math.isclose("),
     ("masks in weights need not agree", ROWS, "if q is not p and not bool(", "if False and not bool("),
     ("sites of the model alone share all plates", ROWS, "for site in (*sites, *others)", "for site in sites"),
-    ("the scale of rows stays inside", ROWS, 'sum_rows(site["log_prob"], self.dims) / self.scale', 'sum_rows(site["log_prob"], self.dims)'),
+    ("the scale of rows stays inside", ROWS, 'sum_rows(log_prob(site), self.dims) / self.scale', 'sum_rows(log_prob(site), self.dims)'),
     ("divergences of different shapes", ELBO, "if q.batch_shape != p.batch_shape:", "if False:"),
     ("a part that draws is kept", "tracing/kept_calls.py", "effects.found or statements.found", "effects.found or False"),
     ("kl_weight is not in the gradient", "estimators/iwelbo.py", "self.kl_weight.to(weight) * (1.0 - self.alpha)", "(1.0 - self.alpha)"),
     ("alpha is not in the gradient", "estimators/iwelbo.py", "self.kl_weight.to(weight) * (1.0 - self.alpha)", "self.kl_weight.to(weight)"),
-    ("bounds per datum ignore the plate", "tracing/contexts.py", "return loss / data.count", "return loss / data.batch_size"),
+    ("labels in more plates than the data", "estimators/semi_supervised.py", "if found.shape != y.shape:", "if False:"),
+    ("bounds per datum ignore the plate", "tracing/contexts.py", "run.full_sizes.get(batch_size, batch_size)", "batch_size"),
 ]  # fmt: skip
 
 
@@ -79,7 +80,9 @@ def notice(file: str, old: str, new: str) -> str:
             text=True,
             check=False,
         )
-        return (run.stdout.strip() or run.stderr.strip()[-300:]) if run.returncode else ""
+        if run.returncode and not run.stdout.strip():  # it could not even be run, which proves nothing
+            raise SystemExit(f"{file} with {new!r} does not run:\n{run.stderr.strip()[-600:]}")
+        return run.stdout.strip() if run.returncode else ""
 
 
 def main() -> int:

@@ -1,6 +1,8 @@
 """Check every estimator on random programs with exact evidence, and count what they had.
 
 python benchmarks/random_programs.py --count 2000
+
+Prints the counts after each chunk; ``--first`` goes on from there after a break.
 """
 
 import time
@@ -21,13 +23,19 @@ class Config:
 
     Attributes:
         count: Number of programs.
+        first: Number of the first one to check.
+        chunk: Programs between two reports.
         seed: Another seed chooses other programs.
         thorough: Every how many programs all modes and gradients are checked, instead of some; 0 for never.
+        compiled: Every how many programs the log-likelihood is compiled too; 0 for never.
     """
 
     count: int = 2000
+    first: int = 0
+    chunk: int = 200
     seed: int = 1
     thorough: int = 20
+    compiled: int = 250
 
 
 def run(config: Config) -> int:
@@ -35,19 +43,28 @@ def run(config: Config) -> int:
     torch.set_num_threads(1)
     start, counts, failures = time.perf_counter(), Counter[str](), 0
     for i, features in enumerate(random_programs(config.count, config.seed)):
+        if i < config.first:
+            continue
         counts.update(features.names())
         try:
-            check_estimators(features, thorough=bool(config.thorough) and i % config.thorough == 0)
+            check_estimators(features, every(config.thorough, i), every(config.compiled, i))
         except Exception as error:  # every one is counted and shown
             failures += 1
             print(f"{features}\n    {type(error).__name__}: {error}")
-    print(f"{config.count} programs, {failures} failures, {time.perf_counter() - start:.0f} s")
-    for name, count in sorted(counts.items()):
-        print(f"{count:6d}  {name}")
+        if every(config.chunk, i + 1) or i + 1 == config.count:
+            seconds = time.perf_counter() - start
+            print(f"programs {config.first} to {i}: {failures} failures, {seconds:.0f} s")
+            print(*(f"{count:6d}  {name}" for name, count in sorted(counts.items())), sep="\n", flush=True)
     return failures
+
+
+def every(count: int, number: int) -> bool:
+    """Whether it is the turn of what is done every ``count`` times."""
+    return bool(count) and number % count == 0
 
 
 if __name__ == "__main__":
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # of PyTorch itself
         raise SystemExit(1 if run(tyro.cli(Config, description=__doc__)) else 0)

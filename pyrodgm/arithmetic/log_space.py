@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.function import Function
+
 
 def floating(tensor: Tensor) -> Tensor:
     """The tensor, or integers in the default dtype."""
@@ -23,7 +25,7 @@ def wide(tensor: Tensor) -> Tensor:
     return _Widen.apply(tensor)
 
 
-class _Widen(torch.autograd.Function):
+class _Widen(Function):
     generate_vmap_rule = True
 
     @staticmethod

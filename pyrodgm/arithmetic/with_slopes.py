@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.function import Function
+
 SMALLEST = 1e-30  # below it a gradient is 0: matrix products with denormal numbers are ten times slower
 
 
@@ -23,7 +25,7 @@ def with_slopes(value: Tensor, inputs: Sequence[Tensor], slopes: Sequence[Tensor
     return _WithSlopes.apply(value, *slopes, *shaped)
 
 
-class _WithSlopes(torch.autograd.Function):
+class _WithSlopes(Function):
     generate_vmap_rule = True
 
     @staticmethod
@@ -56,7 +58,7 @@ class _WithSlopes(torch.autograd.Function):
         return total
 
 
-class _Constant(torch.autograd.Function):
+class _Constant(Function):
     """A slope, whose own derivative is not known."""
 
     generate_vmap_rule = True

@@ -70,7 +70,10 @@ def softplus(x: Tensor) -> Tensor:
 
 
 def right_field(weights: Tensor, right_bias: Tensor, left: Tensor) -> Tensor:
-    """Logits of the right units given the left ones ``[*, L]``: ``[*, R]``."""
+    """Logits of the right units given the left ones ``[*, L]``, of any dtype: ``[*, R]``."""
+    if left.dtype != weights.dtype:
+        dtype = torch.promote_types(left.dtype, weights.dtype)
+        weights, right_bias, left = weights.to(dtype), right_bias.to(dtype), left.to(dtype)
     if weights.dim() == 2 and right_bias.dim() == 1:
         return linear(left, weights.mT, right_bias)
     return torch.matmul(left.unsqueeze(-2), weights).squeeze(-2) + right_bias

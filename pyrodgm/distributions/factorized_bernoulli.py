@@ -7,6 +7,8 @@ import torch
 from pyro.distributions import Bernoulli, Independent
 from torch import Tensor
 
+from pyrodgm.arithmetic.function import Function
+
 
 class FactorizedBernoulli(Independent):
     r"""``D`` independent Bernoulli variables; ``Bernoulli(logits=logits).to_event(1)`` with a faster density.
@@ -40,7 +42,7 @@ class FactorizedBernoulli(Independent):
         return _LogProb.apply(self.base_dist.logits, value)
 
 
-class _LogProb(torch.autograd.Function):
+class _LogProb(Function):
     generate_vmap_rule = True
 
     @staticmethod

@@ -106,6 +106,8 @@ class IsotropicNormalMixture(TorchDistribution):
         logits, loc, scale, _ = self._given
         middle = loc.mean(-2, keepdim=True)
         loc, value = loc - middle, value - middle.squeeze(-2)
+        dtype = torch.promote_types(loc.dtype, value.dtype)
+        loc, value = loc.to(dtype), value.to(dtype)
         precision = scale.square().reciprocal().unsqueeze(-1)
         if loc.dim() == 2 and scale.dim() == 0:
             cross = value @ (precision * loc).T
@@ -121,15 +123,17 @@ class IsotropicNormalMixture(TorchDistribution):
             weights = self.logits.softmax(-1).double().cumsum(-1)
             uniform = torch.rand(shape, dtype=weights.dtype, device=weights.device) * weights[..., -1]
             # One search for each element of the batch, over all its samples.
-            rows = uniform.reshape(-1, self.batch_shape.numel()).T.contiguous()
-            index = torch.searchsorted(weights.reshape(-1, weights.shape[-1]), rows, right=True).T.reshape(shape)
+            elements = self.batch_shape.numel()
+            rows = uniform.reshape(torch.Size(sample_shape).numel(), elements).T.contiguous()
+            table = weights.reshape(elements, weights.shape[-1])
+            index = torch.searchsorted(table, rows, right=True).T.reshape(shape)
             index = index.clamp(max=weights.shape[-1] - 1)
             loc = self._given[1]
             if loc.dim() == 2:
                 chosen = loc[index]
             else:
-                flat = self.loc.reshape(-1, *loc.shape[-2:])
-                each = torch.arange(len(flat), device=loc.device).reshape(self.batch_shape)
+                flat = self.loc.reshape(elements, *loc.shape[-2:])
+                each = torch.arange(elements, device=loc.device).reshape(self.batch_shape)
                 chosen = flat[each.expand(shape), index]
             return chosen + self.scale.unsqueeze(-1) * torch.randn_like(chosen)
 

@@ -1,5 +1,6 @@
 """Estimators, training and evaluation for any model/guide pair."""
 
+from pyrodgm.infer.estimators.code_length import Bits, bits_per_symbol
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.estimators.iwelbo import IWELBO
 from pyrodgm.infer.estimators.mixture_density import MixtureDensityELBO
@@ -7,7 +8,6 @@ from pyrodgm.infer.estimators.reading import ProgramError
 from pyrodgm.infer.estimators.semi_supervised import SemiSupervisedELBO
 from pyrodgm.infer.estimators.stratified import StratifiedELBO, StratifiedIWELBO
 from pyrodgm.infer.evaluation.bidirectional import Certificate, bidirectional
-from pyrodgm.infer.evaluation.code_length import Bits, bits_per_symbol
 from pyrodgm.infer.evaluation.gradients import gradient_snr
 from pyrodgm.infer.evaluation.importance import log_likelihood
 from pyrodgm.infer.evaluation.metrics import (

@@ -6,6 +6,7 @@ from functools import reduce
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pyrodgm.nn.dense import Dense, Layer, mlp
 
@@ -86,8 +87,7 @@ class GatedJoint(_LinearJoint):
         super().__init__(in_features, 2 * out_features)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        value, gate = self._total(*inputs).chunk(2, -1)
-        return value * gate.sigmoid()  # glu has no batching rule for forward-mode derivatives
+        return functional.glu(self._total(*inputs), -1)
 
 
 class Concatenate(nn.Module):

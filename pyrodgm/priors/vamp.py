@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.function import Function
 from pyrodgm.datasets.unit_images import unit_images
 from pyrodgm.distributions import DiagNormalMixture
 
@@ -103,7 +104,7 @@ class VampPrior(nn.Module):
         return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
 
 
-class _Clip(torch.autograd.Function):
+class _Clip(Function):
     """Clamp to [0, 1]; outside, only gradients that point inwards pass, else no pixel would return.
 
     In forward mode the derivative is that of the identity.

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrodgm.testing.random_pair import INNER, LABELS, RandomPair
+from pyrodgm.testing.noise import Rule, gamma_points, rotated, sigma_points
+from pyrodgm.testing.random_pair import INNER, LABELS, RandomPair, counted, rare
 
 Values = dict[str, Any]
 
@@ -19,8 +20,26 @@ def normal(value: Any, loc: Any, scale: Tensor) -> Tensor:
     return -0.5 * ((value - loc) / scale) ** 2 - scale.log() - 0.5 * math.log(2.0 * math.pi)
 
 
+def gamma(value: Any, shape: Any, rate: Any) -> Tensor:
+    """Log-density of a gamma distribution."""
+    return shape * rate.log() - torch.lgamma(shape) + (shape - 1.0) * value.log() - rate * value
+
+
+def gamma_divergence(shape: Tensor, rate: Tensor, p_shape: Tensor, p_rate: Tensor) -> Tensor:
+    """KL of two gamma distributions, from their expectations of r and log r."""
+    mean, log_mean = shape / rate, torch.digamma(shape) - rate.log()
+    own = shape * rate.log() - torch.lgamma(shape) + (shape - 1.0) * log_mean - rate * mean
+    other = p_shape * p_rate.log() - torch.lgamma(p_shape) + (p_shape - 1.0) * log_mean - p_rate * mean
+    return own - other
+
+
+def columns(noise: Tensor) -> Tensor:
+    """Noise ``[K]`` of all data, or ``[K, B]`` of each, by particle and datum."""
+    return noise if noise.dim() == 2 else noise.unsqueeze(-1)
+
+
 def drawn_sites(pair: RandomPair) -> list[str]:
-    """The normal sites that are drawn, by either program."""
+    """The sites with a density that are drawn, by either program."""
     f = pair.features
     return [
         *(["g"] if f.global_latent != "none" else []),
@@ -29,6 +48,7 @@ def drawn_sites(pair: RandomPair) -> list[str]:
         *(["z2"] if f.second_latent else []),
         *(["u"] if f.model_only else []),
         *(["v"] if f.inner != "none" and f.inner_latent else []),
+        *(["r"] if f.rate != "none" else []),
     ]
 
 
@@ -43,6 +63,9 @@ class Terms:
         global_prior: log p(g).
         global_posterior: log q(g).
         weight: Probability of these labels in the guide, ``[B]``.
+        label_prior: log p(y), ``[B]``.
+        log_label: log q(y | x), ``[B]``.
+        surplus: By how much log p(r) - log q(r) is above its expectation under the guide.
     """
 
     observed: Tensor
@@ -51,6 +74,9 @@ class Terms:
     global_prior: Tensor
     global_posterior: Tensor
     weight: Tensor
+    label_prior: Tensor
+    log_label: Tensor
+    surplus: Tensor
 
 
 def labels(pair: RandomPair) -> Iterator[tuple[float, float]]:
@@ -62,9 +88,9 @@ def labels(pair: RandomPair) -> Iterator[tuple[float, float]]:
 
 
 def guide_values(pair: RandomPair, x: Tensor, noise: dict[str, Tensor], y: float) -> Values:
-    """The guide's draws, ``[K, B]`` (``v``: ``[K, B, INNER]``), from standard normal noise ``[K]`` of each site."""
+    """The guide's draws, ``[K, B]`` (``v``: ``[K, B, INNER]``), from standard normal noise ``[K]`` or ``[K, B]``."""
     f, w = pair.features, pair.weights
-    eps = {name: value.unsqueeze(-1) for name, value in noise.items()}
+    eps = {name: columns(value) for name, value in noise.items()}
     out: Values = {}
     if f.global_latent == "paired":
         out["g"] = w["q_g"] + w["q_g_scale"] * eps["g"]
@@ -72,6 +98,8 @@ def guide_values(pair: RandomPair, x: Tensor, noise: dict[str, Tensor], y: float
     if f.own_site == "paired":
         out["tau"] = w["q_tau"] + w["q_tau_of_x"] * x + w["q_tau_scale"] * eps["tau"]
         loc = loc + w["q_z1_of_tau"] * out["tau"]
+    if f.rate == "paired":
+        out["r"] = gamma_points(w["q_r_shape"], w["q_r_rate"] * (w["q_r_of_x"] * x).exp(), eps["r"])
     if f.second_latent and f.reversed_guide:
         out["z2"] = w["q_z2"] + w["q_z2_of_x"] * x + w["q_z2_scale"] * eps["z2"]
         loc = loc + w["q_z1_of_z2"] * out["z2"]
@@ -97,20 +125,22 @@ def terms(
     zero = torch.zeros(len(next(iter(noise.values()))), len(x), dtype=x.dtype)
     prior, posterior, observed = zero, zero, zero
     global_prior = global_posterior = zero[:, 0]
-    weight = torch.ones_like(x)
+    weight, label_prior, log_label = torch.ones_like(x), torch.zeros_like(x), torch.zeros_like(x)
+    surplus = zero
     mean: Any = w["x_of_c"] * batch[1] if f.argument else 0.0
     shift: Any = 0.0
     if f.global_latent != "none":
-        g = given["g"] if f.global_latent == "paired" else noise["g"].unsqueeze(-1)
+        g = given["g"] if f.global_latent == "paired" else columns(noise["g"])
         if f.global_latent == "paired":
             global_prior = normal(g, 0.0, torch.ones_like(w["q_g"]))[:, 0]
             global_posterior = normal(g, w["q_g"], w["q_g_scale"])[:, 0]
         mean, shift = mean + w["x_of_g"] * g, w["z1_of_g"] * g
     if f.label:
         levels = torch.arange(LABELS, dtype=x.dtype)
-        prior = prior + (w["y_logit"] * levels).log_softmax(-1)[int(y)]
-        log_q = ((w["q_y"] + w["q_y_of_x"] * x).unsqueeze(-1) * levels).log_softmax(-1)[:, int(y)]
-        posterior, weight = posterior + log_q, weight * log_q.exp()
+        label_prior = (w["y_logit"] * levels).log_softmax(-1)[int(y)].expand_as(x)
+        prior = prior + label_prior
+        log_label = ((w["q_y"] + w["q_y_of_x"] * x).unsqueeze(-1) * levels).log_softmax(-1)[:, int(y)]
+        posterior, weight = posterior + log_label, weight * log_label.exp()
         mean, shift = mean + w["x_of_y"] * y, shift + w["z1_of_y"] * y
         if f.second_label:
             sign = 2.0 * b - 1.0
@@ -119,10 +149,19 @@ def terms(
             log_q = torch.nn.functional.logsigmoid(sign * logit)
             posterior, weight = posterior + log_q, weight * log_q.exp()
             observed = observed + normal(x, w["z2_of_b"] * b, w["x2_scale"])
+    if f.rate == "model":
+        r = gamma_points(w["r_shape"], w["r_rate"], columns(noise["r"]))
+    if f.rate == "paired":
+        r, own = given["r"], (w["q_r_shape"], w["q_r_rate"] * (w["q_r_of_x"] * x).exp())
+        log_p, log_q = gamma(r, w["r_shape"], w["r_rate"]), gamma(r, *own)
+        prior, posterior = prior + log_p, posterior + log_q
+        surplus = log_p - log_q + gamma_divergence(*own, w["r_shape"], w["r_rate"])
+    if f.rate != "none":
+        observed = observed + rare(x) * r.log() - r - torch.lgamma(rare(x) + 1.0)
     tau: Any = 0.0
     loc = w["q_z1"] + w["q_z1_of_x"] * x + w["q_z1_of_y"] * y
     if f.own_site == "model":
-        tau = w["tau_loc"] + w["tau_scale"] * noise["tau"].unsqueeze(-1)
+        tau = w["tau_loc"] + w["tau_scale"] * columns(noise["tau"])
     if f.own_site == "paired":
         tau = given["tau"]
         prior = prior + normal(tau, w["tau_loc"], w["tau_scale"])
@@ -144,13 +183,18 @@ def terms(
         posterior = posterior + factors[1] * normal(z1, loc, w["q_z1_scale"])
     mean = mean + z1
     if f.model_only:
-        mean = mean + w["x_of_u"] * (w["u_of_z1"] * z1 + w["u_scale"] * noise["u"].unsqueeze(-1))
+        mean = mean + w["x_of_u"] * (w["u_of_z1"] * z1 + w["u_scale"] * columns(noise["u"]))
     if f.second_latent:
         z2 = given["z2"]
         prior = prior + normal(z2, w["z2_of_z1"] * z1 + (w["z2_of_b"] * b if f.label else 0.0), w["z2_scale"])
         loc = w["q_z2"] + w["q_z2_of_x"] * x + (0.0 if f.reversed_guide else w["q_z2_of_z1"] * z1)
         posterior = posterior + normal(z2, loc, w["q_z2_scale"])
         mean = mean + w["x_of_z2"] * z2
+    if f.count != "none":
+        s = w["c_of_z1"] * z1 + (w["c_of_z2"] * z2 if f.second_latent else 0.0)
+        c = counted(x, f.count)
+        log_partition = torch.nn.functional.softplus(s) if f.count == "bernoulli" else s.exp() + torch.lgamma(c + 1.0)
+        observed = observed + c * s - log_partition
     observed = observed + normal(x, mean, w["x_scale"])
     if f.missing:
         observed = observed + (x > 0.0) * normal(x**2, w["x2_of_z1"] * z1, w["x2_scale"])
@@ -163,7 +207,7 @@ def terms(
             prior = prior + times * normal(v, w["v_of_z1"] * z1.unsqueeze(-1), w["v_scale"]).sum(-1)
             posterior = posterior + times * normal(v, w["q_v"] + w["q_v_of_x"] * inside, w["q_v_scale"]).sum(-1)
         observed = observed + times * normal(inside, v, w["w_scale"]).sum(-1)
-    return Terms(observed, prior, posterior, global_prior, global_posterior, weight)
+    return Terms(observed, prior, posterior, global_prior, global_posterior, weight, label_prior, log_label, surplus)
 
 
 def all_terms(pair: RandomPair, batch: tuple[Tensor, ...], noise: dict[str, Tensor]) -> list[Terms]:
@@ -171,15 +215,25 @@ def all_terms(pair: RandomPair, batch: tuple[Tensor, ...], noise: dict[str, Tens
     return [terms(pair, batch, noise, y, b, guide_values(pair, batch[0], noise, y)) for y, b in labels(pair)]
 
 
-def exact_elbo(pair: RandomPair, batch: tuple[Tensor, ...], noise: dict[str, Tensor], kl_weight: float = 1.0) -> Tensor:
-    """The evidence lower bound: exact, where ``noise`` averages quadratic functions exactly."""
+def exact_elbo(
+    pair: RandomPair,
+    batch: tuple[Tensor, ...],
+    rule: Rule,
+    kl_weight: float = 1.0,
+    known: Tensor | None = None,
+) -> Tensor:
+    """The evidence lower bound: exact, where ``rule`` averages its terms exactly; ``known`` are observed labels."""
     scale = pair.full_size(len(batch[0])) / len(batch[0])
     total = torch.zeros((), dtype=batch[0].dtype)
-    found = all_terms(pair, batch, noise)
-    for t in found:
-        row = t.observed + kl_weight * (t.prior - t.posterior)
-        total = total + scale * (t.weight * row).sum(-1).mean()
-    return total + kl_weight * (found[0].global_prior - found[0].global_posterior).mean()
+    found = all_terms(pair, batch, rule.noise)
+    for t, (y, _) in zip(found, labels(pair), strict=True):
+        observed, divergence, weight = t.observed, t.posterior - t.prior + t.surplus, t.weight
+        if known is not None:  # it counts as data
+            observed, divergence = observed + t.label_prior, divergence + t.label_prior - t.log_label
+            weight = weight * (known == y) / t.log_label.exp()
+        row = observed - kl_weight * divergence
+        total = total + scale * rule.average((weight * row).sum(-1))
+    return total + kl_weight * rule.average(found[0].global_prior - found[0].global_posterior)
 
 
 def log_weights(pair: RandomPair, t: Terms, size: int, kl_weight: float = 1.0) -> Tensor:
@@ -190,55 +244,21 @@ def log_weights(pair: RandomPair, t: Terms, size: int, kl_weight: float = 1.0) -
     return (log_w.sum(-1) + kl_weight * (t.global_prior - t.global_posterior)).unsqueeze(-1)
 
 
-def log_evidence(pair: RandomPair, batch: tuple[Tensor, ...]) -> Tensor:
-    """Log p(x) of each datum ``[B]``; no mask, scale or subsampled inner plate, no global site.
+def exact_rule(pair: RandomPair) -> Rule:
+    """A rule under which the evidence lower bound is exact, or within 1e-6 for a pair with the site ``c``."""
+    names = drawn_sites(pair)
+    if pair.features.count == "none":
+        return sigma_points(names)
+    x = torch.zeros(1, dtype=torch.float64)
 
-    The observations of a datum are a linear function of standard normal noise, given the labels.
-    """
-    f, w = pair.features, pair.weights
-    results = []
-    for n in range(len(batch[0])):
-        x = batch[0][n]
-        values = [x]
-        if f.missing and bool(x > 0.0):
-            values.append(x**2)
-        if f.inner != "none":
-            values += [x * (0.5 + j) for j in range(INNER)]
-        observed = torch.stack(values)
-        joint = []
-        for y, b in labels(pair):
+    def predictor(noise: Tensor) -> Tensor:
+        """The predictor of ``c`` for noise ``[K, sites]``."""
+        values = guide_values(pair, x, {name: noise[:, i] for i, name in enumerate(names)}, 0.0)
+        of_z2 = pair.weights["c_of_z2"] * values["z2"] if pair.features.second_latent else 0.0
+        return (pair.weights["c_of_z1"] * values["z1"] + of_z2)[:, 0]
 
-            def simulate(eps: Tensor, y: float = y, b: float = b, x: Tensor = x, n: int = n) -> Tensor:
-                noise = iter(eps)
-                loc = w["prior_loc"] + w["z1_of_y"] * y * f.label
-                if f.own_site != "none":
-                    loc = loc + w["tau_loc"] + w["tau_scale"] * next(noise)
-                z1 = loc + w["prior_scale"] * next(noise)
-                mean = z1 + w["x_of_y"] * y * f.label + (w["x_of_c"] * batch[1][n] if f.argument else 0.0)
-                if f.model_only:
-                    mean = mean + w["x_of_u"] * (w["u_of_z1"] * z1 + w["u_scale"] * next(noise))
-                if f.second_latent:
-                    z2 = w["z2_of_z1"] * z1 + w["z2_of_b"] * b + w["z2_scale"] * next(noise)
-                    mean = mean + w["x_of_z2"] * z2
-                out = [mean + w["x_scale"] * next(noise)]
-                if f.missing and bool(x > 0.0):
-                    out.append(w["x2_of_z1"] * z1 + w["x2_scale"] * next(noise))
-                if f.inner != "none":
-                    for _ in range(INNER):
-                        v = w["v_of_z1"] * z1 + w["v_scale"] * next(noise) if f.inner_latent else z1
-                        out.append(v + w["w_scale"] * next(noise))
-                return torch.stack(out)
-
-            zero = torch.zeros(16, dtype=x.dtype)
-            loc, columns = simulate(zero), torch.stack([simulate(row) for row in torch.eye(16, dtype=x.dtype)])
-            factor = columns - loc
-            density = torch.distributions.MultivariateNormal(loc, factor.T @ factor).log_prob(observed)
-            if f.label:
-                density = density + (w["y_logit"] * torch.arange(LABELS, dtype=x.dtype)).log_softmax(-1)[int(y)]
-                if f.second_label:
-                    logit = w["b_logit"] + w["b_of_y"] * y
-                    density = density + torch.nn.functional.logsigmoid((2.0 * b - 1.0) * logit)
-                    density = density + normal(x, w["z2_of_b"] * b, w["x2_scale"])
-            joint.append(density)
-        results.append(torch.stack(joint).logsumexp(0))
-    return torch.stack(results).detach()
+    with torch.no_grad():
+        normal_sites = len(names) - ("r" in names)
+        noise = torch.eye(len(names), dtype=x.dtype)[:normal_sites]
+        direction = predictor(noise) - predictor(torch.zeros_like(noise))
+    return rotated(names, direction)

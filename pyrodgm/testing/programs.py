@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from pyrodgm.testing.random_pair import Features
@@ -40,6 +41,7 @@ def consistent(features: Features) -> Features:
     return f
 
 
+@cache
 def _choices() -> dict[str, list[Any]]:
     """The values of each feature, rare ones once in four or five."""
     kinds = get_type_hints(Features)

@@ -31,6 +31,8 @@ class Features:
         auxiliary: An auxiliary site of the guide, of which ``z1`` is a function.
         deterministic: Deterministic sites in both programs.
         missing: A second observation, missing for some data (``obs_mask``).
+        count: An observation with a probability of its own kind, given by ``z1`` and, if there is one, ``z2``.
+        rate: A gamma site ``r`` with a Poisson observation, with or without its like in the guide.
         inner: A second plate, left or right of that of the data.
         inner_latent: A site ``v`` in it.
         inner_subsampled: Whether it is subsampled.
@@ -56,6 +58,8 @@ class Features:
     auxiliary: bool = False
     deterministic: bool = False
     missing: bool = False
+    count: Literal["none", "bernoulli", "poisson"] = "none"
+    rate: Literal["none", "paired", "model"] = "none"
     inner: Literal["none", "left", "right"] = "none"
     inner_latent: bool = False
     inner_subsampled: bool = False
@@ -77,11 +81,21 @@ class Features:
 _NAMES = """
     y_logit b_logit b_of_y prior_loc tau_loc z1_of_g z1_of_y z2_of_z1 z2_of_b u_of_z1 x_of_z2 x_of_u x_of_y
     x_of_g x_of_c x2_of_z1 v_of_z1 q_g q_y q_y_of_x q_b q_b_of_y q_tau q_tau_of_x q_z1 q_z1_of_x q_z1_of_y
-    q_z1_of_tau q_z1_of_z2 q_z2 q_z2_of_x q_z2_of_z1 q_v q_v_of_x
+    q_z1_of_tau q_z1_of_z2 q_z2 q_z2_of_x q_z2_of_z1 q_v q_v_of_x c_of_z1 c_of_z2 q_r_of_x
 """
 WEIGHTS = _NAMES.split()
-SCALES = ["prior_scale", "tau_scale", "z2_scale", "u_scale", "x_scale", "x2_scale", "v_scale", "w_scale"]
-GUIDE_SCALES = ["q_g_scale", "q_tau_scale", "q_z1_scale", "q_z2_scale", "q_v_scale", "q_stretch"]
+SCALES = [f"{name}_scale" for name in ("prior", "tau", "z2", "u", "x", "x2", "v", "w")] + ["r_shape", "r_rate"]
+GUIDE_SCALES = [f"q_{name}_scale" for name in ("g", "tau", "z1", "z2", "v")] + ["q_stretch", "q_r_shape", "q_r_rate"]
+
+
+def counted(x: Tensor, kind: str) -> Tensor:
+    """The data of the site ``c``."""
+    return (x > 0.2).to(x.dtype) if kind == "bernoulli" else (2.0 * x.abs()).floor()
+
+
+def rare(x: Tensor) -> Tensor:
+    """The data of the site ``n``."""
+    return (3.0 * x.abs()).floor()
 
 
 class _Prior(nn.Module):
@@ -99,9 +113,10 @@ class _Prior(nn.Module):
 
 
 class RandomPair(nn.Module):
-    """A linear-Gaussian model with discrete parts and a guide of the same kind, as :class:`Features` say.
+    """A linear-Gaussian model with discrete parts and counts and a guide of the same kind, as :class:`Features` say.
 
-    ``model(x)`` and ``guide(x)`` take data ``[B]``, and a covariate ``[B]`` with the feature ``argument``.
+    ``model(x)`` and ``guide(x)`` take data ``[B]``; as a second argument a covariate ``[B]`` with the feature
+    ``argument``, and else, where they are known, the labels ``[B]``.
 
     Attributes:
         features: What it has.
@@ -136,8 +151,9 @@ class RandomPair(nn.Module):
         """The size of the plate that ``size`` data are a subsample of."""
         return 3 * size if self.features.subsampled else size
 
-    def model(self, x: Tensor, covariate: Tensor | None = None) -> None:
+    def model(self, x: Tensor, second: Tensor | None = None) -> None:
         f, w, column = self.features, self.weights, self._column(x)
+        covariate, known = (second, None) if f.argument else (None, second)
         mean: Any = 0.0 if covariate is None else w["x_of_c"] * self._column(covariate)
         shift: Any = 0.0
         if f.global_latent != "none":
@@ -146,11 +162,15 @@ class RandomPair(nn.Module):
         with self._data(x):
             if f.label:
                 logits = w["y_logit"] * torch.arange(LABELS, dtype=x.dtype)
-                y = pyro.sample("y", dist.Categorical(logits=logits)).to(x.dtype)
+                known = None if known is None else self._column(known)
+                y = pyro.sample("y", dist.Categorical(logits=logits), obs=known).to(x.dtype)
                 mean, shift = mean + w["x_of_y"] * y, shift + w["z1_of_y"] * y
                 if f.second_label:
                     b = pyro.sample("b", dist.Bernoulli(logits=w["b_logit"] + w["b_of_y"] * y))
                     pyro.sample("x3", dist.Normal(w["z2_of_b"] * b, w["x2_scale"]), obs=column)
+            if f.rate != "none":
+                r = pyro.sample("r", dist.Gamma(w["r_shape"], w["r_rate"]))
+                pyro.sample("n", dist.Poisson(r), obs=rare(column))
             prior = self.prior()
             with self._handled(column, True):
                 fn = dist.Normal(prior.loc + shift, prior.scale)
@@ -167,7 +187,12 @@ class RandomPair(nn.Module):
                 mean = mean + w["x_of_u"] * u
             if f.second_latent:
                 loc = w["z2_of_z1"] * z1 + (w["z2_of_b"] * b if f.second_label and f.label else 0.0)
-                mean = mean + w["x_of_z2"] * pyro.sample("z2", dist.Normal(loc, w["z2_scale"]))
+                z2 = pyro.sample("z2", dist.Normal(loc, w["z2_scale"]))
+                mean = mean + w["x_of_z2"] * z2
+            if f.count != "none":
+                s = w["c_of_z1"] * z1 + (w["c_of_z2"] * z2 if f.second_latent else 0.0)
+                fn = dist.Bernoulli(logits=s) if f.count == "bernoulli" else dist.Poisson(s.exp())
+                pyro.sample("c", fn, obs=counted(column, f.count))
             pyro.sample("x", dist.Normal(mean, w["x_scale"]), obs=column)
             if f.missing:
                 fn = dist.Normal(w["x2_of_z1"] * z1, w["x2_scale"])
@@ -179,7 +204,7 @@ class RandomPair(nn.Module):
                         v = pyro.sample("v", dist.Normal(w["v_of_z1"] * z1, w["v_scale"]))
                     pyro.sample("w", dist.Normal(v, w["w_scale"]), obs=self._inside(column))
 
-    def guide(self, x: Tensor, covariate: Tensor | None = None) -> None:
+    def guide(self, x: Tensor, second: Tensor | None = None) -> None:
         f, w, column = self.features, self.weights, self._column(x)
         if f.global_latent == "paired":
             pyro.sample("g", dist.Normal(w["q_g"], w["q_g_scale"]))
@@ -187,10 +212,14 @@ class RandomPair(nn.Module):
             y: Any = 0.0
             if f.label:
                 logits = (w["q_y"] + w["q_y_of_x"] * column).unsqueeze(-1) * torch.arange(LABELS, dtype=x.dtype)
-                y = pyro.sample("y", dist.Categorical(logits=logits)).to(x.dtype)
+                known = None if f.argument else second
+                y = pyro.sample("y", dist.Categorical(logits=logits)) if known is None else self._column(known)
+                y = y.to(x.dtype)
                 if f.second_label:
                     given = w["q_b_of_y"] * y if f.dependent_labels else 0.0
                     pyro.sample("b", dist.Bernoulli(logits=w["q_b"] + given + 0.0 * column))
+            if f.rate == "paired":
+                pyro.sample("r", dist.Gamma(w["q_r_shape"], w["q_r_rate"] * (w["q_r_of_x"] * column).exp()))
             loc = w["q_z1"] + w["q_z1_of_x"] * column + w["q_z1_of_y"] * y
             if f.own_site == "paired":
                 tau = pyro.sample("tau", dist.Normal(w["q_tau"] + w["q_tau_of_x"] * column, w["q_tau_scale"]))

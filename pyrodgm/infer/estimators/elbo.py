@@ -13,13 +13,14 @@ from pyro.distributions.util import scale_and_mask
 from pyro.infer.elbo import logger
 from pyro.infer.enum import config_enumerate, get_importance_trace
 from pyro.infer.util import is_validation_enabled, torch_backward
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.distributions import divergence_given, kl_mixture_bound
 from pyrodgm.infer.estimators.protocols import Divergence, Program
 from pyrodgm.infer.estimators.reading import Enumeration, Latent, fn_of, mask_of, read
-from pyrodgm.infer.estimators.sites import is_enumerated
+from pyrodgm.infer.estimators.sites import is_enumerated, log_prob
 from pyrodgm.infer.tracing._compat import guess_max_plate_nesting, in_particle_plate
 from pyrodgm.infer.tracing.contexts import fork_rng
 
@@ -84,8 +85,10 @@ class TensorELBO(pyro.infer.ELBO):
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, Any]:
         guide = poutine.enum(config_enumerate(guide, "parallel"), first_available_dim=-1 - self.max_plate_nesting)
-        if not is_validation_enabled():
-            return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
+        if not is_validation_enabled() and not isinstance(poutine.unwrap(guide), Messenger):
+            # the same without checks, and without log-probabilities that an exact divergence replaces
+            guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
+            return poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs), guide_trace
         with warnings.catch_warnings():
             # Pyro's own reading: here sites of the model alone cancel, and `read` refuses those of the guide alone
             warnings.filterwarnings("ignore", "Found (vars in model but not guide|non-auxiliary vars in guide)")
@@ -155,7 +158,7 @@ class ELBO(TensorELBO):
             reading.require_gradients(type(self).__name__)
             enumeration = Enumeration(reading)
             for site in reading.observed:
-                loss = loss - enumeration.expectation(site["log_prob"])
+                loss = loss - enumeration.expectation(log_prob(site))
             for latent in reading.latents:
                 terms = self._divergence(latent).terms
                 divergence = sum(enumeration.expectation(term) for term in terms)
@@ -179,17 +182,14 @@ class ELBO(TensorELBO):
         """The divergence of one site, exact where a registered one stands for the difference of log-densities."""
         q, p = latent.q, latent.p
         if p is None:
-            return _Term([q["log_prob"]], "sampled")
-        sampled = _Term([q["log_prob"], -p["log_prob"]], "exact" if is_enumerated(q) else "sampled")
-        agreement = latent.agreement()
-        if agreement is False or not latent.has_divergence():
-            return sampled
-        kl, kind = self._known(fn_of(q), fn_of(p), q["value"])
+            return _Term([log_prob(q)], "sampled")
+        agreement = latent.has_divergence() and latent.agreement()
+        kl, kind = (None, "") if agreement is False else self._known(fn_of(q), fn_of(p), q["value"])
         if kl is None:
-            return sampled
+            return _Term([log_prob(q), -log_prob(p)], "exact" if is_enumerated(q) else "sampled")
         exact = scale_and_mask(kl, scale=q["scale"], mask=mask_of(q))
         if isinstance(agreement, Tensor):
-            exact = torch.where(agreement, exact, q["log_prob"] - p["log_prob"])
+            exact = torch.where(agreement, exact, log_prob(q) - log_prob(p))
         return _Term([exact], kind, agreement)
 
     def _known(self, q: Any, p: Any, value: Tensor) -> tuple[Tensor | None, str]:

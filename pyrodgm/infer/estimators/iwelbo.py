@@ -12,7 +12,7 @@ from pyrodgm.infer.estimators.elbo import TensorELBO
 from pyrodgm.infer.estimators.protocols import Program
 from pyrodgm.infer.estimators.reading import Reading, counted, read
 from pyrodgm.infer.estimators.rows import Rows
-from pyrodgm.infer.estimators.sites import Trace, exchange
+from pyrodgm.infer.estimators.sites import Trace, checked, exchange
 
 Gradient = Literal["reparam", "stl", "dreg"]
 
@@ -73,13 +73,10 @@ class IWELBO(TensorELBO):
 
         def run(program: Program, values: dict[str, Tensor]) -> Trace:
             replayed = poutine.replay(program, trace=exchange(guide_trace, values))
-            trace = poutine.trace(replayed).get_trace(*args, **kwargs)
-            trace.compute_log_prob()
-            return trace
+            return checked(poutine.trace(replayed).get_trace(*args, **kwargs))
 
         if self.gradient == "reparam" or not torch.is_grad_enabled():
-            guide_trace.compute_log_prob()
-            reading = read(run(model, {}), guide_trace)
+            reading = read(run(model, {}), checked(guide_trace))
             reading.require_gradients(type(self).__name__)
             rows = Rows.of(reading)
             return -rows.scale * self._bound(self._log_p(reading, rows) - self._log_q(reading, rows)).sum()

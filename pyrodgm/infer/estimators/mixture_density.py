@@ -10,7 +10,7 @@ from torch import Tensor
 from pyrodgm.distributions import DiagNormalMixture
 from pyrodgm.infer.estimators.protocols import Program
 from pyrodgm.infer.estimators.reading import ProgramError
-from pyrodgm.infer.estimators.sites import Site
+from pyrodgm.infer.estimators.sites import Site, log_prob
 from pyrodgm.infer.estimators.stratified import Strata, StratifiedELBO, read_stratified
 
 Pairing = Literal["full", "own"]
@@ -62,7 +62,7 @@ class MixtureDensityELBO(StratifiedELBO):
         expected = {name: self._expected_weights(name, guide_sites, strata) for name in strata.weights}
         loss: Tensor | float = 0.0
         for site in reading.observed:
-            loss = loss - strata.expectation(site["log_prob"], site, expected)
+            loss = loss - strata.expectation(log_prob(site), site, expected)
         for latent in reading.latents:
             if latent.name in strata.weights and latent.p is not None:
                 divergence = self._of_mixture(latent.name, latent.q, latent.p, strata, expected)
@@ -97,14 +97,14 @@ class MixtureDensityELBO(StratifiedELBO):
             log_weights = strata.weights[name].clamp(min=tiny).log()
             log_q = scale_and_mask((own + log_weights).logsumexp(dim), scale=scale, mask=mask).sum()
         else:
-            log_q = strata.expectation(q["log_prob"], q, drawn)
+            log_q = strata.expectation(log_prob(q), q, drawn)
         base = getattr(p["fn"], "base_dist", None)
         if isinstance(base, torch.distributions.Normal):
             prior = base.loc, base.scale
         elif self.pairing == "own":
             prior = _components(p["fn"], dim)
         else:
-            return log_q - strata.expectation(p["log_prob"], p, drawn)
+            return log_q - strata.expectation(log_prob(p), p, drawn)
         cross_entropy = scale_and_mask(_cross_entropy((loc, spread), prior), scale=p["scale"], mask=p["mask"])
         return log_q + strata.expectation(cross_entropy, q, expected)
 

@@ -1,9 +1,9 @@
 """What the estimators and the training loop ask of pairs, objectives and distributions."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 Program = Callable[..., Any]
@@ -34,9 +34,12 @@ class KLWeighted(Protocol):
 class Stratified(Protocol):
     """A mixture that draws from each of its components."""
 
-    @property
-    def batch_shape(self) -> torch.Size: ...
-
     def rsample_stratified(self) -> tuple[Tensor, Tensor]:
         """Draws ``[K, *batch, D]`` and weights ``[K, *batch]``."""
         ...
+
+
+@cache
+def is_stratified(kind: type) -> bool:
+    """Whether distributions of a class are :class:`Stratified`; asked once for each class, as that is slow."""
+    return issubclass(kind, Stratified)

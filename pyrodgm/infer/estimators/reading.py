@@ -196,6 +196,8 @@ class Enumeration:
 
     def expectation(self, term: Tensor) -> Tensor:
         """Sum of a term ``[*values, *plates]``, averaged over the enumerated values that it depends on, ``[]``."""
+        if not self.sites:
+            return term.sum()
         weight: Tensor | None = None
         waiting, done = _extents(term, self.sites), set[int]()
         while waiting:

@@ -8,7 +8,7 @@ from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
 from pyrodgm.infer.estimators.reading import Latent, ProgramError, Reading, mask_of, plates, subsampling
-from pyrodgm.infer.estimators.sites import Site, sum_rows
+from pyrodgm.infer.estimators.sites import Site, log_prob, sum_rows
 
 
 class Rows:
@@ -58,7 +58,7 @@ class Rows:
 
     def total(self, sites: Iterable[Site]) -> Tensor:
         """Sum of the log-probabilities of some sites for each row, with the scale of the rows' plates taken out."""
-        terms = [sum_rows(site["log_prob"], self.dims) / self.scale for site in sites]
+        terms = [sum_rows(log_prob(site), self.dims) / self.scale for site in sites]
         return torch.stack(torch.broadcast_tensors(*terms)).sum(0) if terms else torch.zeros(())
 
 

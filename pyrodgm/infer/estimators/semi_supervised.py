@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.estimators.protocols import Program
+from pyrodgm.infer.estimators.reading import ProgramError
+from pyrodgm.infer.estimators.sites import log_prob
 
 
 class SemiSupervisedELBO(ELBO):
@@ -31,7 +33,8 @@ class SemiSupervisedELBO(ELBO):
         kl_weight, num_particles, vectorize_particles, max_plate_nesting: As in :class:`ELBO`.
 
     Raises:
-        ValueError: If a weight is out of range; from the loss, if there are more labels than data.
+        ValueError: If a weight is out of range; from the loss, if there are more labels than data, or (a
+            :class:`ProgramError`) if the site of the labels lies in more plates than that of the data.
 
     Source: Kingma et al. (2014), arXiv 1406.5298, eq. 6-9; Nalisnick and Smyth (2017), arXiv 1605.06197, §4.3.
     """
@@ -68,5 +71,8 @@ class SemiSupervisedELBO(ELBO):
         trace = poutine.trace(poutine.condition(guide, {self.site: y})).get_trace(x)
         if self.site not in trace.nodes:
             raise ValueError(f"site: expected a sample site of the guide, got {self.site!r}")
-        trace.compute_log_prob(lambda name, _: name == self.site)
-        return trace.nodes[self.site]["log_prob_sum"]
+        found = log_prob(trace.nodes[self.site])
+        if found.shape != y.shape:
+            reason = f"must have one probability per label, {list(y.shape)}, got {list(found.shape)}"
+            raise ProgramError(self.site, reason)
+        return found.sum()

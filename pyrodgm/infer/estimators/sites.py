@@ -3,7 +3,9 @@
 from collections.abc import Collection
 from typing import Any
 
-from pyro.poutine.util import prune_subsample_sites
+from pyro.distributions.util import scale_and_mask
+from pyro.infer.util import is_validation_enabled
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 Site = Any
@@ -12,7 +14,23 @@ Trace = Any
 
 def samples(trace: Trace) -> list[Site]:
     """The sample sites of a trace, those of plates apart."""
-    return [site for site in prune_subsample_sites(trace).nodes.values() if site["type"] == "sample"]
+    return [site for site in trace.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
+
+
+def log_prob(site: Site) -> Tensor:
+    """The log-probability of a site, scaled and masked ``[*batch]``; computed once, and only where it is asked for."""
+    if "log_prob" not in site:
+        found = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+        site["log_prob"] = scale_and_mask(found, site["scale"], site["mask"])
+    value: Tensor = site["log_prob"]
+    return value
+
+
+def checked(trace: Trace) -> Trace:
+    """The trace; where Pyro's validation is on, after Pyro's look for log-probabilities that are not finite."""
+    if is_validation_enabled():
+        trace.compute_log_prob()
+    return trace
 
 
 def sum_rows(log_prob: Tensor, dims: Collection[int]) -> Tensor:

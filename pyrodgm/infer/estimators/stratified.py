@@ -9,10 +9,10 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyrodgm.infer.estimators.elbo import ELBO, TensorELBO
-from pyrodgm.infer.estimators.protocols import Program, Stratified
+from pyrodgm.infer.estimators.protocols import Program, is_stratified
 from pyrodgm.infer.estimators.reading import ProgramError, Reading, plates, read
 from pyrodgm.infer.estimators.rows import Rows
-from pyrodgm.infer.estimators.sites import Site
+from pyrodgm.infer.estimators.sites import Site, checked, log_prob
 
 
 class StratifiedELBO(ELBO):
@@ -58,7 +58,7 @@ class StratifiedELBO(ELBO):
         reading, strata = read_stratified(self, model, guide, args, kwargs)
         loss: Tensor | float = 0.0
         for site in reading.observed:
-            loss = loss - strata.expectation(site["log_prob"], site)
+            loss = loss - strata.expectation(log_prob(site), site)
         for latent in reading.latents:
             terms = self._divergence(latent).terms
             divergence = sum(strata.expectation(term, latent.q) for term in terms)
@@ -128,7 +128,8 @@ class Strata(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         fn = msg["fn"]
-        if msg["done"] or msg["is_observed"] or not isinstance(fn, Stratified):
+        kind: Any = type(fn)
+        if msg["done"] or msg["is_observed"] or not is_stratified(kind):
             return
         dim = -self.plates - 1 - len(self.dims)
         value, weights = fn.rsample_stratified()
@@ -164,8 +165,6 @@ def read_stratified(
     strata = Strata(int(elbo.max_plate_nesting))
     guide_trace = poutine.trace(strata(guide)).get_trace(*args, **kwargs)
     model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs)
-    model_trace.compute_log_prob()
-    guide_trace.compute_log_prob()
-    reading = read(model_trace, guide_trace)
+    reading = read(checked(model_trace), checked(guide_trace))
     reading.require_gradients(type(elbo).__name__)
     return reading, strata

@@ -29,7 +29,8 @@ class LogLikelihood:
         evaluations: Evaluations of the likelihood's network a datum, on average, with those of fits and later stages.
         x: The data, ``[N, *event]``.
         log_weights: Log importance weights, ``[num_samples, N]``, if they were kept.
-        draws: Samples of the guide a latent site, ``[num_samples, N, *event]``, if they were kept.
+        draws: Samples of the guide a latent site, ``[num_samples, N, *plates, *event]``, if they were kept; the plates
+            are those that lie inside that of the data.
         pointwise: log p(x | z) of each draw, ``[num_samples, N]``, if they were kept.
         attributes: Names and versions that go into exports.
         shared_error: Standard error in nats that is common to all data: that of estimated log-partition functions.

@@ -67,8 +67,19 @@ class ImportanceSampler:
         result["evaluations"] = torch.full((len(x),), float(self.num_samples), dtype=torch.float64)
         if keep:
             result["log_weights"], result["pointwise"] = log_weights.cpu(), torch.cat(pointwise).cpu()
-            result["draws"] = {name: z.cpu() for name, z in values.items()}
+            result["draws"] = {name: self._per_datum(name, z).cpu() for name, z in values.items()}
         return result
+
+    def _per_datum(self, name: str, value: Tensor) -> Tensor:
+        """A site's draws ``[samples, B, *plates, *event]``: the plates inside that of the data come after it."""
+        site = self.template.nodes[name]
+        batch_dims = value.dim() - site["fn"].event_dim
+        if batch_dims < -self.particle_dim:  # it has no dimension of samples
+            return value
+        own = {frame.dim for frame in plates(site)}
+        others = [batch_dims + dim for dim in range(self.particle_dim + 1, -1) if dim not in own]
+        moved = value.squeeze(others)
+        return moved.movedim(batch_dims - 1 - len(others), 1)
 
     def _checked(self, x: Tensor) -> list[Site]:
         """All sites of the pair, each of which can be weighed per datum."""

@@ -18,7 +18,20 @@ MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
 
 
 class _OwnParameters(Messenger):
-    """Answers ``pyro.param`` with the module's own parameter, so that the global store never sees it."""
+    """Answers ``pyro.param`` with the module's own parameter, so that the global store never sees it.
+
+    Attributes:
+        full_sizes: By the size of a subsample that a plate took, the largest size of such a plate.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full_sizes: dict[int, int] = {}
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        for frame in msg["cond_indep_stack"]:
+            if frame.full_size and frame.full_size != frame.size:
+                self.full_sizes[frame.size] = max(frame.full_size, self.full_sizes.get(frame.size, 0))
 
     def _pyro_param(self, msg: Any) -> None:
         value = msg["args"][1] if len(msg["args"]) > 1 else None
@@ -27,13 +40,13 @@ class _OwnParameters(Messenger):
 
 
 @contextmanager
-def own_parameters() -> Iterator[None]:
+def own_parameters() -> Iterator[_OwnParameters]:
     """Context in which modules use their own parameters and Pyro's global parameter store is neither read nor written.
 
     Statements that need a store (a constrained :class:`pyro.nn.PyroParam`, say) get one that ends with the context.
     """
-    with pyro.get_param_store().scope(), _OwnParameters():
-        yield
+    with pyro.get_param_store().scope(), _OwnParameters() as run:
+        yield run
 
 
 @contextmanager
@@ -81,29 +94,17 @@ def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-class _DataCount(Messenger):
-    """Counts the data that a batch stands for: the size of the plate that it is a subsample of."""
-
-    def __init__(self, batch_size: int) -> None:
-        super().__init__()
-        self.batch_size = self.count = batch_size
-
-    def _pyro_post_sample(self, msg: Any) -> None:
-        for frame in msg["cond_indep_stack"]:
-            if frame.size == self.batch_size and frame.full_size:
-                self.count = max(self.count, frame.full_size)
-
-
 def loss_per_datum(pair: Any, objective: pyro.infer.ELBO, batch: Batch) -> Tensor:
-    """The loss of an objective over the number of data that it speaks of, a tensor ``[]`` in nats.
+    """The loss of an objective over the number of data that it speaks of, a tensor ``[]``; with own parameters.
 
     That is the size of the batch; or, where a plate of the program is subsampled to that size and so scales what is in
     it, the size of the plate.
     """
     args, kwargs = split_arguments(batch)
-    with _DataCount(len(first_tensor(batch))) as data:
+    batch_size = len(first_tensor(batch))
+    with own_parameters() as run:
         loss: Tensor = objective.differentiable_loss(pair.model, pair.guide, *args, **kwargs)
-    return loss / data.count
+    return loss / run.full_sizes.get(batch_size, batch_size)
 
 
 def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:

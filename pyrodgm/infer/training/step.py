@@ -44,9 +44,9 @@ def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
     return batch
 
 
-def _frozen_parts(parameters: Iterable[nn.Parameter]) -> AbstractContextManager[Any]:
+def _frozen_parts(trained: tuple[bool, ...]) -> AbstractContextManager[Any]:
     """Context without Pyro's warning that frozen parameters are not in its global store, where none are anyway."""
-    if all(parameter.requires_grad for parameter in parameters):
+    if False not in trained:
         return nullcontext()
     stack = ExitStack()
     stack.enter_context(warnings.catch_warnings())
@@ -159,7 +159,7 @@ class TrainStep:
     @contextmanager
     def context(self, *inputs: Tensor) -> Iterator[None]:
         """The context that model and guide run in."""
-        with self._within(*inputs), _frozen_parts(self._parameters):
+        with self._within(*inputs), _frozen_parts(self._trained):
             yield
 
     def forget(self) -> None:
@@ -181,6 +181,8 @@ class TrainStep:
         modes = tuple([module.training for module in self._modules])
         key = (trained, modes, *((x.shape, x.dtype, x.device) for x in inputs))
         if key not in self._gradients:
+            if len(inputs[0]) == 0:
+                raise ValueError(f"batch must hold at least one datum, got shape {list(inputs[0].shape)}")
             with fork_rng(inputs[0].device), self.context(*inputs):
                 rehearse(self.pair, self.objective, self.prepare(*inputs))
             module = LossModule(self.pair, self.objective, self.prepare, self.context)

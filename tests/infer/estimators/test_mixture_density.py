@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyro.distributions as dist
+import pyro.poutine as poutine
 import pytest
 import torch
 from scipy import special
@@ -164,3 +165,19 @@ def test_networks_of_the_wrong_size_are_refused():
             make(nn.Identity(), 0)
         with pytest.raises(ValueError, match="log_variance_range must be increasing"):
             make(nn.Identity(), 1, (1.0, 1.0))
+
+
+@pytest.mark.parametrize("objective", [StratifiedELBO(), MixtureDensityELBO(), MixtureDensityELBO(pairing="own")])
+def test_scales_and_masks_count_in_every_term(objective):
+    pair = small("spread")
+
+    def loss(handler, **options):
+        torch.manual_seed(0)
+        return objective.loss(handler(pair.model, **options), handler(pair.guide, **options), X)
+
+    loss(poutine.scale, scale=1.0)  # the first run looks for plates, with draws of its own
+    whole = loss(poutine.scale, scale=1.0)
+    assert loss(poutine.scale, scale=2.5) == pytest.approx(2.5 * whole)
+    rows = [loss(poutine.mask, mask=torch.tensor(mask)) for mask in ([True, False], [False, True])]
+    assert sum(rows) == pytest.approx(whole)
+    assert min(abs(row - whole) for row in rows) > 0.1

@@ -28,7 +28,8 @@ from pyrodgm.models import VAE
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import StandardNormal
-from pyrodgm.testing.check_estimators import BATCH, exact_iwelbo
+from pyrodgm.testing.check_estimators import BATCH
+from pyrodgm.testing.exact_iwelbo import exact_iwelbo
 from pyrodgm.testing.random_pair import Features, RandomPair
 
 X = torch.tensor([0.3, -1.2, 2.0, 0.9], dtype=torch.float64)

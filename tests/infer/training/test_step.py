@@ -313,3 +313,12 @@ def test_compiled_products_have_their_bias(factors):
     inputs = torch.randn(4), torch.randn(3, 5), torch.randn(5, 4)
     found = flatten(lambda b, x, w: torch.addmm(b, x, w, **factors).sin(), inputs, compiled=True)(*inputs)
     assert torch.allclose(found, torch.addmm(*inputs, **factors).sin(), rtol=0.0, atol=1e-14)
+
+
+@pytest.mark.parametrize("mode", ["eager", "traced"])
+def test_empty_batches_are_refused(mode):
+    pair = VAE(StandardNormal(1), BernoulliLikelihood(nn.Sequential(nn.Linear(1, 4))), GaussianPosterior(mlp(4, [], 2)))
+    step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=0.1), compile=mode)
+    with pytest.raises(ValueError, match=r"batch must hold at least one datum, got shape \[0, 4\]"):
+        step(torch.zeros(0, 4))
+    assert torch.isfinite(step(torch.zeros(2, 4)))

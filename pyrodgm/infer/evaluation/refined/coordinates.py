@@ -18,6 +18,7 @@ from pyrodgm.infer.estimators.sites import Site, Trace
 from pyrodgm.infer.evaluation.refined.bijections import Identity, bijection
 from pyrodgm.infer.evaluation.refined.components import most_responsible
 from pyrodgm.infer.evaluation.refined.curvature import NoCurvatureError, curvature, fisher_features, prior_features
+from pyrodgm.infer.evaluation.refined.gates import GatesInParts
 from pyrodgm.infer.evaluation.refined.gauss_newton import Plan
 
 PARTICLES = -2  # dimension of the points, left of the data plate
@@ -143,7 +144,9 @@ class Coordinates:
             return jvp(lambda v: self._features(x, v), (u,), (direction.expand_as(u),))[1]
 
         slope, joint = self.gradient(x, u)
-        return slope.mean(0), curvature(vmap(tangents, randomness="same")(basis)), joint.mean(0)
+        with GatesInParts():
+            features = vmap(tangents, randomness="same")(basis)
+        return slope.mean(0), curvature(features), joint.mean(0)
 
     def components(self, x: Tensor, u: Tensor) -> Tensor:
         """Points u ``[points, B, D]`` moved to the component most responsible for them, where a prior is a mixture."""

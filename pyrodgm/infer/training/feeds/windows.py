@@ -8,7 +8,7 @@ import pyro.infer
 from torch import Tensor, nn
 
 from pyrodgm.datasets import stream_batches
-from pyrodgm.infer.evaluation.code_length import bits_per_symbol
+from pyrodgm.infer.estimators.code_length import bits_per_symbol
 from pyrodgm.infer.tracing.arguments import Batch
 from pyrodgm.infer.training.feeds.feed import Inputs
 
