@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
 from pyrodgm.datasets import Split
 from pyrodgm.infer.tracing.arguments import Batch, check_arguments, split_arguments
-from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
+from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.infer.training.feeds.columns import Columns, as_argument, device_and_dtype, is_in_memory
 from pyrodgm.infer.training.feeds.make import batches_of
 from pyrodgm.infer.training.feeds.support import check_support
@@ -60,9 +59,9 @@ def by_row(pair: nn.Module, x: Any) -> tuple[nn.Module, Tensor]:
         x = as_argument(x, True, *device_and_dtype(pair), "x") if x.dtype.kind == "f" else torch.from_numpy(x)
     if isinstance(x, Tensor) and (x.is_floating_point() or x.dtype in (torch.bool, torch.uint8)):
         return pair, x
-    if isinstance(x, Tensor) and len(x) > 0 and not _takes_whole_numbers(pair, x):
-        return pair, x
     columns = Columns(x if is_in_memory(x) else _read(pair, x), pair, "x")
+    if isinstance(x, Tensor) and columns.values[0].is_floating_point():
+        return pair, columns.values[0]
     check_arguments(pair, columns.pick(slice(0, 1)))
     device, dtype = device_and_dtype(pair)
     if len(columns) > 2 / torch.finfo(dtype).eps:  # whose row numbers the dtype does not hold
@@ -72,19 +71,6 @@ def by_row(pair: nn.Module, x: Any) -> tuple[nn.Module, Tensor]:
     with evaluating(pair):
         check_support(pair, columns, "x")
     return ByRow(pair, columns), torch.arange(len(columns), device=device).to(dtype)
-
-
-def _takes_whole_numbers(pair: Any, x: Tensor) -> bool:
-    """Whether model and guide run on whole numbers, as those of symbols do and those of images do not."""
-    device, _ = device_and_dtype(pair)
-    one = x[:1].to(device, torch.int64)
-    with evaluating(pair), fork_rng(device):
-        try:
-            guide = poutine.trace(pair.guide).get_trace(one)
-            poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(one)
-        except RuntimeError:  # of a matrix product, whose factors must be of one kind
-            return False
-    return True
 
 
 def _read(pair: nn.Module, stream: Any) -> Any:

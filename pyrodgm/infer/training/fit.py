@@ -82,9 +82,9 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
               dict for keyword arguments (covariates, masks, lengths), each with the data along its first dimension;
             - a torch ``Dataset`` or ``IterableDataset`` whose items are such, or a ``DataLoader`` of them.
 
-            Floating-point numbers get the dtype of the pair, whole numbers int64; bytes and truth values become
-            floating-point numbers where they are the first argument. NaN is left to the masks of the model. All but the
-            last kind lie on the device whole and are indexed there.
+            Floating-point numbers get the dtype of the pair, whole numbers int64; in the first argument, bytes and
+            truth values become floating-point numbers, and so do whole numbers on which the programs do not run. NaN is
+            left to the masks of the model. All but the last kind lie on the device whole and are indexed there.
         epochs: Passes over the training data; may be left out where the settings have ``max_steps``.
         objective: Any :class:`pyro.infer.ELBO`; :class:`pyrodgm.infer.ELBO` by default.
         optimizer: Makes a torch optimiser from the parameters; fused Adam with learning rate 1e-3 by default.

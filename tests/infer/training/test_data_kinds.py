@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer import FitSettings, fit
+from pyrodgm.infer import FitSettings, fit, log_likelihood
 from pyrodgm.models import Pair
 
 QUIET = FitSettings(progress=False)
@@ -146,6 +146,43 @@ def test_counts_and_symbols_of_any_dtype(dtype):
     pair = Counts(lambda raw: dist.Poisson(raw[0].exp()))
     fit(pair, x, epochs=200, optimizer=partial(torch.optim.SGD, lr=0.3), settings=QUIET)
     assert pair.raw[0].exp().item() == pytest.approx(8 / 6, abs=1e-3)
+
+
+class CountVAE(Pair):
+    """Counts that a network reads, which must multiply them, beside classes, which index."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.encoder, self.decoder, self.classes = nn.Linear(3, 2), nn.Linear(1, 3), nn.Embedding(2, 1)
+
+    @pyro_method
+    def model(self, x, kind):
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([1]).to_event(1)) + self.classes(kind)
+            pyro.sample("x", dist.Poisson(self.decoder(z).exp()).to_event(1), obs=x)
+
+    @pyro_method
+    def guide(self, x, kind):
+        loc, raw = self.encoder(x).chunk(2, -1)
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(loc + 0.0 * self.classes(kind), raw.exp()).to_event(1))
+
+
+@pytest.mark.parametrize("form", ["tuple", "dict", "array", "loader"])
+def test_counts_that_a_network_reads_become_real_and_classes_stay_whole(form):
+    x, kind = torch.tensor([[3, 0, 1], [2, 5, 0], [0, 0, 1], [1, 2, 2]]), torch.tensor([0, 1, 1, 0])
+    wrap = {
+        "tuple": lambda x: (x, kind),
+        "dict": lambda x: {"x": x, "kind": kind},
+        "array": lambda x: (x.numpy(), kind.numpy()),
+        "loader": lambda x: DataLoader(TensorDataset(x, kind), batch_size=4),
+    }[form]
+    whole, real = CountVAE(), CountVAE()
+    bounds = [fit(p, wrap(v), epochs=3, settings=QUIET).metrics for p, v in ((whole, x), (real, x.double()))]
+    assert bounds[0] == bounds[1]
+    values = [log_likelihood(whole, wrap(v), 200, seed=1).values for v in (x, x.double())]
+    assert torch.equal(*values)
 
 
 def test_values_outside_the_support_are_refused_in_the_words_of_the_likelihood():

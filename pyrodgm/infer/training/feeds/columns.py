@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyrodgm.datasets import Split
 from pyrodgm.infer.tracing.arguments import Batch, Keywords
+from pyrodgm.infer.training.feeds.whole_numbers import become_real
 
 KINDS = (
     "a tensor, a NumPy array, a tuple or dict of these, a pyrodgm Dataset, a torch Dataset or IterableDataset, or a "
@@ -23,8 +24,8 @@ class Columns:
             a tuple or list of tensors and arrays for several; a dict for keyword arguments. The first dimension of each
             is that of the data.
         like: The module that they are for: floating-point numbers get its device and dtype. So do truth values and
-            bytes where they are the data themselves, the first argument; other arguments keep truth values, as masks
-            must, and become int64 where they are whole numbers.
+            bytes where they are the data themselves, the first argument, and other whole numbers there where the
+            programs do not run on int64; other arguments keep truth values, as masks must, and whole numbers, as int64.
         name: What error messages call the data.
 
     Raises:
@@ -55,6 +56,8 @@ class Columns:
         for label, length in zip(labels, lengths, strict=True):
             if length != lengths[0]:
                 raise ValueError(f"{label} must hold as many data as the first argument, {lengths[0]}, got {length}")
+        if become_real(like, self.pick(slice(0, 1)), dtype):
+            self.values[0] = self.values[0].to(dtype)
 
     def __len__(self) -> int:
         return len(self.values[0])

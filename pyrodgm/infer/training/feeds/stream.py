@@ -15,6 +15,7 @@ from pyrodgm.infer.training.checkpoint import digest
 from pyrodgm.infer.training.feeds.columns import as_argument, device_and_dtype
 from pyrodgm.infer.training.feeds.feed import Inputs
 from pyrodgm.infer.training.feeds.validation import ValidBatches, valid_bound
+from pyrodgm.infer.training.feeds.whole_numbers import become_real, with_first
 from pyrodgm.infer.training.fingerprint import INCOMPARABLE
 
 
@@ -138,8 +139,13 @@ def loader_batches(loader: DataLoader[Any], like: nn.Module) -> Iterator[tuple[B
     Two batches are fetched ahead, so that a last one of one datum can join the one before it.
     """
     queue: list[Batch] = []
-    for batch in loader:
-        queue.append(_as_batch(batch, like))
+    dtype = device_and_dtype(like)[1]
+    real = None
+    for given in loader:
+        batch = _as_batch(given, like)
+        if real is None:
+            real = become_real(like, batch, dtype)
+        queue.append(with_first(batch, dtype) if real else batch)
         if len(queue) == 3:
             yield queue.pop(0), False
     if len(queue) == 2 and len(first_tensor(queue[1])) == 1 < len(first_tensor(queue[0])):
