@@ -39,7 +39,7 @@ MUTATIONS = [
     ("observed and latent may be mixed", READING, 'if name in model and q["is_observed"] != ', "if name in model and True != "),
     ("deterministic sites count", READING, 'if not site["infer"].get("_deterministic")', "if True"),
     ("the order of sites does not matter", READING, "set(earlier) <= set(drawn[:i])", "True"),
-    ("masks need not agree", READING, "(mask_of(self.q), mask_of(self.p)), ", ""),
+    ("masks need not agree", READING, "(mask_of(self.q), mask_of(self.p)), ", "(True, True), "),
     ("scales need not agree", READING, ', (self.q["scale"], self.p["scale"])):', ",):"),
     ("masks of distributions are not seen", READING, "    own = mask_of_distribution(site[\"fn\"])\n", "    own = True\n"),
     ("a Delta's divergence serves", READING, "unfit = (Delta, MaskedDistribution)", "unfit = (MaskedDistribution,)"),
