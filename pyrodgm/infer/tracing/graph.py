@@ -136,10 +136,12 @@ class LossModule(nn.Module):
 
     ``prepare`` makes the arguments of the programs from the inputs; ``context`` makes from them what these run in.
     ``around`` makes what both run in, and ``weight`` is a factor of the loss: with them it is a part of a larger one.
+    ``loss_scale`` is a further factor, a tensor that may change.
     """
 
     around: Context
     weight = 1.0
+    loss_scale: Tensor | None
 
     def __init__(
         self,
@@ -151,6 +153,7 @@ class LossModule(nn.Module):
         super().__init__()
         self.pair, self.objective, self.prepare, self.context = pair, objective, prepare, context
         self.around = nullcontext_of
+        self.register_buffer("loss_scale", None)
 
     def forward(self, kl_weight: Tensor | None, *inputs: Tensor) -> Tensor:
         objective = self.objective
@@ -161,7 +164,8 @@ class LossModule(nn.Module):
             batch = self.prepare(*inputs)
             with self.context(*inputs):
                 loss = loss_per_datum(self.pair, objective, batch)
-        return loss if self.weight == 1.0 else self.weight * loss
+        loss = loss if self.weight == 1.0 else self.weight * loss
+        return loss if self.loss_scale is None else self.loss_scale * loss
 
 
 class LossFunction:

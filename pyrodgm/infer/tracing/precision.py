@@ -1,4 +1,4 @@
-"""Layers in bfloat16, all else in the precision of the parameters."""
+"""Layers in half precision, all else in the precision of the parameters."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,26 +14,30 @@ LAYERS: frozenset[Callable[..., Any]] = frozenset(
 )
 
 
-class _Bfloat16(TorchFunctionMode):
+class _Narrow(TorchFunctionMode):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if func not in LAYERS or args[0].dtype != torch.float32:
             return func(*args, **kwargs)
-        return func(*map(_narrow, args), **{name: _narrow(value) for name, value in kwargs.items()}).float()
+        narrow = {name: self._narrow(value) for name, value in kwargs.items()}
+        return func(*map(self._narrow, args), **narrow).float()
+
+    def _narrow(self, value: Any) -> Any:
+        return value.to(self.dtype) if isinstance(value, Tensor) and value.dtype == torch.float32 else value
 
 
 @contextmanager
-def layers_in_bfloat16() -> Iterator[None]:
-    """Context in which linear and convolutional layers of float32 numbers multiply in bfloat16.
+def layers_in(dtype: torch.dtype) -> Iterator[None]:
+    """Context in which linear and convolutional layers of float32 numbers multiply in bfloat16 or float16.
 
-    Their results are float32 again, and so are parameters and gradients: densities, which lose their meaning in
-    bfloat16, never see any. Nothing is cached, so that a weight that has changed counts at once.
+    Their results are float32 again, and so are parameters and gradients: densities, which lose their meaning in half
+    precision, never see any. Nothing is cached, so that a weight that has changed counts at once.
     """
-    with _Bfloat16():
+    with _Narrow(dtype):
         yield
-
-
-def _narrow(value: Any) -> Any:
-    return value.bfloat16() if isinstance(value, Tensor) and value.dtype == torch.float32 else value

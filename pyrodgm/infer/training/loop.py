@@ -13,18 +13,19 @@ from torch import Tensor, nn
 
 from pyrodgm.infer.estimators.protocols import KLWeighted
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, rehearse
-from pyrodgm.infer.tracing.precision import layers_in_bfloat16
+from pyrodgm.infer.tracing.precision import layers_in
 from pyrodgm.infer.training.callbacks import Event, Moment, call
 from pyrodgm.infer.training.feeds.feed import Feed, Inputs
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters
 from pyrodgm.infer.training.refusals import check_made
 from pyrodgm.infer.training.resumable import Resumable, Row
-from pyrodgm.infer.training.settings import Plan
+from pyrodgm.infer.training.settings import Plan, Precision
 from pyrodgm.infer.training.step import TrainStep
 from pyrodgm.processes import first, from_first, world
 
 Tick: TypeAlias = Callable[[int, float], None]
 
+HALF: dict[Precision, torch.dtype] = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
 CHECK_EVERY = 100  # steps between two looks at the losses, each of which waits for the device
 
 
@@ -94,6 +95,7 @@ class Training(Resumable):
             feed.arguments,
             self._context,
             team if team.size > 1 else None,
+            torch.amp.GradScaler(self.device.type) if settings.precision == "fp16-mixed" else None,
         )
         with fork_rng(self.device):
             first = feed.first()
@@ -245,8 +247,8 @@ class Training(Resumable):
     def _context(self, *inputs: Tensor) -> ExitStack:
         with ExitStack() as stack:
             stack.enter_context(self.feed.context(*inputs))
-            if self.plan.settings.precision == "bf16-mixed":
-                stack.enter_context(layers_in_bfloat16())
+            if self.plan.settings.precision is not None:
+                stack.enter_context(layers_in(HALF[self.plan.settings.precision]))
             return stack.pop_all()
 
     def _set_learning_rate(self, i: int) -> None:

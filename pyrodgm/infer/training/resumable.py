@@ -66,6 +66,7 @@ class Resumable:
             "weights": dict(self.pair.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            **({"scaler": self.step.scaler.state_dict()} if self.step.scaler else {}),
             "cpu_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
@@ -77,6 +78,8 @@ class Resumable:
         self.best_weights, self.rows, self.seconds = state["best_weights"], state["rows"], state["seconds"]
         self.steps, self.step.mode = state["steps"], state["mode"]
         self.feed.load(state["feed"])
+        if self.step.scaler:
+            self.step.scaler.load_state_dict(state["scaler"])
         self.step.forget()
         self.pair.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -20,7 +20,7 @@ from pyrodgm.infer.training.step import Compile, check_clip_grad_norm, check_com
 OptimizerMaker: TypeAlias = Callable[[Iterable[Any]], torch.optim.Optimizer]
 SchedulerMaker: TypeAlias = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
 Score: TypeAlias = Callable[[nn.Module, Any], float]
-Precision = Literal["bf16-mixed"]
+Precision = Literal["bf16-mixed", "fp16-mixed"]
 
 
 def _make_plain(options: Any, names: Iterable[str], kind: type[int] | type[float]) -> None:
@@ -66,7 +66,9 @@ class FitSettings:
         steps_per_epoch: Steps from one validation to the next in place of a pass over the data, which goes on where the
             epoch before ended; needed for streams of unknown length without ``max_steps``.
         accumulate: Batches per optimiser step, whose gradients are averaged.
-        precision: ``"bf16-mixed"`` to run linear and convolutional layers in bfloat16 while training. Parameters,
+        precision: ``"bf16-mixed"`` to run linear and convolutional layers in bfloat16 while training, ``"fp16-mixed"``
+            to run them in float16, for CUDA devices that have no bfloat16: the loss is scaled so that small gradients
+            are not lost, and steps whose gradients overflow are left out (:class:`torch.amp.GradScaler`). Parameters,
             distributions and densities keep their precision, as does validation.
         callbacks: What runs after steps, validations and epochs, and may stop training.
         loggers: What else gets the metrics of each epoch.

@@ -78,6 +78,7 @@ class TrainStep:
             one that tells them of rows, say (:func:`pyrodgm.priors.training_rows`).
         world: The processes that share each batch, if there are several. Each gets the inputs for all of it, and
             ``prepare`` and ``context`` look at :func:`pyrodgm.processes.current_share`.
+        scaler: Scales the loss, for layers in float16; leaves out steps whose gradients overflow, and is not captured.
 
     A program that cannot be traced runs eagerly, with one warning that names the reason and the site. A graph that
     cannot be compiled, for want of a C++ compiler say, runs uncompiled, with one warning too.
@@ -112,13 +113,14 @@ class TrainStep:
         prepare: Prepare = _as_it_is,
         context: Context = nullcontext_of,
         world: World | None = None,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         check_compile(compile)
         check_clip_grad_norm(clip_grad_norm)
         self.pair, self.objective, self.optimizer, self.clip_grad_norm = pair, objective, optimizer, clip_grad_norm
         automatic = "compiled" if expected_steps >= COMPILE_AFTER else "traced"
         self.mode = automatic if compile == "auto" else compile
-        self.prepare, self._within, self.world = prepare, context, world
+        self.prepare, self._within, self.world, self.scaler = prepare, context, world, scaler
         self._gradients: dict[Key, Callable[..., Tensor]] = {}
         self._captured: dict[Key, CapturedStep] = {}
         self._trained: tuple[bool, ...] = ()
@@ -169,6 +171,8 @@ class TrainStep:
         self._modules, self._parameters = list(self.pair.modules()), list(self.pair.parameters())
         self._registers = registers(self._modules)
         self._held = held(self._registers)
+        if self.scaler is not None:  # all graphs read the scale from here
+            self._scale = self.scaler.scale(torch.ones((), device=self._parameters[0].device))
 
     def _prepared(self, inputs: tuple[Tensor, ...]) -> Key:
         """The key of the graph for these inputs and for what is frozen or in evaluation mode by now."""
@@ -188,6 +192,8 @@ class TrainStep:
             module = LossModule(self.pair, self.objective, self.prepare, self.context)
             if self.world is not None:
                 share_loss(module, inputs, self.world)
+            if self.scaler is not None:
+                module.loss_scale = self._scale
             self._gradients[key] = self._gradient(key, module, inputs)
         return key
 
@@ -210,7 +216,7 @@ class TrainStep:
             warnings.warn(f"this pair cannot be traced and runs eagerly: {error}", stacklevel=4)
             self.mode = "eager"
             return partial(self._eager, module)
-        captured = is_capturable(self.optimizer, inputs)
+        captured = self.scaler is None and is_capturable(self.optimizer, inputs)
         how = f"{self.mode}, captured in a CUDA graph" if captured else self.mode
         logger.info("training step on inputs %s: %s", [list(x.shape) for x in inputs], how)
         if captured:
@@ -230,17 +236,23 @@ class TrainStep:
         return loss.detach()
 
     def _pooled(self, loss: Tensor) -> Tensor:
-        """The loss per datum of the whole batch; the gradients become those of it, too."""
-        if self.world is None:
-            return loss
-        trained = [p for p in self._parameters if p.grad is not None]
-        loss, *gradients = all_sums([loss, *(p.grad for p in trained if p.grad is not None)])
-        for parameter, gradient in zip(trained, gradients, strict=True):
-            parameter.grad = gradient
-        return loss
+        """The loss per datum of the whole batch, not scaled; the gradients become those of it, scaled as they were."""
+        if self.world is not None:
+            trained = [p for p in self._parameters if p.grad is not None]
+            loss, *gradients = all_sums([loss, *(p.grad for p in trained if p.grad is not None)])
+            for parameter, gradient in zip(trained, gradients, strict=True):
+                parameter.grad = gradient
+        return loss if self.scaler is None else loss / self._scale
 
     def descend(self) -> None:
         """One step of the optimiser along gradients that are there, clipped."""
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
         if self.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.pair.parameters(), self.clip_grad_norm)
-        self.optimizer.step()
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self._scale.copy_(self.scaler.scale(torch.ones_like(self._scale)))

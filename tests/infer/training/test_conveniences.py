@@ -1,17 +1,20 @@
-"""Plateaus, accumulated gradients, layers in bfloat16."""
+"""Plateaus, accumulated gradients, layers in half precision."""
 
 import math
 from functools import partial
 
+import pyro
 import pyro.distributions as dist
+import pyro.poutine as poutine
 import pytest
 import torch
+from pyro.nn import pyro_method
 from torch import nn
 
 from pyrodgm.infer import ELBO, FitSettings, TrainStep, fit
-from pyrodgm.infer.tracing.precision import layers_in_bfloat16
+from pyrodgm.infer.tracing.precision import layers_in
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import VAE
+from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import StandardNormal
@@ -109,7 +112,7 @@ def test_layers_multiply_in_bfloat16_and_nothing_else_does(mode):
     pair.likelihood.net.register_forward_hook(lambda module, args, out: seen.append(out.dtype))
     sgd = partial(torch.optim.SGD, lr=0.1)
     steps = [
-        TrainStep(pair, Certain(), sgd(pair.parameters()), compile=mode, context=lambda x: layers_in_bfloat16()),
+        TrainStep(pair, Certain(), sgd(pair.parameters()), compile=mode, context=lambda x: layers_in(torch.bfloat16)),
         TrainStep(exact, Certain(), sgd(exact.parameters()), compile=mode),
     ]
     losses = [[float(step(x)) for _ in range(20)] for step in steps]
@@ -120,19 +123,89 @@ def test_layers_multiply_in_bfloat16_and_nothing_else_does(mode):
     layer, z = nn.Linear(3, 2).float(), torch.rand(5, 3)
     z = z.float()
     expected = (z.bfloat16() @ layer.weight.bfloat16().t() + layer.bias.bfloat16()).float()
-    with layers_in_bfloat16():
+    with layers_in(torch.bfloat16):
         assert torch.allclose(layer(z), expected, atol=2**-7)
         assert not torch.equal(layer(z), z @ layer.weight.t() + layer.bias)
         torch.testing.assert_close(z @ z.t(), (z.double() @ z.double().t()).float())  # in full precision
         assert layer.double()(z.double()).dtype == torch.float64
 
 
-def test_validation_and_weights_are_those_of_the_float32_masters():
+class Faint(Pair):
+    """x ~ N(a layer's output, 1), times ``factor``: gradients of a size to choose."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.layer, self.factor = nn.Linear(2, 1, bias=False).float(), factor
+        nn.init.constant_(self.layer.weight, 0.5)
+
+    @pyro_method
+    def model(self, x):
+        with pyro.plate("data", len(x)), poutine.scale(scale=self.factor):
+            pyro.sample("x", dist.Normal(self.layer(x[:, :2])[:, 0], 1.0), obs=x[:, 2])
+
+    @pyro_method
+    def guide(self, x):
+        pass
+
+
+def scaled_step(pair, mode, scale):
+    sgd = torch.optim.SGD(pair.parameters(), lr=0.1 / pair.factor)
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=3)
+    context = lambda *x: layers_in(torch.float16)  # noqa: E731
+    return TrainStep(pair, ELBO(), sgd, compile=mode, context=context, scaler=scaler)
+
+
+@pytest.mark.parametrize("mode", ["eager", "traced"])
+def test_a_scaled_loss_keeps_gradients_that_float16_loses(mode):
+    x = torch.rand(8, 3, generator=torch.Generator().manual_seed(1)).float()
+    pair, lost, exact = Faint(1e-7), Faint(1e-7), Faint(1e-7)
+    step, plain = scaled_step(pair, mode, 2.0**12), scaled_step(lost, mode, 1.0)
+    wanted = TrainStep(exact, ELBO(), torch.optim.SGD(exact.parameters(), lr=0.1 / 1e-7), compile=mode)
+    for i in range(5):
+        loss = step(x)
+        assert float(loss) == pytest.approx(float(wanted(x)), rel=1e-2), i
+        plain(x)
+    assert step.scaler.get_scale() == 2.0**13  # after three steps without overflow
+    assert (exact.layer.weight - 0.5).abs().min() > 0.01
+    assert torch.allclose(pair.layer.weight, exact.layer.weight, atol=2e-4)
+    assert (lost.layer.weight == 0.5).all()
+
+
+@pytest.mark.parametrize("mode", ["eager", "traced"])
+def test_steps_whose_gradients_overflow_are_left_out(mode):
+    x, pair = torch.rand(8, 3).float(), Faint(1.0)
+    step = scaled_step(pair, mode, 2.0**23)
+    before, scales, moved = pair.layer.weight.clone(), [], []
+    for _ in range(6):
+        assert math.isfinite(float(step(x)))
+        scales.append(step.scaler.get_scale())
+        moved.append(not torch.equal(before, pair.layer.weight))
+    assert 2 <= moved.index(True) < 6
+    assert scales[: moved.index(True)] == [2.0 ** (22 - i) for i in range(moved.index(True))]
+    assert torch.isfinite(pair.layer.weight).all()
+
+
+def test_a_run_in_float16_goes_on_where_it_was(tmp_path):
+    def train(run_dir, epochs):
+        pair = build(20).float()
+        settings = FitSettings(precision="fp16-mixed", progress=False)
+        fit(pair, X.float(), epochs=epochs, batch_size=10, run_dir=run_dir, resume=True, settings=settings)
+        return pair.state_dict()
+
+    whole = train(tmp_path / "whole", 4)
+    train(tmp_path / "parts", 2)
+    for name, value in train(tmp_path / "parts", 4).items():
+        assert torch.equal(value, whole[name])
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "fp16-mixed"])
+def test_validation_and_weights_are_those_of_the_float32_masters(precision):
     pair, x = build(20).float(), X.float()
-    settings = FitSettings(precision="bf16-mixed", valid=x, progress=False)
+    settings = FitSettings(precision=precision, valid=x, progress=False)
     result = fit(pair, x, epochs=3, objective=Certain(), batch_size=10, settings=settings)
     with torch.no_grad():
         bound = -float(Certain().differentiable_loss(pair.model, pair.guide, x)) / len(x)
     assert result.best_bound == pytest.approx(bound, rel=1e-6)
-    assert all(not torch.equal(p, p.bfloat16().float()) for p in pair.parameters())
+    half = torch.bfloat16 if precision == "bf16-mixed" else torch.float16
+    assert all(not torch.equal(p, p.to(half).float()) for p in pair.parameters())
     assert math.isfinite(result.best_bound)

@@ -112,6 +112,8 @@ def begin_member(
         )
         require(isinstance(made, MemoryFeed), "data", type(data).__name__, "in memory where models share a graph")
         require(settings.accumulate == 1, "accumulate", settings.accumulate, "1 where models share a graph")
+        scaled = settings.precision == "fp16-mixed"
+        require(not scaled, "precision", settings.precision, "without a scaled loss where models share a graph")
         return made, None
 
     training, records = begin(pair, feed, plan, run_dir, resume, partial(describe_data, data, settings.valid), stack)
