@@ -195,7 +195,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         attributes=attributes,
         shared_error=shared,
         evaluations=evaluations,
-        draws=draws or None,
+        draws=draws if keep else None,
         log_weights=joined.pop("log_weights", None),
         pointwise=joined.pop("pointwise", None),
         **joined,
