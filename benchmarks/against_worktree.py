@@ -4,13 +4,10 @@ git worktree add /tmp/before COMMIT
 python benchmarks/against_worktree.py --other /tmp/before --cases vae iw5 iw5_dreg labels --modes traced eager
 """
 
-import os
 import statistics
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import harness
 import tyro
@@ -64,28 +61,10 @@ class Config:
     """What is timed: ``process_time`` is that of the processor, which other programs on the machine disturb less."""
 
 
-class Worker:
-    """A process of one checkout, which times a turn whenever it is asked to."""
-
-    def __init__(self, tree: Path, case: str, mode: str, config: Config) -> None:
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tree, tree / "benchmarks", HERE / "benchmarks")))}
-        command = [sys.executable, "-c", WORKER, case, mode, str(config.calls), str(config.threads), config.clock]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=tree
-        )
-
-    def turn(self) -> float:
-        """Seconds a step of one turn; the first turn is the first call."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(file=self.process.stdin, flush=True)
-        return float(self.process.stdout.readline())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.communicate()
+def worker(tree: Path, case: str, mode: str, config: Config) -> harness.Worker:
+    """A process of one checkout; its first turn is its first call."""
+    command = ["-c", WORKER, case, mode, str(config.calls), str(config.threads), config.clock]
+    return harness.Worker(command, [tree, tree / "benchmarks", HERE / "benchmarks"])
 
 
 def main(config: Config) -> None:
@@ -99,7 +78,7 @@ def main(config: Config) -> None:
         for mode in config.modes:
             here, there, first = [], [], []
             for _ in range(config.starts):
-                with Worker(HERE, case, mode, config) as ours, Worker(config.other, case, mode, config) as theirs:
+                with worker(HERE, case, mode, config) as ours, worker(config.other, case, mode, config) as theirs:
                     first.append(ours.turn() / theirs.turn())
                     for number in range(config.rounds + 2):
                         turns = (ours.turn(), theirs.turn())

@@ -1,11 +1,15 @@
 """Alternating timings of several ways to do the same, in one process."""
 
 import json
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import torch
 
@@ -21,6 +25,34 @@ def alternate(ways: dict[str, Callable[[], object]], rounds: int, device: str) -
             synchronize(device)
             times[name].append(time.perf_counter() - began)
     return times
+
+
+class Worker:
+    """A process of another checkout or of this one, which times a turn whenever it is asked to.
+
+    Args:
+        command: What follows the interpreter: a program that answers each line of its input with seconds.
+        paths: Folders that it imports from first.
+    """
+
+    def __init__(self, command: list[str], paths: list[Path]) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(path.resolve()) for path in paths)}
+        self.process = subprocess.Popen(
+            [sys.executable, *command], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def turn(self) -> float:
+        """Seconds of a call in one turn."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
 
 
 def synchronize(device: str) -> None:

@@ -5,15 +5,13 @@ python benchmarks/stick_speed.py --other /tmp/before
 """
 
 import inspect
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import harness
 import torch
@@ -85,28 +83,9 @@ def serve(case: Case, threads: int) -> None:
         print((time.perf_counter() - began) / calls, flush=True)
 
 
-class Worker:
+def worker(root: Path, case: Case, threads: int) -> harness.Worker:
     """A process with the library of one checkout."""
-
-    def __init__(self, root: Path, case: Case, threads: int) -> None:
-        command = [sys.executable, "-W", "ignore", __file__, "--serve", case, str(threads)]
-        environment = {**os.environ, "PYTHONPATH": str(root.resolve())}
-        self.process = subprocess.Popen(
-            command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-
-    def turn(self) -> float:
-        """Seconds of one call."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(file=self.process.stdin, flush=True)
-        return float(self.process.stdout.readline())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.communicate()
+    return harness.Worker(["-W", "ignore", __file__, "--serve", case, str(threads)], [root])
 
 
 def main(config: Config) -> None:
@@ -116,7 +95,7 @@ def main(config: Config) -> None:
         pairs = []
         for _ in range(config.starts):
             roots = Path(__file__).parents[1], config.other
-            with Worker(roots[0], case, config.threads) as ours, Worker(roots[1], case, config.threads) as theirs:
+            with worker(roots[0], case, config.threads) as ours, worker(roots[1], case, config.threads) as theirs:
                 pairs += [(ours.turn(), theirs.turn()) for _ in range(config.rounds + 2)][2:]
         here, there = (1e3 * statistics.median(times) for times in zip(*pairs, strict=True))
         low, middle, high = statistics.quantiles((a / b for a, b in pairs), n=4)
