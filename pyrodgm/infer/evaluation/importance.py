@@ -153,10 +153,10 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
                     warnings.warn(f"the proposal is not refined, the guide serves: {error}", stacklevel=2)
         mode = "traced" if mode == "auto" else mode
         sampler: Sampler = refined or ImportanceSampler(pair, one, len(x), budget, max_bytes, mode, sum_out)
-        disable = None if progress is None else not progress
         team = world()
+        disable = True if team.rank > 0 else None if progress is None else not progress
         blocks = list(enumerate(x.split(sampler.block)))[team.rank :: team.size]
-        with tqdm(total=sum(len(block) for _, block in blocks), unit="datum", disable=disable or team.rank > 0) as bar:
+        with tqdm(total=sum(len(block) for _, block in blocks), unit="datum", disable=disable) as bar:
             for i, block in blocks:
                 torch.manual_seed(_block_seed(drawn, i))
                 begin = i * sampler.block

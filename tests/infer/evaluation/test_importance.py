@@ -190,6 +190,13 @@ def test_caller_is_left_as_it_was():
     assert torch.equal(first.values, log_likelihood(pair, x, 20, seed=1).values)
 
 
+@pytest.mark.parametrize("progress", [None, False, True])
+def test_progress_is_shown_on_terminals_or_where_it_is_asked_for(progress, capfd):
+    pair = ProbabilisticPCA()
+    log_likelihood(pair, draw(pair, 2), 20, progress=progress)
+    assert ("datum/s" in capfd.readouterr().err) == (progress is True)
+
+
 def test_bad_input_is_named():
     pair = ProbabilisticPCA()
     with pytest.raises(ValueError, match="num_samples"):
