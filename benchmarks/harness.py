@@ -32,13 +32,18 @@ class Worker:
 
     Args:
         command: What follows the interpreter: a program that answers each line of its input with seconds.
-        paths: Folders that it imports from first.
+        paths: Folders that it imports from first; it runs in the first of them.
     """
 
     def __init__(self, command: list[str], paths: list[Path]) -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(path.resolve()) for path in paths)}
         self.process = subprocess.Popen(
-            [sys.executable, *command], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, *command],
+            env=environment,
+            cwd=paths[0],  # which Python puts before all paths
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
 
     def turn(self) -> float:

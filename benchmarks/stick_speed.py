@@ -85,7 +85,7 @@ def serve(case: Case, threads: int) -> None:
 
 def worker(root: Path, case: Case, threads: int) -> harness.Worker:
     """A process with the library of one checkout."""
-    return harness.Worker(["-W", "ignore", __file__, "--serve", case, str(threads)], [root])
+    return harness.Worker(["-W", "ignore", str(Path(__file__).resolve()), "--serve", case, str(threads)], [root])
 
 
 def main(config: Config) -> None:
