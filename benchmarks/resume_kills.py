@@ -33,7 +33,7 @@ from pyrodgm.distributions import GaussianSmoothing, RelaxedBoltzmann
 from pyrodgm.infer import ELBO, IWELBO, FitSettings, SemiSupervisedELBO, fit, fit_text
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, DensityNetwork, SemiSupervisedVAE, SequenceModel
-from pyrodgm.nn import joint_mlp, mlp
+from pyrodgm.nn import StickWeights, joint_mlp, mlp
 from pyrodgm.nn.recurrent import RecurrentNetwork, StickBreakingRNN
 from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import BoltzmannPrior, ExemplarPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
@@ -49,8 +49,8 @@ def posterior() -> GaussianPosterior:
     return GaussianPosterior(mlp(D, [8], 2 * Z))
 
 
-def decoder(features: int = Z) -> BernoulliLikelihood:
-    return BernoulliLikelihood(mlp(features, [8], D))
+def decoder() -> BernoulliLikelihood:
+    return BernoulliLikelihood(mlp(Z, [8], D))
 
 
 def vamp() -> VAE:
@@ -90,7 +90,8 @@ def dvae() -> nn.Module:
 
 def sticks() -> VAE:
     q = StickBreakingPosterior(mlp(D, [8], 2 * Z), concentration=3.0)
-    return VAE(GEMPrior(Z + 1, 3.0, learn=True), decoder(Z + 1), q)
+    decoding = nn.Sequential(StickWeights(), *mlp(Z + 1, [8], D))
+    return VAE(GEMPrior(Z + 1, 3.0, learn=True), BernoulliLikelihood(decoding), q)
 
 
 def semi_supervised() -> SemiSupervisedVAE:
