@@ -24,7 +24,7 @@ class SeenNorms(TorchFunctionMode):
         if func is not F.batch_norm:
             return func(*args, **(kwargs or {}))
         self.shapes.append(args[0].shape)
-        return _own_batch_norm(*args, **(kwargs or {}))
+        return _batch_norm(None, *args, **(kwargs or {}))
 
 
 class SyncedBatchNorm(TorchFunctionMode):
@@ -47,27 +47,11 @@ class SyncedBatchNorm(TorchFunctionMode):
     ) -> Any:
         if func is not F.batch_norm:
             return func(*args, **(kwargs or {}))
-        if next(self.are_rows):
-            return _batch_norm(self.share, *args, **(kwargs or {}))
-        return _own_batch_norm(*args, **(kwargs or {}))
-
-
-def _own_batch_norm(
-    input: Tensor,  # noqa: A002
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    use_cudnn = torch.backends.cudnn.enabled
-    return torch.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, use_cudnn)
+        return _batch_norm(self.share if next(self.are_rows) else None, *args, **(kwargs or {}))
 
 
 def _batch_norm(  # noqa: PLR0913 - the arguments of PyTorch's, and the rows
-    share: Share,
+    share: Share | None,
     input: Tensor,  # noqa: A002
     running_mean: Tensor | None,
     running_var: Tensor | None,
@@ -77,8 +61,10 @@ def _batch_norm(  # noqa: PLR0913 - the arguments of PyTorch's, and the rows
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    if not training:
-        return _own_batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    """``batch_norm``; in training with the statistics of all processes, where they share its rows."""
+    if share is None or not training:
+        use_cudnn = torch.backends.cudnn.enabled
+        return torch.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, use_cudnn)
     dims = [d for d in range(input.dim()) if d != 1]
     shape = [-1 if d == 1 else 1 for d in range(input.dim())]
     counts = float(share.counts)
