@@ -144,12 +144,16 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
 
     def feed() -> tuple[Feed, Callable[[], float] | None]:
         moved_data, score = on_device(data, pair), settings.valid_score
-        made = make_feed(
-            moved_data, pair, plan.batch_size, valid=settings.valid, labelled_batch_size=settings.labelled_batch_size
-        )
-        return made, None if score is None else partial(score, pair, moved_data)
+        return feed_of(moved_data, pair, plan), None if score is None else partial(score, pair, moved_data)
 
     return run(pair, feed, plan, run_dir, resume, partial(describe_data, data, settings.valid))
+
+
+def feed_of(data: Any, pair: nn.Module, plan: Plan) -> Feed:
+    """The feed of data on the device of the pair."""
+    settings = plan.settings
+    labelled = settings.labelled_batch_size
+    return make_feed(data, pair, plan.batch_size, valid=settings.valid, labelled_batch_size=labelled)
 
 
 def run(

@@ -12,9 +12,9 @@ from torch import nn
 from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.identity import describe_data
-from pyrodgm.infer.training.feeds.make import make_feed, on_device
+from pyrodgm.infer.training.feeds.make import on_device
 from pyrodgm.infer.training.feeds.memory import MemoryFeed
-from pyrodgm.infer.training.fit import FitResult, begin, device_of, result_of
+from pyrodgm.infer.training.fit import FitResult, begin, device_of, feed_of, result_of
 from pyrodgm.infer.training.loop import CHECK_EVERY, Epoch
 from pyrodgm.infer.training.many.member import Member, options_of
 from pyrodgm.infer.training.many.stack import Stack, take_out
@@ -101,19 +101,13 @@ def begin_member(
     pair, settings = make_pair(run), plan.settings
     device = device_of(pair, plan)
     require(device.type == "cpu", "device", str(device), "that of the CPU where models share a graph")
+    require(settings.accumulate == 1, "accumulate", settings.accumulate, "1 where models share a graph")
+    scaled = settings.precision == "fp16-mixed"
+    require(not scaled, "precision", settings.precision, "without a scaled loss where models share a graph")
 
     def feed() -> tuple[Feed, None]:
-        made = make_feed(
-            on_device(data, pair),
-            pair,
-            plan.batch_size,
-            valid=settings.valid,
-            labelled_batch_size=settings.labelled_batch_size,
-        )
+        made = feed_of(on_device(data, pair), pair, plan)
         require(isinstance(made, MemoryFeed), "data", type(data).__name__, "in memory where models share a graph")
-        require(settings.accumulate == 1, "accumulate", settings.accumulate, "1 where models share a graph")
-        scaled = settings.precision == "fp16-mixed"
-        require(not scaled, "precision", settings.precision, "without a scaled loss where models share a graph")
         return made, None
 
     training, records = begin(pair, feed, plan, run_dir, resume, partial(describe_data, data, settings.valid), stack)
