@@ -23,7 +23,7 @@ from pyrodgm.infer.tracing._compat import (
     tree_unflatten,
 )
 from pyrodgm.infer.tracing.arguments import Batch
-from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum, own_parameters
+from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum
 from pyrodgm.infer.tracing.one_hot import TraceableOneHot
 
 Prepare = Callable[..., Batch]
@@ -160,7 +160,7 @@ class LossModule(nn.Module):
         if kl_weight is not None:
             objective = copy.copy(objective)
             objective.kl_weight = kl_weight
-        with own_parameters(), pyro.validation_enabled(False), self.around(*inputs):
+        with pyro.validation_enabled(False), self.around(*inputs):
             batch = self.prepare(*inputs)
             with self.context(*inputs):
                 loss = loss_per_datum(self.pair, objective, batch)

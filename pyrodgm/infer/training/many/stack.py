@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.infer.tracing.arguments import Batch
-from pyrodgm.infer.tracing.contexts import evaluating, own_parameters, rehearse, unchanged
+from pyrodgm.infer.tracing.contexts import evaluating, rehearse, unchanged
 from pyrodgm.infer.tracing.graph import LossFunction, LossModule
 from pyrodgm.infer.tracing.stacked import StackedFunction
 from pyrodgm.infer.training.many.member import Member
@@ -78,7 +78,7 @@ class Stack:
         def bound(values: list[Tensor], fixed: dict[str, Tensor]) -> Tensor:
             return function.loss(values, fixed, None, ())
 
-        with evaluating(training.pair), own_parameters():
+        with evaluating(training.pair):
             return StackedFunction(bound, self._first(), self.noise)
 
     def _first(self) -> tuple[list[Tensor], dict[str, Tensor]]:
