@@ -9,10 +9,8 @@ from torch import Tensor
 from pyrodgm.infer.evaluation.refined.curvature import positive_definite
 
 START_DRAWS = 32  # draws of the guide that the start is taken from; they run no decoder
-FRESH, EARLY = (
-    2,
-    4,
-)  # rounds that take the new curvature or, damped, the mean of old and new; later ones the running mean
+FRESH = 2  # rounds that take the new curvature; later ones take the running mean
+EARLY = 4  # rounds that take the mean of the old curvature and the new, where the fit is damped
 USUAL = (2, 2, 4, 4, 4, 4)  # points of each round, in antithetic pairs: few where the curvature is thrown away
 DAMPED = (2, 2, 2, 2, 4, 4, 4, 4, 4, 4)  # of fits to sticks
 QUICK = ((2,) * 6, (2,) * 4, (2,) * 3)  # for budgets too small for these
