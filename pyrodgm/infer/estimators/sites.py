@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+import pyro.poutine as poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.infer.util import is_validation_enabled
 from pyro.poutine.util import site_is_subsample
@@ -10,6 +11,12 @@ from torch import Tensor
 
 Site = Any
 Trace = Any
+
+
+def traces(pair: Any, *args: Any, **kwargs: Any) -> tuple[Trace, Trace]:
+    """A trace of the guide, and one of the model at its values."""
+    guide = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+    return guide, poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(*args, **kwargs)
 
 
 def samples(trace: Trace) -> list[Site]:

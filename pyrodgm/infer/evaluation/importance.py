@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import pyro
-import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.datasets.split import aligned
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
+from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.evaluation.by_row import ByRow, by_row
 from pyrodgm.infer.evaluation.diagnostics import is_flagged
 from pyrodgm.infer.evaluation.refined.choice import refined_sampler
@@ -222,8 +222,7 @@ def _check_finite(values: Tensor, rows: Sequence[int]) -> None:
 def _supports(pair: Any, one: Tensor) -> dict[str, Any]:
     """The supports of the unmasked sites that observe a datum without transforming it."""
     with fork_rng(one.device):
-        guide = poutine.trace(pair.guide).get_trace(one)
-        model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(one)
+        _, model = traces(pair, one)
     sites = [s for s in counted(model) if s["is_observed"] and s["value"] is one and mask_of(s) is True]
     return {site["name"]: fn_of(site).support for site in sites}
 

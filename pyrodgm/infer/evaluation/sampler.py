@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyrodgm.infer.estimators.reading import ProgramError, counted, fn_of, mask_of, plates, read
 from pyrodgm.infer.estimators.rows import Rows
-from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated
+from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated, traces
 from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.graphs import Graphs
 from pyrodgm.infer.evaluation.memory import even, growth
@@ -83,8 +83,7 @@ class ImportanceSampler:
 
     def _checked(self, x: Tensor) -> list[Site]:
         """All sites of the pair, each of which can be weighed per datum."""
-        guide = poutine.trace(self.pair.guide).get_trace(x)
-        model = poutine.trace(poutine.replay(self.pair.model, trace=guide)).get_trace(x)
+        guide, model = traces(self.pair, x)
         with pyro.validation_enabled(True):
             Rows.of(read(model, guide), {-1})
         return counted(guide) + counted(model)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrodgm.infer.estimators.reading import counted
-from pyrodgm.infer.estimators.sites import Trace
+from pyrodgm.infer.estimators.sites import Trace, traces
 from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.graphs import Graphs, choose_mode
 from pyrodgm.infer.evaluation.memory import even, growth
@@ -55,8 +55,7 @@ class AnnealedBits:
         self.steps = budget // (COST * CHAINS)
         self.graphs = Graphs("eager")
         with fork_rng(x.device):
-            guide = poutine.trace(pair.guide).get_trace(x)
-            model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(x)
+            guide, model = traces(pair, x)
             self.names = [site["name"] for site in counted(model) if not site["is_observed"]]
             if not self.names or {site["name"] for site in counted(guide)} != set(self.names):
                 raise UnsupportedError("its two programs must draw the same latents, at least one")

@@ -14,7 +14,7 @@ from torch.distributions import Independent, constraints
 from torch.func import jvp, vmap
 
 from pyrodgm.infer.estimators.reading import counted, mask_of
-from pyrodgm.infer.estimators.sites import Site, Trace
+from pyrodgm.infer.estimators.sites import Site, Trace, traces
 from pyrodgm.infer.evaluation.refined.bijections import Identity, bijection
 from pyrodgm.infer.evaluation.refined.components import most_responsible
 from pyrodgm.infer.evaluation.refined.curvature import NoCurvatureError, curvature, fisher_features, prior_features
@@ -62,8 +62,7 @@ class Coordinates:
 
     def __init__(self, pair: Any, x: Tensor) -> None:
         self.pair = pair
-        guide = poutine.trace(pair.guide).get_trace(x)
-        model = poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(x)
+        guide, model = traces(pair, x)
         drawn = {site["name"] for site in counted(guide)}
         latents = [site for site in _joint(model) if not site["is_observed"]]
         if not latents or drawn != {site["name"] for site in latents}:

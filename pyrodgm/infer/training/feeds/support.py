@@ -3,13 +3,13 @@
 from typing import Any
 
 import pyro
-import pyro.poutine as poutine
 import torch
 from pyro.distributions import MaskedDistribution
 from torch import Tensor, nn
 
+from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.tracing.arguments import split_arguments
-from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
+from pyrodgm.infer.tracing.contexts import own_parameters, unchanged
 from pyrodgm.infer.training.feeds.columns import Columns
 
 BLOCK = 1000  # rows per check: a temporary copy of colour images would be large
@@ -26,14 +26,9 @@ def check_support(pair: nn.Module, columns: Columns, data: str = "data") -> None
     """
     batch = columns.pick(slice(0, min(2, len(columns))))
     args, kwargs = split_arguments(batch)
-    buffers = [(buffer, buffer.clone()) for buffer in pair.buffers()]
-    with torch.no_grad(), fork_rng(columns.values[0].device), own_parameters(), pyro.validation_enabled(False):
-        try:
-            guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-            trace = poutine.trace(poutine.replay(pair.model, trace=guide_trace)).get_trace(*args, **kwargs)
-        finally:
-            for buffer, before in buffers:
-                buffer.copy_(before)
+    without_effect = unchanged(pair, columns.values[0].device)
+    with torch.no_grad(), without_effect, own_parameters(), pyro.validation_enabled(False):
+        _, trace = traces(pair, *args, **kwargs)
     arguments = [*args, *kwargs.values()]
     for name, site in trace.nodes.items():
         if site["type"] != "sample" or not site["is_observed"] or _is_masked(site):

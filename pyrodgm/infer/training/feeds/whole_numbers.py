@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.tracing.arguments import Batch, Keywords, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating, unchanged
 
@@ -42,8 +42,7 @@ def _runs(pair: Any, batch: Batch) -> bool:
     positional, keywords = split_arguments(batch)
     with evaluating(pair), unchanged(pair, first_tensor(batch).device):
         try:
-            guide = poutine.trace(pair.guide).get_trace(*positional, **keywords)
-            poutine.trace(poutine.replay(pair.model, trace=guide)).get_trace(*positional, **keywords)
+            traces(pair, *positional, **keywords)
         except Exception:  # of a product of mixed kinds, or one that training will raise and explain
             return False
     return True

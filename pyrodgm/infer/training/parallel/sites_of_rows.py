@@ -4,10 +4,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-import pyro.poutine as poutine
 from torch import nn
 
-from pyrodgm.infer.estimators.sites import Trace, samples
+from pyrodgm.infer.estimators.sites import samples, traces
 from pyrodgm.infer.tracing.arguments import Batch, split_arguments
 
 
@@ -38,7 +37,6 @@ def check_sites(pair: nn.Module, batch_of: Callable[[int], AbstractContextManage
 def _terms(pair: Any, batch: Batch) -> dict[str, dict[str, int]]:
     """The sizes of the plates around each site that counts in a bound: observed ones and those of the guide."""
     positional, keywords = split_arguments(batch)
-    guide: Trace = poutine.trace(pair.guide).get_trace(*positional, **keywords)
-    model: Trace = poutine.trace(poutine.replay(pair.model, guide)).get_trace(*positional, **keywords)
+    guide, model = traces(pair, *positional, **keywords)
     counted = [*samples(guide), *(site for site in samples(model) if site["is_observed"])]
     return {site["name"]: {f.name: f.size for f in site["cond_indep_stack"]} for site in counted}
