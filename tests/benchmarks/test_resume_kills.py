@@ -1,4 +1,4 @@
-"""The kills of benchmarks/resume_kills.py, fewer of them, over two kinds of data."""
+"""The kills of benchmarks/resume_kills.py, fewer of them, over two kinds of data; and all its kinds, a step each."""
 
 import importlib.util
 import os
@@ -31,3 +31,12 @@ def test_killed_runs_end_the_same_bit_for_bit(benchmark, kind):
         killed, _, same = benchmark.kill_and_resume(kind, 3, random.Random(1))
     assert killed == 3
     assert same
+
+
+def test_every_kind_trains(benchmark, tmp_path, monkeypatch):
+    """One optimiser step of each, so that none is found broken when the benchmark comes to it."""
+    torch.set_default_dtype(torch.float32)
+    made = benchmark.FitSettings
+    monkeypatch.setattr(benchmark, "FitSettings", lambda **options: made(**{**options, "max_steps": 1}))
+    for i, kind in enumerate(benchmark.KINDS.values()):
+        kind(str(tmp_path / str(i)), False)
