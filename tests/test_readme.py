@@ -29,6 +29,16 @@ def test_block_runs_and_prints_finite_nats(number, capsys, tmp_path, monkeypatch
         check(run_python("-c", BLOCKS[number + 1], cwd=tmp_path).stdout)
 
 
+def test_the_programs_seed_before_they_build():
+    """The seed of ``fit`` covers training alone."""
+    for number in FIRST:
+        lines = BLOCKS[number].splitlines()
+        seeded = [i for i, line in enumerate(lines) if line in ("pyro.set_rng_seed(0)", "torch.manual_seed(0)")]
+        built = [i for i, line in enumerate(lines) if line.startswith(("vae = ", "pair = ", "posterior = "))]
+        assert len(seeded) == 1
+        assert seeded[0] < built[0]
+
+
 def test_the_programs_are_short():
     code = [sum(1 for line in block.splitlines() if line.strip()) for block in BLOCKS]
     assert len(code) == 8
