@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pyrodgm import boltzmann, plots
+from pyrodgm import plots
 from pyrodgm.figures.registry import Scene, draw
 from pyrodgm.models import DVAE
 
@@ -21,12 +21,12 @@ def draw_dvae(pair: DVAE, scene: Scene) -> "dict[str, Figure]":
     Both show means of the data at draws of the bits of the machine.
     """
     prior: Any = pair.prior
-    machine = prior.weights, prior.left_bias, prior.right_bias
-    left, right = boltzmann.random_states(prior.weights, CHAINS)
+    machine = prior.machine()
+    states = machine.random_states(CHAINS)
     looks = []
     for _ in range(LOOKS):
-        looks.append(torch.cat([left, right], -1))
-        left, right = boltzmann.gibbs_sweeps(*machine, left, SWEEPS)
+        looks.append(states)
+        states = machine.gibbs(states, SWEEPS)
     gibbs = pair.likelihood(torch.stack(looks, 1)).mean.flatten(0, 1)
     annealed = pair.likelihood(prior.sample_annealed(100)).mean
     shape, name = scene.data.image_shape, scene.data.name
