@@ -27,21 +27,25 @@ from pyrodgm.boltzmann.moments import Moments, attach_moments, sample_moments
 from pyrodgm.boltzmann.persistent import advance_chains, log_partition_change
 from pyrodgm.boltzmann.population_annealing import Population, anneal_population, population_annealing
 from pyrodgm.boltzmann.resampling import systematic_resample
-from pyrodgm.boltzmann.samplers import Gibbs, PopulationAnnealing, Sampler, Samples
+from pyrodgm.boltzmann.samplers import Dimod, Gibbs, ParallelTempering, PopulationAnnealing, Sampler, Samples
+from pyrodgm.boltzmann.temperature import InverseTemperature, estimate_inverse_temperature
 
 __all__ = [
     "FAST_UNITS",
     "MAX_UNITS",
     "MAX_WIDTH",
     "BipartiteMachine",
+    "Dimod",
     "EliminationOrder",
     "Gibbs",
     "Graph",
     "GraphMachine",
     "GraphMoments",
+    "InverseTemperature",
     "LogPartition",
     "Machine",
     "Moments",
+    "ParallelTempering",
     "Population",
     "PopulationAnnealing",
     "Sampler",
@@ -54,6 +58,7 @@ __all__ = [
     "bernoulli_entropy",
     "can_enumerate",
     "check_parameters",
+    "estimate_inverse_temperature",
     "exact_log_partition",
     "exact_moments",
     "exact_samples",

@@ -11,10 +11,10 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from pyrodgm import boltzmann
 from pyrodgm.boltzmann import BipartiteMachine, Graph, GraphMachine, LogPartition, Machine
-from pyrodgm.boltzmann.samplers import Gibbs, PopulationAnnealing, Sampler
+from pyrodgm.boltzmann.samplers import Gibbs, ParallelTempering, PopulationAnnealing, Sampler
 from pyrodgm.distributions import BoltzmannMachine
 
-SamplerName = Literal["pcd", "pa", "exact"]
+SamplerName = Literal["pcd", "pa", "pt", "exact"]
 
 
 class BoltzmannPrior(nn.Module):
@@ -26,7 +26,8 @@ class BoltzmannPrior(nn.Module):
 
     The gradient of log Z needs samples of the machine. In training mode each call first moves them on: persistent
     chains by ``num_sweeps`` Gibbs sweeps (``"pcd"``); or a new population by annealing over ``num_sweeps``
-    temperatures (``"pa"``), which also finds modes that chains do not; or by any :class:`pyrodgm.boltzmann.Sampler`.
+    temperatures (``"pa"``), or ladders of chains at ten temperatures by ``num_sweeps`` rounds (``"pt"``), which also
+    find modes that chains do not; or by any :class:`pyrodgm.boltzmann.Sampler`.
     The samples are buffers, so they are saved, resumed and moved with the module, and advance inside a traced step. In
     evaluation mode they stay as they are.
 
@@ -41,10 +42,10 @@ class BoltzmannPrior(nn.Module):
         right: Number of right units R.
         relaxation: Makes the distribution of the latents from that of z: ``RelaxedBoltzmann`` with a smoothing, say, by
             :func:`functools.partial`. By default the latents are z.
-        sampler: ``"pcd"``, ``"pa"``, ``"exact"`` for exact sums (up to 22 units on the smaller side, or a graph of
-            width up to 20), or a sampler.
+        sampler: ``"pcd"``, ``"pa"``, ``"pt"``, ``"exact"`` for exact sums (up to 22 units on the smaller side, or a
+            graph of width up to 20), or a sampler.
         num_chains: Number of chains, or size of the population.
-        num_sweeps: Gibbs sweeps, or temperatures, a call of ``"pcd"`` or ``"pa"``.
+        num_sweeps: Gibbs sweeps, temperatures or rounds a call of ``"pcd"``, ``"pa"`` or ``"pt"``.
 
     Called with nothing it returns a distribution with event shape ``[n]``, ``[L + R]`` for two layers. Couplings and
     biases start at 0.
@@ -91,7 +92,9 @@ class BoltzmannPrior(nn.Module):
         machine = self.machine().detach()
         if self.sampler is None:
             if not machine.can_sum():
-                raise ValueError(f"sampler must be 'pcd', 'pa' or your own for {machine}, too large for 'exact' sums")
+                raise ValueError(
+                    f"sampler must be 'pcd', 'pa', 'pt' or your own for {machine}, too large for 'exact' sums"
+                )
             return
         state = self.sampler.start(machine, num_chains)
         self.kept = tuple(name for name in state if name != "states")
@@ -212,4 +215,6 @@ def _sampler(sampler: SamplerName | Sampler, num_sweeps: int) -> Sampler | None:
         raise ValueError(f"sampler must be one of {', '.join(get_args(SamplerName))}, or a sampler, got {sampler!r}")
     if sampler == "exact":
         return None
+    if sampler == "pt":
+        return ParallelTempering(num_rounds=max(2, num_sweeps))
     return Gibbs(num_sweeps) if sampler == "pcd" else PopulationAnnealing(num_sweeps)

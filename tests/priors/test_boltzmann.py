@@ -12,7 +12,7 @@ from boltzmann_machines import random_graph_machine
 from pyro.infer.importance import vectorized_importance_weights
 
 from pyrodgm import boltzmann, datasets
-from pyrodgm.boltzmann import Graph
+from pyrodgm.boltzmann import Dimod, Graph
 from pyrodgm.distributions import BoltzmannMachine, GaussianSmoothing, RelaxedBoltzmann
 from pyrodgm.infer import ELBO, FitSettings, TrainStep, fit, log_likelihood
 from pyrodgm.likelihoods import BernoulliLikelihood
@@ -168,7 +168,7 @@ def test_likelihoods_are_made_with_the_estimate_and_the_pair_is_left_as_it_was()
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="sampler must be one of pcd, pa, exact, or a sampler, got 'cd'"):
+    with pytest.raises(ValueError, match="sampler must be one of pcd, pa, pt, exact, or a sampler, got 'cd'"):
         BoltzmannPrior(3, 4, sampler="cd")
     with pytest.raises(ValueError, match=r"BipartiteMachine\(23 \+ 30 units\), too large for 'exact' sums"):
         BoltzmannPrior(23, 30, sampler="exact")
@@ -241,6 +241,34 @@ def test_a_wide_graph_is_estimated_and_trains_in_a_traced_step():
     assert value == pytest.approx(again.value.item(), abs=5 * again.standard_error.item())
     assert 0 < prior.log_partition_error < 0.2
     assert prior.sample_gibbs(5, 2).shape == prior.sample_annealed(5).shape == (5, 34)
+
+
+def test_other_samplers_train_and_keep_their_state():
+    graph = Graph.from_networkx(networkx.random_regular_graph(4, 30, seed=0))
+    prior = BoltzmannPrior(graph, sampler="pt", num_chains=20, num_sweeps=2)
+    with torch.no_grad():
+        prior.couplings.normal_(0.0, 2.0)
+    before = copy.deepcopy(prior.state_dict())
+    prior().log_prob(torch.zeros(30)).backward()
+    moved = {name for name, value in prior.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"chains", "sampler_hotter", "sampler_inverse_temperatures", "log_partition"} <= moved
+    assert prior.couplings.grad.abs().max() > 0
+    other = BoltzmannPrior(graph, sampler="pt", num_chains=20, num_sweeps=2)
+    other.load_state_dict(prior.state_dict())
+    assert torch.equal(other.sampler_hotter, prior.sampler_hotter)
+    samplers = pytest.importorskip("dwave.samplers")
+    options = {"beta_range": (0.01, 1.0), "num_sweeps": 50, "seed": 1}
+    annealed = BoltzmannPrior(GRAPH, sampler=Dimod(samplers.SimulatedAnnealingSampler(), options), num_chains=200)
+    data = BoltzmannMachine(random_graph_machine(GRAPH, 2.0)).sample((500,))
+    first = annealed().log_prob(data).mean().item()
+    optimizer = torch.optim.Adam(annealed.parameters(), 0.2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        (-annealed().log_prob(data).mean()).backward()
+        optimizer.step()
+    exact = BoltzmannMachine(annealed.machine().detach())
+    assert exact.log_prob(data).mean() > first + 0.3
+    assert annealed.log_partition.item() == pytest.approx(exact.log_partition.item(), abs=0.5)  # tracked by change
 
 
 def test_graphs_and_numbers_of_units_are_not_mixed_up():
