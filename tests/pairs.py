@@ -26,7 +26,7 @@ from pyrodgm.infer import (
     StratifiedIWELBO,
 )
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import HVAE, VAE, BottomUpHVAE, DensityNetwork, SemiSupervisedVAE
+from pyrodgm.models import HVAE, RBM, VAE, BottomUpHVAE, DensityNetwork, SemiSupervisedVAE
 from pyrodgm.nn import Dense, DenseJoint, GatedJoint, Joint, StickWeights, joint_mlp, mlp
 from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import BoltzmannPrior, ExemplarPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
@@ -189,6 +189,10 @@ def dvaes_power():
     return dvae("dvaes_power", 2, 2, 3.0)
 
 
+def rbm():
+    return RBM(D, 3, sampler="exact")
+
+
 def vae_mixture_posterior():
     q = posteriors.GaussianMixturePosterior(mlp(D, [8], 3 * (1 + 2 * LATENT)), 3)
     return VAE(StandardNormal(LATENT), likelihood(), q)
@@ -275,6 +279,7 @@ PAIRS = [
     dvae_spike_exp,
     dvaes_gi,
     dvaes_power,
+    rbm,
 ]
 
 # What a pair, or a class of them, cannot do, as its docstring says: the estimators that refuse it, and how.

@@ -7,9 +7,17 @@ Functions of weights ``[L, R]``, left bias ``[L]`` and right bias ``[R]`` are ab
 
 from pyrodgm.boltzmann.annealed_importance import LogPartition, annealed_importance_sampling
 from pyrodgm.boltzmann.bipartite_machine import BipartiteMachine
+from pyrodgm.boltzmann.checked import (
+    attach_moments,
+    left_field,
+    log_marginal,
+    negative_energy,
+    right_field,
+    sample_moments,
+)
 from pyrodgm.boltzmann.coloring import greedy_coloring
 from pyrodgm.boltzmann.elimination_order import MAX_WIDTH, EliminationOrder
-from pyrodgm.boltzmann.energy import check_parameters, left_field, log_marginal, negative_energy, right_field
+from pyrodgm.boltzmann.energy import check_parameters
 from pyrodgm.boltzmann.exact import (
     FAST_UNITS,
     MAX_UNITS,
@@ -23,11 +31,12 @@ from pyrodgm.boltzmann.graph import Graph
 from pyrodgm.boltzmann.graph_machine import GraphMachine, GraphMoments
 from pyrodgm.boltzmann.machine import Machine, Swept
 from pyrodgm.boltzmann.mean_field import bernoulli_entropy, mean_field_log_partition
-from pyrodgm.boltzmann.moments import Moments, attach_moments, sample_moments
+from pyrodgm.boltzmann.moments import Moments
 from pyrodgm.boltzmann.persistent import advance_chains, log_partition_change
 from pyrodgm.boltzmann.population_annealing import Population, anneal_population, population_annealing
 from pyrodgm.boltzmann.resampling import systematic_resample
 from pyrodgm.boltzmann.samplers import Dimod, Gibbs, ParallelTempering, PopulationAnnealing, Sampler, Samples
+from pyrodgm.boltzmann.spins import Spins, bits_from_spins, spins_from_bits
 from pyrodgm.boltzmann.temperature import InverseTemperature, estimate_inverse_temperature
 
 __all__ = [
@@ -50,12 +59,14 @@ __all__ = [
     "PopulationAnnealing",
     "Sampler",
     "Samples",
+    "Spins",
     "Swept",
     "advance_chains",
     "anneal_population",
     "annealed_importance_sampling",
     "attach_moments",
     "bernoulli_entropy",
+    "bits_from_spins",
     "can_enumerate",
     "check_parameters",
     "estimate_inverse_temperature",
@@ -73,5 +84,6 @@ __all__ = [
     "random_states",
     "right_field",
     "sample_moments",
+    "spins_from_bits",
     "systematic_resample",
 ]

@@ -7,7 +7,14 @@ from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.boltzmann.annealed_importance import LogPartition, annealed_importance_sampling
-from pyrodgm.boltzmann.energy import check_parameters, check_states, left_field, negative_energy, right_field
+from pyrodgm.boltzmann.energy import (
+    check_parameters,
+    check_states,
+    left_field,
+    log_marginal,
+    negative_energy,
+    right_field,
+)
 from pyrodgm.boltzmann.exact import (
     FAST_UNITS,
     MAX_UNITS,
@@ -102,6 +109,10 @@ class BipartiteMachine(Machine):
         left, right = self.split(states)
         logits = left_field(self.weights, self.left_bias, right), right_field(self.weights, self.right_bias, left)
         return torch.cat(logits, -1)
+
+    def log_marginal(self, visible: Tensor) -> Tensor:
+        check_states("visible", visible, self.weights.shape[-2])
+        return log_marginal(*self.parameters, visible)
 
     def can_sum(self, fast: bool = False) -> bool:
         return can_enumerate(self.weights, FAST_UNITS if fast else MAX_UNITS)

@@ -85,6 +85,7 @@ class Graph:
         if len(set(self.labels)) != self.num_units or len(self.labels) != self.num_units:
             raise ValueError(f"labels must be {self.num_units} different names, got {len(set(self.labels))}")
         self._layouts: dict[torch.device, Layout] = {}
+        self._tails: dict[int, tuple[Graph, Tensor]] = {}
 
     @classmethod
     def complete(cls, num_units: int) -> "Graph":
@@ -148,6 +149,13 @@ class Graph:
     def order_of_elimination(self) -> EliminationOrder:
         """In which order units are summed out, and how large the tables get."""
         return min_fill_order(self.num_units, list(map(tuple, self.edges.tolist())))
+
+    def tail(self, begin: int) -> tuple["Graph", Tensor]:
+        """The graph of the units from ``begin`` on, at least one, and which edges are theirs."""
+        if begin not in self._tails:
+            own = (self.edges >= begin).all(1).nonzero().squeeze(1)
+            self._tails[begin] = Graph(self.num_units - begin, self.edges[own] - begin, self.colors[begin:]), own
+        return self._tails[begin]
 
     def layout(self, device: torch.device) -> Layout:
         """Indices sorted by colour, made once for each device."""

@@ -10,7 +10,7 @@ from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.boltzmann.annealed_importance import LogPartition, anneal_from_independent_units
 from pyrodgm.boltzmann.elimination import check_width, eliminate, sample_by_elimination
 from pyrodgm.boltzmann.elimination_order import FAST_WIDTH
-from pyrodgm.boltzmann.energy import check_finite, check_states
+from pyrodgm.boltzmann.energy import check_finite, check_states, softplus
 from pyrodgm.boltzmann.gibbs import draw_bits
 from pyrodgm.boltzmann.graph import Graph
 from pyrodgm.boltzmann.graph_kernels import (
@@ -125,6 +125,18 @@ class GraphMachine(Machine):
         to_second = states.index_select(-1, first) * self.couplings
         field = torch.zeros_like(states).index_add(-1, first, to_first).index_add(-1, second, to_second)
         return (field + self._biases).expand(shape)
+
+    def log_marginal(self, visible: Tensor) -> Tensor:
+        count = visible.shape[-1]
+        hidden, edges = self.graph.tail(count)
+        states = torch.cat([visible, visible.new_zeros((*visible.shape[:-1], hidden.num_units))], -1)
+        fields = self.fields(states)[..., count:]
+        if len(edges):
+            rest = GraphMachine(hidden, self.couplings[edges.to(self.couplings.device)], fields, check=False)
+            log_sum = rest.log_partition()
+        else:
+            log_sum = softplus(fields).sum(-1)
+        return self.negative_energy(states) + log_sum
 
     def can_sum(self, fast: bool = False) -> bool:
         order = self.graph.order_of_elimination

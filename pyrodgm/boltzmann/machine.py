@@ -82,6 +82,14 @@ class Machine(ABC):
         """Log-odds of each unit given the others, ``[*, n]``."""
 
     @abstractmethod
+    def log_marginal(self, visible: Tensor) -> Tensor:
+        """Log of the unnormalised probability of the first units ``[*, V]``, the others summed out: ``[*]``.
+
+        Raises:
+            ValueError: If the others are too many and too much coupled for an exact sum.
+        """
+
+    @abstractmethod
     def can_sum(self, fast: bool = False) -> bool:
         """Whether exact sums fit into memory; with ``fast``, whether they take no longer than sweeps of chains."""
 

@@ -48,7 +48,7 @@ def estimate_inverse_temperature(machine: Machine, states: Tensor) -> InverseTem
     Example:
         >>> from pyrodgm.boltzmann import Graph, GraphMachine
         >>> machine = GraphMachine(Graph(2, [(0, 1)]), torch.tensor([1.0]), torch.tensor([-1.0, 0.5]))
-        >>> estimate_inverse_temperature(machine, torch.tensor([[0.0, 1.0], [0.0, 0.0]])).value
+        >>> estimate_inverse_temperature(machine, torch.tensor([[0.0, 1.0], [0.0, 1.0]])).value
         inf
     """
     aligned = _aligned(machine, states)

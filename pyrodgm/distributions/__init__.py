@@ -45,6 +45,7 @@ from pyrodgm.distributions.sticks import (
     sticks_to_mass,
     weights_to_fractions,
 )
+from pyrodgm.distributions.visible_boltzmann import VisibleBoltzmann
 
 __all__ = [
     "GEM",
@@ -81,6 +82,7 @@ __all__ = [
     "StickBreaking",
     "StickLogits",
     "UniformExponentialSmoothing",
+    "VisibleBoltzmann",
     "bits_divergence",
     "divergence_given",
     "first_sticks",

@@ -152,6 +152,10 @@ class BoltzmannMachine(TorchDistribution):
             raise ValueError(f"machine must have two layers to be split, got {self.energy}")
         return self.energy.split(value)
 
+    def shifted(self, biases: Tensor) -> Machine:
+        """The energy with ``biases`` ``[*, n]`` added to its own."""
+        return self.energy.shifted(biases)
+
     def negative_energy(self, value: Tensor) -> Tensor:
         """-E ``[*]`` of states ``[*, n]``; of means of independent units, the expectation of -E."""
         return self.energy.negative_energy(value)

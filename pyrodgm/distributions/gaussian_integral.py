@@ -32,7 +32,7 @@ class GaussianIntegralBoltzmann(TorchDistribution):
         margin: positive; how far beta stays above minus the least eigenvalue.
 
     Raises:
-        ValueError: ``beta`` or ``margin`` is not positive.
+        ValueError: ``beta`` or ``margin`` is not positive, or some units of the machine are hidden.
 
     Sources: Zhang et al. (2012), "Continuous relaxations for discrete Hamiltonian Monte Carlo", NeurIPS; Vahdat,
     Andriyash and Macready (2018), DVAE#, arXiv 1805.07445, section 4.
@@ -52,6 +52,8 @@ class GaussianIntegralBoltzmann(TorchDistribution):
         for name, value in (("beta", beta), ("margin", margin)):
             if not value > 0.0:
                 raise ValueError(f"{name} must be positive, got {value}")
+        if not isinstance(machine, BoltzmannMachine):
+            raise ValueError(f"machine must be a BoltzmannMachine without hidden units, got {type(machine).__name__}")
         self.machine, self.least_beta, self.margin = machine, beta, margin
         super().__init__(machine.batch_shape, machine.event_shape, validate_args=validate_args)
 

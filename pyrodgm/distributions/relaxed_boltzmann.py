@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
+from pyrodgm.distributions.visible_boltzmann import VisibleBoltzmann
 
 if TYPE_CHECKING:
     from pyrodgm.distributions.smoothing import Smoothing
@@ -27,7 +28,7 @@ class RelaxedBoltzmann(TorchDistribution):
     the fixed mean field.
 
     Args:
-        machine: distribution of z, ``[n]``, on any graph.
+        machine: distribution of z, ``[n]``, on any graph; or of its visible units, which alone are smoothed.
         smoothing: the densities of zeta given z.
         num_iterations: None for the exact sum, or mean-field iterations, at least 1; 5 are the published number.
 
@@ -48,7 +49,7 @@ class RelaxedBoltzmann(TorchDistribution):
 
     def __init__(
         self,
-        machine: BoltzmannMachine,
+        machine: BoltzmannMachine | VisibleBoltzmann,
         smoothing: "Smoothing",
         num_iterations: int | None = None,
         *,
@@ -80,7 +81,7 @@ class RelaxedBoltzmann(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        shifted = self.machine.energy.shifted(self.smoothing.log_ratio(value))
+        shifted = self.machine.shifted(self.smoothing.log_ratio(value))
         log_sum = shifted.log_partition() if self.num_iterations is None else shifted.mean_field(self.num_iterations)
         result = self.smoothing.log_prob(value, 0).sum(-1) + log_sum - self.machine.log_partition
         return result.expand(torch.broadcast_shapes(result.shape, self.batch_shape))

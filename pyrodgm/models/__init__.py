@@ -7,6 +7,7 @@ from pyrodgm.models.dvae import DVAE
 from pyrodgm.models.hvae import HVAE
 from pyrodgm.models.nade import NADE
 from pyrodgm.models.pair import Pair
+from pyrodgm.models.rbm import RBM
 from pyrodgm.models.semi_supervised_vae import SemiSupervisedVAE
 from pyrodgm.models.sequence import SequenceModel
 from pyrodgm.models.stick_breaking_nade import StickBreakingNADE
@@ -18,6 +19,7 @@ __all__ = [
     "DVAE",
     "HVAE",
     "NADE",
+    "RBM",
     "VAE",
     "BottomUpHVAE",
     "DensityNetwork",

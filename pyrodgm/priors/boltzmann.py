@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pyro.distributions as dist
 import torch
@@ -12,7 +12,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from pyrodgm import boltzmann
 from pyrodgm.boltzmann import BipartiteMachine, Graph, GraphMachine, LogPartition, Machine
 from pyrodgm.boltzmann.samplers import Gibbs, ParallelTempering, PopulationAnnealing, Sampler
-from pyrodgm.distributions import BoltzmannMachine
+from pyrodgm.distributions import BoltzmannMachine, VisibleBoltzmann
 
 SamplerName = Literal["pcd", "pa", "pt", "exact"]
 
@@ -46,9 +46,11 @@ class BoltzmannPrior(nn.Module):
             graph of width up to 20), or a sampler.
         num_chains: Number of chains, or size of the population.
         num_sweeps: Gibbs sweeps, temperatures or rounds a call of ``"pcd"``, ``"pa"`` or ``"pt"``.
+        num_visible: If given, the first so many units are latents, and the others are hidden and summed out, as in
+            :class:`pyrodgm.distributions.VisibleBoltzmann`; for two layers the left ones.
 
-    Called with nothing it returns a distribution with event shape ``[n]``, ``[L + R]`` for two layers. Couplings and
-    biases start at 0.
+    Called with nothing it returns a distribution with event shape ``[n]``, ``[L + R]`` for two layers, or
+    ``[num_visible]``. Couplings and biases start at 0.
 
     Raises:
         ValueError: If ``sampler`` is unknown, a number is too small, or the machine too large for exact sums.
@@ -76,10 +78,11 @@ class BoltzmannPrior(nn.Module):
         self,
         left: int | Graph,
         right: int | None = None,
-        relaxation: Callable[[BoltzmannMachine], dist.TorchDistribution] | None = None,
+        relaxation: Callable[[Any], dist.TorchDistribution] | None = None,
         sampler: SamplerName | Sampler = "pcd",
         num_chains: int = 1000,
         num_sweeps: int = 40,
+        num_visible: int | None = None,
     ) -> None:
         super().__init__()
         self.graph = left if isinstance(left, Graph) else None
@@ -87,7 +90,7 @@ class BoltzmannPrior(nn.Module):
         for name, number, least in (("num_chains", num_chains, 2), ("num_sweeps", num_sweeps, 1)):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}, got {number}")
-        self.relaxation = relaxation
+        self.relaxation, self.num_visible = relaxation, num_visible
         self.sampler = _sampler(sampler, num_sweeps)
         machine = self.machine().detach()
         if self.sampler is None:
@@ -131,8 +134,12 @@ class BoltzmannPrior(nn.Module):
         machine = self.discrete()
         return machine if self.relaxation is None else self.relaxation(machine)
 
-    def discrete(self) -> BoltzmannMachine:
+    def discrete(self) -> BoltzmannMachine | VisibleBoltzmann:
         """The distribution of z itself; moves the samples on as a call of the module does."""
+        units = self._all_units()
+        return units if self.num_visible is None else VisibleBoltzmann(units, self.num_visible)
+
+    def _all_units(self) -> BoltzmannMachine:
         machine = self.machine()
         if self.sampler is None:
             return BoltzmannMachine(machine)
@@ -172,15 +179,15 @@ class BoltzmannPrior(nn.Module):
 
     @torch.no_grad()
     def sample_gibbs(self, num_samples: int, num_sweeps: int = 1000) -> Tensor:
-        """States z ``[num_samples, n]`` of new chains after ``num_sweeps`` Gibbs sweeps from fair coins."""
+        """States z ``[num_samples, D]`` of new chains after ``num_sweeps`` Gibbs sweeps from fair coins."""
         machine = self.machine()
-        return machine.gibbs(machine.random_states(num_samples), num_sweeps)
+        return machine.gibbs(machine.random_states(num_samples), num_sweeps)[:, : self.num_visible]
 
     @torch.no_grad()
     def sample_annealed(self, num_samples: int, population_size: int = 1024) -> Tensor:
-        """States z ``[num_samples, n]``, members of a population of at least as many, by annealing."""
+        """States z ``[num_samples, D]``, members of a population of at least as many, by annealing."""
         states = boltzmann.anneal_population(self.machine(), max(population_size, num_samples)).states
-        return states[torch.randperm(len(states), device=states.device)[:num_samples]]
+        return states[torch.randperm(len(states), device=states.device)[:num_samples], : self.num_visible]
 
     @torch.no_grad()
     def _advance(self, machine: Machine, sampler: Sampler) -> None:

@@ -51,6 +51,8 @@ def bits_divergence(q: Hierarchical, p: Any, value: Tensor) -> Tensor:
         raise NotImplementedError(f"no bits in {type(q).__name__} and {type(p).__name__}")
     if q.event_shape != p.event_shape:
         raise ValueError(f"q and p must have as many bits, got {list(q.event_shape)} and {list(p.event_shape)}")
+    if not isinstance(p.machine, BoltzmannMachine):
+        raise NotImplementedError("no divergence of the bits to machines with hidden units")
     groups = q.groups(value)
     bases = [getattr(group, "base_dist", group) for group in groups]
     family = SpikeExponential if isinstance(p, SpikeBoltzmann) else OverlappingBernoulli
