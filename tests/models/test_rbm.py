@@ -3,11 +3,13 @@
 import pyro
 import pytest
 import torch
-from pyro.infer import SVI, Trace_ELBO
+from pyro import poutine
+from pyro.infer import SVI, Predictive, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 
 from pyrodgm.distributions import BoltzmannMachine, VisibleBoltzmann
-from pyrodgm.infer import ELBO, TrainStep, log_likelihood
+from pyrodgm.infer import ELBO, IWELBO, TrainStep, log_likelihood
 from pyrodgm.models import RBM
+from pyrodgm.testing import check_pair
 
 
 def exact_log_prob(rbm, x):
@@ -30,6 +32,22 @@ def test_plain_svi_learns_a_pattern(sampler):
     assert after > -3.4
     result = log_likelihood(rbm, x[:50], 3, seed=0)
     torch.testing.assert_close(result.values, exact_log_prob(rbm, x[:50]))
+
+
+def test_it_is_a_pair_that_every_estimator_trains():
+    """It has no row among the pairs: there is no latent to draw, and its prior is the distribution of the data."""
+    x = torch.rand(5, 12).round()
+    check_pair(RBM(12, 3, sampler="exact"), x)
+    losses = []
+    for objective in (Trace_ELBO(), TraceMeanField_ELBO(), RenyiELBO(num_particles=2), ELBO(), IWELBO(3)):
+        rbm = RBM(12, 3, torch.full((12,), 0.4), sampler="exact")
+        with torch.no_grad():
+            rbm.prior.weights.fill_(0.3)
+        losses.append(objective.differentiable_loss(rbm.model, rbm.guide, x).item())
+        assert losses[-1] == pytest.approx(losses[0])
+    rbm.prior.weights.requires_grad_(False)
+    drawn = Predictive(poutine.uncondition(rbm.model), num_samples=3)(torch.zeros(7, 12))["x"]
+    assert drawn.shape == (3, 7, 12)
 
 
 def test_likelihood_of_a_large_machine_is_that_of_annealing_and_steps_trace():
