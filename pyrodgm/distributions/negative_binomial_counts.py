@@ -1,5 +1,7 @@
 """The negative binomial distribution by mean and inverse dispersion, plain and with more zeros."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from pyro.distributions import constraints
@@ -37,7 +39,7 @@ class NegativeBinomialCounts(Scalar):
     log_mean: Tensor
     log_inverse_dispersion: Tensor
 
-    arg_constraints = {"log_mean": constraints.real, "log_inverse_dispersion": constraints.real}
+    arg_constraints = {"log_mean": constraints.real, "log_inverse_dispersion": constraints.real}  # noqa: RUF012
     support = constraints.nonnegative_integer
 
     def __init__(
@@ -45,7 +47,7 @@ class NegativeBinomialCounts(Scalar):
     ) -> None:
         super().__init__(log_mean, log_inverse_dispersion, validate_args=validate_args)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():
             shape = self._extended_shape(sample_shape)
             relative = torch._standard_gamma(self.log_inverse_dispersion.exp().expand(shape))
@@ -62,12 +64,12 @@ class NegativeBinomialCounts(Scalar):
 
     @property
     def mean(self) -> Tensor:
-        """mu, ``[*batch]``."""
+        """The parameter mu, ``[*batch]``."""
         return self.log_mean.exp()
 
     @property
     def variance(self) -> Tensor:
-        """mu + mu^2 / theta, ``[*batch]``."""
+        """That is mu + mu^2 / theta, ``[*batch]``."""
         return self.mean + (2.0 * self.log_mean - self.log_inverse_dispersion).exp()
 
 
@@ -87,14 +89,14 @@ class ZeroInflatedNegativeBinomialCounts(Scalar):
     Source: Lopez et al. (2018), "Deep generative modeling for single-cell transcriptomics".
 
     >>> ZeroInflatedNegativeBinomialCounts(2.0, 0.0, torch.tensor([-60.0, 0.0])).log_prob(torch.tensor([0.0, 0.0]))
-    tensor([-2.1269, -0.5809])
+    tensor([-2.1269, -0.5805])
     """
 
     log_mean: Tensor
     log_inverse_dispersion: Tensor
     gate_logits: Tensor
 
-    arg_constraints = {**NegativeBinomialCounts.arg_constraints, "gate_logits": constraints.real}
+    arg_constraints = {**NegativeBinomialCounts.arg_constraints, "gate_logits": constraints.real}  # noqa: RUF012
     support = constraints.nonnegative_integer
 
     def __init__(
@@ -112,7 +114,7 @@ class ZeroInflatedNegativeBinomialCounts(Scalar):
         """The counts before some become zero."""
         return NegativeBinomialCounts(self.log_mean, self.log_inverse_dispersion, validate_args=False)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():
             kept = torch.bernoulli((-self.gate_logits).sigmoid().expand(self._extended_shape(sample_shape)))
             return kept * self.base.sample(sample_shape)
@@ -129,12 +131,12 @@ class ZeroInflatedNegativeBinomialCounts(Scalar):
 
     @property
     def mean(self) -> Tensor:
-        """(1 - pi) mu, ``[*batch]``."""
+        """That is (1 - pi) mu, ``[*batch]``."""
         return (-self.gate_logits).sigmoid() * self.log_mean.exp()
 
     @property
     def variance(self) -> Tensor:
-        """(1 - pi) (mu + mu^2 / theta + pi mu^2), ``[*batch]``."""
+        """That is (1 - pi) (mu + mu^2 / theta + pi mu^2), ``[*batch]``."""
         kept, gate = (-self.gate_logits).sigmoid(), self.gate_logits.sigmoid()
         return kept * (self.base.variance + gate * (2.0 * self.log_mean).exp())
 

@@ -1,5 +1,7 @@
 """The Poisson distribution by the logarithm of its mean."""
 
+from typing import Any
+
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
@@ -30,13 +32,13 @@ class PoissonCounts(Scalar):
 
     log_mean: Tensor
 
-    arg_constraints = {"log_mean": constraints.real}
+    arg_constraints = {"log_mean": constraints.real}  # noqa: RUF012
     support = constraints.nonnegative_integer
 
     def __init__(self, log_mean: Tensor | float, *, validate_args: bool | None = None) -> None:
         super().__init__(log_mean, validate_args=validate_args)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():
             return torch.poisson(self.log_mean.exp().expand(self._extended_shape(sample_shape)))
 
@@ -54,12 +56,12 @@ class PoissonCounts(Scalar):
 
     @property
     def mean(self) -> Tensor:
-        """mu, ``[*batch]``."""
+        """The parameter mu, ``[*batch]``."""
         return self.log_mean.exp()
 
     @property
     def variance(self) -> Tensor:
-        """mu, ``[*batch]``."""
+        """The parameter mu, ``[*batch]``."""
         return self.log_mean.exp()
 
 
