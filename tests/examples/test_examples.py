@@ -21,7 +21,7 @@ SHORT = "--data digits --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 MIXTURE = f"{SHORT} --components 5 --posterior-components 2 --latent 3 --hidden 4"
 LATENT_MIXTURE = f"{SHORT} --components 3 --latent 2 --hidden 4 --learning-rate 1e-2"
 DENSITY = f"{SHORT} --latent 2 --hidden 4 --particles 5"
-COUNTS = "--latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+COUNTS = "--no-figures --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 IWAE = f"{SHORT} --batch-size 100 --latent 3 2 --hidden 4 3 --particles 3 --schedule-epochs 2"
 
 # Examples with results of their own kind have their tests in test_sequence_examples.py.
