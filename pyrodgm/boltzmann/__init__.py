@@ -16,6 +16,7 @@ from pyrodgm.boltzmann.checked import (
     sample_moments,
 )
 from pyrodgm.boltzmann.coloring import greedy_coloring
+from pyrodgm.boltzmann.diagnostics import SamplerCheck, TwoSample, check_sampler, two_sample_test
 from pyrodgm.boltzmann.elimination_order import MAX_WIDTH, EliminationOrder
 from pyrodgm.boltzmann.energy import check_parameters
 from pyrodgm.boltzmann.exact import (
@@ -58,9 +59,11 @@ __all__ = [
     "Population",
     "PopulationAnnealing",
     "Sampler",
+    "SamplerCheck",
     "Samples",
     "Spins",
     "Swept",
+    "TwoSample",
     "advance_chains",
     "anneal_population",
     "annealed_importance_sampling",
@@ -69,6 +72,7 @@ __all__ = [
     "bits_from_spins",
     "can_enumerate",
     "check_parameters",
+    "check_sampler",
     "estimate_inverse_temperature",
     "exact_log_partition",
     "exact_moments",
@@ -86,4 +90,5 @@ __all__ = [
     "sample_moments",
     "spins_from_bits",
     "systematic_resample",
+    "two_sample_test",
 ]

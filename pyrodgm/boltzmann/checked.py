@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from pyrodgm.boltzmann import energy, moments
 from pyrodgm.boltzmann.energy import check_finite
@@ -24,7 +24,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        given = dict(zip(names, args, strict=False)) | kwargs
+        given: dict[str, Any] = dict(zip(names, args, strict=False)) | kwargs
         check_finite(**{name: given[name] for name in PARAMETERS if name in given})
         return function(*args, **kwargs)
 

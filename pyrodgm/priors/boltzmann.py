@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from pyrodgm import boltzmann
-from pyrodgm.boltzmann import BipartiteMachine, Graph, GraphMachine, LogPartition, Machine
+from pyrodgm.boltzmann import BipartiteMachine, Graph, GraphMachine, LogPartition, Machine, SamplerCheck
 from pyrodgm.boltzmann.samplers import Gibbs, ParallelTempering, PopulationAnnealing, Sampler
 from pyrodgm.distributions import BoltzmannMachine, VisibleBoltzmann
 
@@ -177,6 +177,15 @@ class BoltzmannPrior(nn.Module):
             self.estimated_at.copy_(self._flat())
         return estimate
 
+    def check_sampler(self, num_calls: int = 20) -> SamplerCheck | None:
+        """Whether the samples can be trusted, from further calls of the sampler, which are not kept; None for sums."""
+        if self.sampler is None:
+            return None
+        return boltzmann.check_sampler(self.machine().detach(), self.sampler, self._state(), num_calls)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {"states": self.chains, **{name: getattr(self, f"sampler_{name}") for name in self.kept}}
+
     @torch.no_grad()
     def sample_gibbs(self, num_samples: int, num_sweeps: int = 1000) -> Tensor:
         """States z ``[num_samples, D]`` of new chains after ``num_sweeps`` Gibbs sweeps from fair coins."""
@@ -191,7 +200,7 @@ class BoltzmannPrior(nn.Module):
 
     @torch.no_grad()
     def _advance(self, machine: Machine, sampler: Sampler) -> None:
-        state = {"states": self.chains, **{name: getattr(self, f"sampler_{name}") for name in self.kept}}
+        state = self._state()
         samples = sampler.sample(machine, state)
         if samples.log_partition is None:
             change = machine.log_partition_change(self._unflat(self.estimated_at, machine), self.chains)
