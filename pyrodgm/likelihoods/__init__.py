@@ -6,6 +6,7 @@ from pyrodgm.likelihoods.categorical import CategoricalLikelihood
 from pyrodgm.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
 from pyrodgm.likelihoods.gaussian import GaussianLikelihood
 from pyrodgm.likelihoods.grey_bernoulli import GreyBernoulliLikelihood
+from pyrodgm.likelihoods.implicit import ImplicitLikelihood
 from pyrodgm.likelihoods.pixelcnn import PixelCNNLikelihood
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "GaussianLikelihood",
     "GreyBernoulli",
     "GreyBernoulliLikelihood",
+    "ImplicitLikelihood",
     "PixelCNNLikelihood",
 ]

@@ -19,6 +19,7 @@ from pyrodgm.infer.evaluation.diagnostics import is_flagged
 from pyrodgm.infer.evaluation.refined.choice import refined_sampler
 from pyrodgm.infer.evaluation.refined.coordinates import UnsupportedError
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
+from pyrodgm.infer.evaluation.require_density import require_density
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
@@ -113,6 +114,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
             :class:`ProgramError`) that lies outside the data plate, is scaled otherwise than by it or masked in one
             program alone, or that :func:`~pyrodgm.infer.estimators.reading.read` refuses.
         FloatingPointError: If a log-weight is NaN or infinite; names the datum.
+        NoDensityError: If a site of the model has draws alone; names it.
 
     Source: Burda et al. (2015), arXiv 1509.00519; Khan and Rue (2023), arXiv 2107.04562, for the fit.
     """
@@ -140,6 +142,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         stack.enter_context(fork_rng(device))
         x = x.clone() if x.is_inference() else x  # which no gradient may see
         one = x[:1].to(device, dtype)
+        require_density(pair, one)
         supports, budget = _supports(pair, one), num_samples or USUAL_DRAWS
         long = len(x) * budget >= COMPILE_AFTER
         mode = ("compiled" if long else "auto") if compile == "auto" else compile
@@ -151,6 +154,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
             except UnsupportedError as error:
                 if proposal == "refined":
                     warnings.warn(f"the proposal is not refined, the guide serves: {error}", stacklevel=2)
+        if refined is None:
+            require_density(pair, one, of_guide=True)
         mode = "traced" if mode == "auto" else mode
         sampler: Sampler = refined or ImportanceSampler(pair, one, len(x), budget, max_bytes, mode, sum_out)
         team = world()
