@@ -2,6 +2,7 @@
 
 from pyrodgm.models.adversarial_vae import AdversarialVAE
 from pyrodgm.models.bottom_up_hvae import BottomUpHVAE
+from pyrodgm.models.count_vae import CountVAE
 from pyrodgm.models.density_network import DensityNetwork
 from pyrodgm.models.dlgmm import DLGMM
 from pyrodgm.models.dvae import DVAE
@@ -24,6 +25,7 @@ __all__ = [
     "VAE",
     "AdversarialVAE",
     "BottomUpHVAE",
+    "CountVAE",
     "DensityNetwork",
     "Pair",
     "SemiSupervisedVAE",

@@ -8,6 +8,7 @@ from pyrodgm.posteriors.gaussian import GaussianPosterior
 from pyrodgm.posteriors.gaussian_mixture import GaussianMixturePosterior, WeightedGaussians
 from pyrodgm.posteriors.hierarchical import HierarchicalPosterior
 from pyrodgm.posteriors.implicit import ImplicitPosterior
+from pyrodgm.posteriors.library import LibraryPosterior
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "GaussianPosterior",
     "HierarchicalPosterior",
     "ImplicitPosterior",
+    "LibraryPosterior",
     "OverlappingLatents",
     "RecurrentSticks",
     "SpikeLatents",
