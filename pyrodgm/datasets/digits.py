@@ -6,6 +6,7 @@ import torch
 
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.split import Split, shuffled
+from pyrodgm.extras import needs_extra
 
 SPLIT_SEED = 0
 
@@ -16,7 +17,8 @@ def load_digits(root: str | os.PathLike[str] | None = None) -> Dataset:
     The file is ordered by writer, so that the rows are shuffled (by a fixed seed) before they are cut into 1,197
     training, 300 validation and 300 test images.
     """
-    from sklearn.datasets import load_digits as load_scans
+    with needs_extra("data"):
+        from sklearn.datasets import load_digits as load_scans
 
     scans = load_scans()
     images = torch.from_numpy(scans.images.astype("float32")).div_(16)
