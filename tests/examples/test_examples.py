@@ -16,8 +16,10 @@ from pyrodgm import cli, datasets, zoo
 
 pytestmark = pytest.mark.usefixtures("as_a_script")
 
-STICKS = "--data digits --truncation 4 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
-SHORT = "--data digits --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+SHORT = "--data digits --train-images 200 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+STICKS = (
+    "--data digits --train-images 200 --truncation 4 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+)
 MIXTURE = f"{SHORT} --components 5 --posterior-components 2 --latent 3 --hidden 4"
 LATENT_MIXTURE = f"{SHORT} --components 3 --latent 2 --hidden 4 --learning-rate 1e-2"
 DENSITY = f"{SHORT} --latent 2 --hidden 4 --particles 5"
@@ -25,14 +27,17 @@ IWAE = f"{SHORT} --batch-size 100 --latent 3 2 --hidden 4 3 --particles 3 --sche
 
 # Examples with results of their own kind have their tests in test_sequence_examples.py.
 SEQUENCES = {"adaptive_language_model.py", "parity.py", "stick_breaking_nade.py"}
-PARTLY = "--data digits --truncation 3 --hidden 4 --epochs 2 --num-samples 30 --num-images 6 --label-fraction 0.05"
+PARTLY = (
+    "--data digits --train-images 400 --label-fraction 0.05 --truncation 3 --hidden 4 --epochs 2 --num-samples 30 "
+    "--num-images 6"
+)
 
 # The command lines that are run. RUN is a fresh folder; one that begins with & goes on where the one before ended.
 COMMANDS = [
     f"vampprior.py {TINY} --run RUN",
     "&evaluate.py RUN",
     "&evaluate.py RUN --num-samples 40 --num-images 10 --seed 3 --device cpu --no-figures",
-    f"&vampprior.py {TINY} --run RUN --epochs 3 --resume --num-images 7",
+    f"&vampprior.py {TINY} --run RUN --epochs 3 --resume --num-images 7 --no-figures",
     f"vampprior.py {TINY} --run RUN --prior standard --optimizer adam --learning-rate 1e-3 --patience 1 --no-figures",
     "&evaluate.py RUN --no-figures",
     f"vampprior.py {TINY} --run RUN --prior mixture --batch-size 300 --patience None --seed 1 --no-figures",
@@ -51,8 +56,8 @@ COMMANDS = [
     f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --posterior flow --flow-layers 2 --no-figures",
     "&evaluate.py RUN --no-figures",
     f"dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2",
-    "&evaluate.py RUN",
-    f"&dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2 --resume --num-images 7",
+    "&evaluate.py RUN --no-figures",
+    f"&dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2 --resume --num-images 7 --no-figures",
     f"dvae.py {TINY_DVAE} --run RUN --model dvae_spike_exp --sampler pa --schedule constant --no-figures",
     "&evaluate.py RUN --no-figures",
     f"dvae.py {TINY_DVAE} --run RUN --model dvaes_gi --struct 1-layer-lin --valid-images 20 --no-figures",
@@ -65,14 +70,14 @@ COMMANDS = [
     "&evaluate.py RUN --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents gaussian",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --latent 2 --weights learned",
-    "&evaluate.py RUN",
+    "&evaluate.py RUN --no-figures",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --posterior mixture --objective stratified-iwelbo --no-figures",
     "&evaluate.py RUN --no-figures",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --prior standard --posterior mixture --objective stratified",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --kl bound --compare",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --no-figures --objective iwelbo --particles 2",
     f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --component-prior learned",
-    "&evaluate.py RUN",
+    "&evaluate.py RUN --no-figures",
     f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --no-figures --model dlgmm --objective published",
     "&evaluate.py RUN --no-figures",
     f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --no-figures --model two-layer --particles 2",
@@ -87,13 +92,13 @@ COMMANDS = [
     "&evaluate.py RUN --no-figures",
     f"iwae.py {IWAE} --run RUN --no-figures --objective vae",
     f"semi_supervised.py {PARTLY} --run RUN",
-    "&evaluate.py RUN",
-    f"&semi_supervised.py {PARTLY} --run RUN --epochs 3 --resume",
+    "&evaluate.py RUN --no-figures",
+    f"&semi_supervised.py {PARTLY} --run RUN --epochs 3 --resume --no-figures",
     f"semi_supervised.py {PARTLY} --run RUN --latents gaussian --posterior-sees-label --select bound",
     "&evaluate.py RUN --no-figures",
     f"semi_supervised.py {PARTLY} --run RUN --hidden 4 4 4 --stratified --num-train 900 --labelled-batch-size 9",
     "&evaluate.py RUN --no-figures",
-    "demo.py --run RUN --epochs 2 --num-samples 30",
+    "demo.py --run RUN --epochs 1 --num-samples 30",
 ]
 
 
@@ -113,6 +118,7 @@ def test_every_example_is_run():
     assert programs == {command.strip("&").split()[0] for command in COMMANDS} | SEQUENCES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", chains(), ids=lambda chain: chain[0].replace(TINY, "").replace(TINY_DVAE, ""))
 def test_commands(chain, launch, tmp_path):
     run = tmp_path / "run"
