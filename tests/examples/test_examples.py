@@ -64,7 +64,8 @@ COMMANDS = [
     f"dvae.py {TINY_DVAE} --run RUN --baseline dvaepp_power --beta 5 --k 2 --warmup 1 --weight-decay 0 --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN",
     "&evaluate.py RUN --num-samples 40 --no-figures",
-    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents gamma --layers 2 --network convolutional",
+    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents gamma --layers 2 --network convolutional "
+    "--train-images 1197",
     "&evaluate.py RUN --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents beta --learn-concentration --hyperprior 2 0.5",
     "&evaluate.py RUN --no-figures",
@@ -137,7 +138,10 @@ def test_commands(chain, launch, tmp_path):
 
 @pytest.mark.parametrize("model", ["vae", "hvae"])
 def test_grey_images_get_bits_per_dimension(model, launch, tmp_path, made_root):
-    tiny = TINY.replace("digits", "frey_faces") + " --epochs 4 --learning-rate 0.02 --optimizer adam --no-figures"
+    tiny = (
+        TINY.replace("digits --train-images 200", "frey_faces")
+        + " --epochs 4 --learning-rate 0.02 --optimizer adam --no-figures"
+    )
     text = launch(f"vampprior.py {tiny} --root {made_root} --model {model} --run {tmp_path}")
     values = json.loads((tmp_path / "results.json").read_text())
     bits = -values["log_likelihood"] / (560 * math.log(2))
@@ -155,7 +159,9 @@ def test_sizes_that_make_no_network_are_named(launch, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             launch(f"vampprior.py {TINY} --run {tmp_path / 'none'} {flags}")
-    launch(f"vampprior.py {TINY} --run {tmp_path / 'linear'} --epochs 1 --no-figures --model vae --hidden")
+    launch(
+        f"vampprior.py {TINY} --run {tmp_path / 'linear'} --epochs 1 --train-images 1197 --no-figures --model vae --hidden"
+    )
     results(tmp_path / "linear")
 
 
@@ -171,14 +177,15 @@ def test_resumed_run_goes_on_and_keeps_its_arguments(launch, tmp_path):
 
 
 def test_semi_supervised_errors_of_several_seeds(launch, tmp_path):
-    text = launch(f"semi_supervised.py {PARTLY} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2")
+    whole = PARTLY.replace("--train-images 400 ", "")
+    text = launch(f"semi_supervised.py {whole} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2")
     errors = [100 * results(tmp_path / f"run-{seed}")["classification_error"] for seed in (3, 4)]
     assert [float(e) for e in re.findall(r"^test error (\S+) %", text, re.M)] == [round(e, 2) for e in errors]
     mean, deviation, neighbours = re.search(r"2 seeds: test error (\S+) ± (\S+) %, .* (\S+) ± \S+ %", text).groups()
     assert float(mean) == pytest.approx(sum(errors) / 2, abs=0.006)
     assert float(deviation) == pytest.approx(abs(errors[0] - errors[1]) / 2**0.5, abs=0.006)
     assert 0 < float(neighbours) < 50
-    again = launch(f"semi_supervised.py {PARTLY} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2 --resume")
+    again = launch(f"semi_supervised.py {whole} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2 --resume")
     assert again == text
     text = launch(f"evaluate.py {tmp_path / 'run-4'} --no-figures")
     assert f"{errors[1]:.2f} % of all test images are classified wrongly" in text
