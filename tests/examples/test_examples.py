@@ -20,9 +20,11 @@ SHORT = "--data digits --train-images 200 --epochs 2 --warmup 1 --num-samples 30
 STICKS = (
     "--data digits --train-images 200 --truncation 4 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 )
+ALL_STICKS = f"{STICKS} --train-images 1197"
 MIXTURE = f"{SHORT} --components 5 --posterior-components 2 --latent 3 --hidden 4"
 LATENT_MIXTURE = f"{SHORT} --components 3 --latent 2 --hidden 4 --learning-rate 1e-2"
 DENSITY = f"{SHORT} --latent 2 --hidden 4 --particles 5"
+COUNTS = "--no-figures --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 IWAE = f"{SHORT} --batch-size 100 --latent 3 2 --hidden 4 3 --particles 3 --schedule-epochs 2"
 
 # Examples with results of their own kind have their tests in test_sequence_examples.py.
@@ -55,6 +57,8 @@ COMMANDS = [
     f"vampprior.py {TINY} --run RUN --objective iwelbo --particles 3 --no-figures",
     f"vampprior.py {TINY} --run RUN --model hvae --prior vampprior --posterior flow --flow-layers 2 --no-figures",
     "&evaluate.py RUN --no-figures",
+    f"count_vae.py {COUNTS} --run RUN --prior vampprior --components 3",
+    f"&count_vae.py {COUNTS} --run RUN --prior vampprior --components 3 --epochs 3 --resume",
     f"dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2",
     "&evaluate.py RUN --no-figures",
     f"&dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2 --resume --num-images 7 --no-figures",
@@ -64,8 +68,7 @@ COMMANDS = [
     f"dvae.py {TINY_DVAE} --run RUN --baseline dvaepp_power --beta 5 --k 2 --warmup 1 --weight-decay 0 --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN",
     "&evaluate.py RUN --num-samples 40 --no-figures",
-    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents gamma --layers 2 --network convolutional "
-    "--train-images 1197",
+    f"stick_breaking_vae.py {ALL_STICKS} --run RUN --no-figures --latents gamma --layers 2 --network convolutional",
     "&evaluate.py RUN --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents beta --learn-concentration --hyperprior 2 0.5",
     "&evaluate.py RUN --no-figures",
@@ -122,16 +125,16 @@ def test_every_example_is_run():
 @pytest.mark.slow
 @pytest.mark.parametrize("chain", chains(), ids=lambda chain: chain[0].replace(TINY, "").replace(TINY_DVAE, ""))
 def test_commands(chain, launch, tmp_path):
-    run = tmp_path / "run"
+    run, least = tmp_path / "run", -400.0 if "count_vae" in chain[0] else -64.0  # of counts
     for command in chain:
         text = launch(command.replace("RUN", str(run)))
         folders = sorted(file.parent for file in tmp_path.rglob("results.json"))
         for folder in folders:
-            results(folder)
+            results(folder, least)
             assert (folder / "figures").exists() == ("--no-figures" not in chain[0])
         if "demo.py" not in command and "--compare" not in command:
             assert folders == [run]
-            values = results(run)
+            values = results(run, least)
             row = round(values["log_likelihood"], 2), round(values["standard_error"], 2)
             assert printed(text) == [row]
 
@@ -159,9 +162,8 @@ def test_sizes_that_make_no_network_are_named(launch, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             launch(f"vampprior.py {TINY} --run {tmp_path / 'none'} {flags}")
-    launch(
-        f"vampprior.py {TINY} --run {tmp_path / 'linear'} --epochs 1 --train-images 1197 --no-figures --model vae --hidden"
-    )
+    flags = "--epochs 1 --train-images 1197 --no-figures --model vae --hidden"
+    launch(f"vampprior.py {TINY} --run {tmp_path / 'linear'} {flags}")
     results(tmp_path / "linear")
 
 
