@@ -13,6 +13,7 @@ from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.boltzmann.machine import Machine
 from pyrodgm.boltzmann.samplers.protocol import Sampler
 from pyrodgm.boltzmann.samplers.tempering import ParallelTempering
+from pyrodgm.extras import needs_extra
 
 LARGEST_R_HAT = 1.05
 LEAST_P_VALUE = 0.01
@@ -138,7 +139,8 @@ def check_sampler(
         >>> check_sampler(machine, Gibbs(1)).doubts[0]
         'R-hat is ..., above 1.05: chains stay apart'
     """
-    from arviz_stats.base import array_stats
+    with needs_extra("evaluation"):
+        from arviz_stats.base import array_stats
 
     num_calls = whole_number("num_calls", num_calls, 4)
     state = sampler.start(machine, 200) if state is None else state

@@ -13,6 +13,7 @@ from pyrodgm.boltzmann.graph_machine import GraphMachine
 from pyrodgm.boltzmann.machine import Machine
 from pyrodgm.boltzmann.samplers.protocol import Samples
 from pyrodgm.boltzmann.temperature import estimate_inverse_temperature, score_inverse_temperature
+from pyrodgm.extras import needs_extra
 
 if TYPE_CHECKING:
     import dimod
@@ -99,7 +100,8 @@ def quadratic_model(machine: Machine, scale: float = 1.0) -> "dimod.BinaryQuadra
 
     Its variables are the units in their order, under the labels of the graph.
     """
-    import dimod
+    with needs_extra("annealers"):
+        import dimod
 
     machine.check_single()
     if isinstance(machine, GraphMachine):
