@@ -29,7 +29,7 @@ def draw_dvae(pair: DVAE, scene: Scene) -> "dict[str, Figure]":
     states = machine.random_states(CHAINS)
     looks = []
     for _ in range(LOOKS):
-        looks.append(states)
+        looks.append(states[:, : prior.num_visible])
         states = machine.gibbs(states, SWEEPS)
     gibbs = pair.likelihood(torch.stack(looks, 1)).mean.flatten(0, 1)
     annealed = pair.likelihood(prior.sample_annealed(100)).mean
