@@ -8,6 +8,7 @@ from pyrodgm.posteriors.gaussian import GaussianPosterior
 from pyrodgm.posteriors.gaussian_mixture import GaussianMixturePosterior, WeightedGaussians
 from pyrodgm.posteriors.hierarchical import HierarchicalPosterior
 from pyrodgm.posteriors.library import LibraryPosterior
+from pyrodgm.posteriors.precision_weighted import PrecisionWeightedPosterior
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "HierarchicalPosterior",
     "LibraryPosterior",
     "OverlappingLatents",
+    "PrecisionWeightedPosterior",
     "RecurrentSticks",
     "SpikeLatents",
     "StickBreakingPosterior",
