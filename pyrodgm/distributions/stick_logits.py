@@ -56,7 +56,7 @@ class StickLogits(Independent):
     @property
     def mean_weights(self) -> Tensor:
         """E[pi], ``[*batch, K]``."""
-        return fractions_to_weights(self.base_dist.fraction_moments()[0])
+        return fractions_to_weights(self.base_dist.fraction_mean())
 
     @property
     def variance_weights(self) -> Tensor:
