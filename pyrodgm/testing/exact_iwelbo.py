@@ -9,8 +9,8 @@ from torch import Tensor
 from pyrodgm.testing.exact import Values, guide_values, log_weights, terms
 from pyrodgm.testing.random_pair import RandomPair
 
-DRAWN = ["z1", "z2", "tau", "u", "v", "y", "b", "a", "r"]
-IN_THE_DATA_PLATE = ["x", "x2_observed", "x2_unobserved", "x3", "c", "n", "w", *DRAWN]
+DRAWN = ["z1", "z2", "tau", "u", "v", "y", "b", "a", "r", "s"]
+IN_THE_DATA_PLATE = ["x", "x2_observed", "x2_unobserved", "x3", "xs", "c", "n", "w", *DRAWN]
 
 
 def weights_are_refused(pair: RandomPair, batch: tuple[Tensor, ...]) -> list[str]:
@@ -70,7 +70,7 @@ def exact_iwelbo(
     surrogate = (sized * weights({n: z.detach() for n, z in leaves.items()}, posterior=False)).sum()
     for (name, z), slope in zip(drawn.items(), slopes, strict=True):
         if slope is not None:
-            own = factor.unsqueeze(-1) if name == "v" else factor
+            own = factor.unsqueeze(-1) if name in ("v", "s") else factor
             surrogate = surrogate + ((own * slope).detach() * z).sum()
     return loss, gradient_of(-scale * surrogate, pair)
 

@@ -31,6 +31,8 @@ class Features:
         auxiliary: An auxiliary site of the guide, of which ``z1`` is a function.
         deterministic: Deterministic sites in both programs.
         missing: A second observation, missing for some data (``obs_mask``).
+        vector: A site ``s`` with two correlated elements and an observation of two; in the guide ``diagonal`` or
+            ``correlated``, or drawn by the ``model`` alone.
         count: An observation with a probability of its own kind, given by ``z1`` and, if there is one, ``z2``.
         rate: A gamma site ``r`` with a Poisson observation, with or without its like in the guide.
         inner: A second plate, left or right of that of the data.
@@ -58,6 +60,7 @@ class Features:
     auxiliary: bool = False
     deterministic: bool = False
     missing: bool = False
+    vector: Literal["none", "diagonal", "correlated", "model"] = "none"
     count: Literal["none", "bernoulli", "poisson"] = "none"
     rate: Literal["none", "paired", "model"] = "none"
     inner: Literal["none", "left", "right"] = "none"
@@ -82,10 +85,11 @@ _NAMES = """
     y_logit b_logit b_of_y prior_loc tau_loc z1_of_g z1_of_y z2_of_z1 z2_of_b u_of_z1 x_of_z2 x_of_u x_of_y
     x_of_g x_of_c x2_of_z1 v_of_z1 q_g q_y q_y_of_x q_b q_b_of_y q_tau q_tau_of_x q_z1 q_z1_of_x q_z1_of_y
     q_z1_of_tau q_z1_of_z2 q_z2 q_z2_of_x q_z2_of_z1 q_v q_v_of_x c_of_z1 c_of_z2 q_r_of_x
+    s_below s_of_z1 x_of_s xs_of_s q_s q_s_of_x q_s_of_z1 q_s_below
 """
 WEIGHTS = _NAMES.split()
-SCALES = [f"{name}_scale" for name in ("prior", "tau", "z2", "u", "x", "x2", "v", "w")] + ["r_shape", "r_rate"]
-GUIDE_SCALES = [f"q_{name}_scale" for name in ("g", "tau", "z1", "z2", "v")] + ["q_stretch", "q_r_shape", "q_r_rate"]
+SCALES = [f"{name}_scale" for name in ("prior", "tau", "z2", "u", "x", "x2", "v", "w", "s", "xs")] + ["r_shape", "r_rate"]
+GUIDE_SCALES = [f"q_{name}_scale" for name in ("g", "tau", "z1", "z2", "v", "s")] + ["q_stretch", "q_r_shape", "q_r_rate"]
 
 
 def counted(x: Tensor, kind: str) -> Tensor:
@@ -96,6 +100,22 @@ def counted(x: Tensor, kind: str) -> Tensor:
 def rare(x: Tensor) -> Tensor:
     """The data of the site ``n``."""
     return (3.0 * x.abs()).floor()
+
+
+def pair_of(x: Tensor) -> Tensor:
+    """The data of the site ``xs``, ``[*, 2]``."""
+    return torch.stack([x, x.cos()], -1)
+
+
+def beside(first: Tensor, second: Tensor) -> Tensor:
+    """Two elements of a vector, ``[*, 2]``."""
+    return torch.stack(torch.broadcast_tensors(first, second), -1)
+
+
+def factor(scale: Tensor, below: Tensor) -> Tensor:
+    """A lower-triangular matrix ``[2, 2]``, the Cholesky factor of a covariance."""
+    zero = torch.zeros_like(scale)
+    return torch.stack([torch.stack([scale, zero]), torch.stack([below, scale])])
 
 
 class _Prior(nn.Module):
@@ -189,9 +209,15 @@ class RandomPair(nn.Module):
                 loc = w["z2_of_z1"] * z1 + (w["z2_of_b"] * b if f.second_label and f.label else 0.0)
                 z2 = pyro.sample("z2", dist.Normal(loc, w["z2_scale"]))
                 mean = mean + w["x_of_z2"] * z2
+            if f.vector != "none":
+                loc = beside(w["s_of_z1"] * z1, torch.zeros_like(z1))
+                s = pyro.sample("s", dist.MultivariateNormal(loc, scale_tril=factor(w["s_scale"], w["s_below"])))
+                mean = mean + w["x_of_s"] * s[..., 1]
+                fn = dist.Normal(w["xs_of_s"] * s, w["xs_scale"]).to_event(1)
+                pyro.sample("xs", fn, obs=pair_of(column))
             if f.count != "none":
-                s = w["c_of_z1"] * z1 + (w["c_of_z2"] * z2 if f.second_latent else 0.0)
-                fn = dist.Bernoulli(logits=s) if f.count == "bernoulli" else dist.Poisson(s.exp())
+                predictor = w["c_of_z1"] * z1 + (w["c_of_z2"] * z2 if f.second_latent else 0.0)
+                fn = dist.Bernoulli(logits=predictor) if f.count == "bernoulli" else dist.Poisson(predictor.exp())
                 pyro.sample("c", fn, obs=counted(column, f.count))
             pyro.sample("x", dist.Normal(mean, w["x_scale"]), obs=column)
             if f.missing:
@@ -244,6 +270,13 @@ class RandomPair(nn.Module):
             if f.second_latent and not first:
                 loc = w["q_z2"] + w["q_z2_of_x"] * column + w["q_z2_of_z1"] * z1
                 pyro.sample("z2", dist.Normal(loc, w["q_z2_scale"]))
+            if f.vector in ("diagonal", "correlated"):
+                loc = beside(w["q_s"] + w["q_s_of_x"] * column, w["q_s_of_z1"] * z1)
+                if f.vector == "diagonal":
+                    fn = dist.Normal(loc, w["q_s_scale"]).to_event(1)
+                else:
+                    fn = dist.MultivariateNormal(loc, scale_tril=factor(w["q_s_scale"], w["q_s_below"]))
+                pyro.sample("s", fn)
             if f.inner != "none" and f.inner_latent:
                 with self._inner():
                     pyro.sample("v", dist.Normal(w["q_v"] + w["q_v_of_x"] * self._inside(column), w["q_v_scale"]))
