@@ -32,9 +32,9 @@ def check_distribution(
     - ``expand``; values with fewer batch dimensions and values of another floating dtype.
     - A draw may be cloned, viewed, indexed, moved to another dtype and back, pickled, saved or made in inference mode:
       its density stays. It does not depend on what was drawn before, either.
-    - With ``build`` and ``parameters``: empty batches; float32 agrees with float64; ``torch.func``'s ``grad``, ``jvp`` and ``vmap``
-      of density and reparametrised draw agree with ``backward``, in both; and so does a ``make_fx`` trace, at other
-      parameters than those it was traced at.
+    - With ``build`` and ``parameters``: empty batches; float32 agrees with float64; ``torch.func``'s ``grad``, ``jvp``
+      and ``vmap`` of density and reparametrised draw agree with ``backward``, in both; and so does a ``make_fx`` trace,
+      at other parameters than those it was traced at.
 
     Args:
         distribution: A Pyro distribution with at least one batch dimension.

@@ -60,11 +60,15 @@ def exact_iwelbo(
 
     log_w = weights(drawn)
     shares = torch.ones(log_w.shape[-1]) if shares is None else shares
-    loss = -scale * (shares * ((order * log_w).logsumexp(0) - math.log(count))).sum() / order
+    bounds = (shares * ((order * log_w).logsumexp(0) - math.log(count))) / order
+    loss = -scale * bounds.sum()
     if gradient == "reparam":
         return loss, gradient_of(loss, pair)
     normalised = (order * log_w).softmax(0).detach()
-    sized = shares * normalised
+    plain = torch.zeros_like(bounds)
+    if gradient == "dreg" and pair.features.mask == "both":  # such rows keep the score term
+        plain = (batch[0] >= 0.5).to(plain) if len(plain) == len(batch[0]) else (batch[0] >= 0.5).any().to(plain)
+    sized = (1.0 - plain) * shares * normalised
     slopes = torch.autograd.grad((sized * weights(leaves)).sum(), list(leaves.values()), allow_unused=True)
     factor = 1.0 - weight * order * (1.0 - normalised) if gradient == "dreg" else torch.ones_like(normalised)
     surrogate = (sized * weights({n: z.detach() for n, z in leaves.items()}, posterior=False)).sum()
@@ -72,7 +76,7 @@ def exact_iwelbo(
         if slope is not None:
             own = factor.unsqueeze(-1) if name in ("v", "s") else factor
             surrogate = surrogate + ((own * slope).detach() * z).sum()
-    return loss, gradient_of(-scale * surrogate, pair)
+    return loss, gradient_of(-scale * (surrogate + (plain * bounds).sum()), pair)
 
 
 def gradient_of(loss: Tensor, pair: RandomPair) -> Tensor:

@@ -88,7 +88,8 @@ class KumaraswamyLogit(ConcentrationLogit):
         return a.log() + b.log() + a * expected_log + expected_log1m - (b - 1.0) / b
 
     def fraction_mean(self) -> Tensor:
-        return self._narrow(kumaraswamy_log_moment(*self._wide(), 1).exp())
+        a, b = self._wide()
+        return self._narrow(kumaraswamy_log_moment(a, b, 1).exp())
 
     def fraction_moments(self) -> tuple[Tensor, Tensor]:
         a, b = self._wide()
