@@ -86,4 +86,5 @@ if __name__ == "__main__":
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # of PyTorch itself
+        warnings.filterwarnings("ignore", ".*torch._prims_common.check", FutureWarning)  # likewise, in its compiler
         raise SystemExit(1 if run(tyro.cli(Config, description=__doc__)) else 0)
