@@ -18,6 +18,7 @@ from pyrodgm.distributions.gem_logits import GEMLogits
 from pyrodgm.distributions.grey_bernoulli import GreyBernoulli
 from pyrodgm.distributions.gumbolt import ContinuedBernoulli, ContinuedBoltzmann
 from pyrodgm.distributions.hierarchical import Hierarchical
+from pyrodgm.distributions.implicit import Implicit, NoDensityError
 from pyrodgm.distributions.isotropic_normal_mixture import IsotropicNormalMixture
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
@@ -66,12 +67,14 @@ __all__ = [
     "GaussianSmoothing",
     "GreyBernoulli",
     "Hierarchical",
+    "Implicit",
     "IsotropicNormalMixture",
     "Kumaraswamy",
     "KumaraswamyLogit",
     "LogitNormal",
     "LogitOf",
     "NegativeBinomialCounts",
+    "NoDensityError",
     "NormalLogit",
     "OverlappingBernoulli",
     "PoissonCounts",

@@ -1,10 +1,12 @@
 """Model/guide pairs."""
 
+from pyrodgm.models.adversarial_vae import AdversarialVAE
 from pyrodgm.models.bottom_up_hvae import BottomUpHVAE
 from pyrodgm.models.count_vae import CountVAE
 from pyrodgm.models.density_network import DensityNetwork
 from pyrodgm.models.dlgmm import DLGMM
 from pyrodgm.models.dvae import DVAE
+from pyrodgm.models.gan import GAN
 from pyrodgm.models.hvae import HVAE
 from pyrodgm.models.nade import NADE
 from pyrodgm.models.pair import Pair
@@ -17,9 +19,11 @@ from pyrodgm.models.vae import VAE
 __all__ = [
     "DLGMM",
     "DVAE",
+    "GAN",
     "HVAE",
     "NADE",
     "VAE",
+    "AdversarialVAE",
     "BottomUpHVAE",
     "CountVAE",
     "DensityNetwork",

@@ -7,6 +7,7 @@ from pyrodgm.posteriors.flow import FlowPosterior
 from pyrodgm.posteriors.gaussian import GaussianPosterior
 from pyrodgm.posteriors.gaussian_mixture import GaussianMixturePosterior, WeightedGaussians
 from pyrodgm.posteriors.hierarchical import HierarchicalPosterior
+from pyrodgm.posteriors.implicit import ImplicitPosterior
 from pyrodgm.posteriors.library import LibraryPosterior
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
@@ -18,6 +19,7 @@ __all__ = [
     "GaussianMixturePosterior",
     "GaussianPosterior",
     "HierarchicalPosterior",
+    "ImplicitPosterior",
     "LibraryPosterior",
     "OverlappingLatents",
     "RecurrentSticks",

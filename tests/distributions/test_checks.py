@@ -21,6 +21,7 @@ from pyrodgm.testing import check_distribution
 gamma_under_vmap = pytest.mark.filterwarnings("ignore:There is a performance drop")
 
 
+@pytest.mark.slow
 @gamma_under_vmap
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_checks_of_a_row(case):
@@ -63,6 +64,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OTHERS))
 def test_checks_of_distributions_made_of_functions_and_networks(name):
     if name == "FlowDistribution" and importlib.util.find_spec("zuko") is None:
