@@ -79,10 +79,11 @@ def test_checks_of_distributions_made_of_functions_and_networks(name):
 
 
 def test_no_distribution_goes_unchecked():
-    assert OTHERS.keys() == ELSEWHERE.keys()
+    without_density = {"Implicit"}  # of which these checks can say nothing
+    assert OTHERS.keys() | without_density == ELSEWHERE.keys()
     named = {name for name in distributions.__all__ if inspect.isclass(getattr(distributions, name))}
     named = {name for name in named if issubclass(getattr(distributions, name), Distribution)}
-    assert named == OTHERS.keys() | {type(case.distribution()).__name__ for case in CASES}
+    assert named == OTHERS.keys() | without_density | {type(case.distribution()).__name__ for case in CASES}
 
 
 class Remembers(dist.Normal):

@@ -107,7 +107,11 @@ def test_doubly_reparametrised_gradients_are_on_average_those_of_the_bound(featu
 
 def exact_by_pyro(features):
     """Whether Pyro's estimators have the same value: they count sites of the model alone."""
-    alone = features.model_only or "model" in (features.own_site, features.global_latent) or features.missing
+    alone = (
+        features.model_only
+        or "model" in (features.own_site, features.global_latent, features.vector)
+        or features.missing
+    )
     return not alone and features.fault == "none" and features.rate == "none"  # which they sample
 
 
