@@ -16,8 +16,8 @@ class FactorizedBernoulli(Independent):
     .. math:: \log p(x) = \sum_d x_d l_d - \log(1 + e^{l_d})
 
     The density takes one logarithm for many variables, that of the product of their :math:`\sigma(|l_d|)`, each
-    between 1/2 and 1; its error is the rounding of the sum over ``d``. Values between 0 and 1 give the cross-entropy, as
-    Pyro's Bernoulli does without validation.
+    between 1/2 and 1; its error is the rounding of the sum over ``d``. Values between 0 and 1 give the cross-entropy,
+    as Pyro's Bernoulli does without validation.
 
     Args:
         logits: ``[*batch, D]``, real.
@@ -53,7 +53,9 @@ class _LogProb(Function):
         group = next(n for n in range(min(limit, features), 0, -1) if features % n == 0)
         # In as few passes and as little memory as it takes: images times samples are the largest tensors of a step.
         size = logits.abs()
-        linear = ((value - 0.5) * logits).sub_(size, alpha=0.5).sum(-1)  # x l - max(l, 0), exactly 0 where they are equal
+        linear = (
+            ((value - 0.5) * logits).sub_(size, alpha=0.5).sum(-1)
+        )  # x l - max(l, 0), exactly 0 where they are equal
         return linear + size.sigmoid_().unflatten(-1, (-1, group)).prod(-1).log().sum(-1)
 
     @staticmethod
