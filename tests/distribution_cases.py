@@ -54,6 +54,25 @@ def plane_grid() -> Grid:
     return points, torch.full((len(points),), (side[1] - side[0]).item() ** 2)
 
 
+def count_grid() -> Grid:
+    return torch.arange(150, dtype=torch.float64), torch.ones(150, dtype=torch.float64)
+
+
+def poisson_log_density(value, log_mean):
+    return stats.poisson(np.exp(log_mean)).logpmf(value)
+
+
+def negative_binomial_log_density(value, log_mean, log_inverse_dispersion):
+    mean, theta = np.exp(log_mean), np.exp(log_inverse_dispersion)
+    return stats.nbinom(theta, theta / (theta + mean)).logpmf(value)
+
+
+def zero_inflated_log_density(value, log_mean, log_inverse_dispersion, gate_logits):
+    gate = special.expit(gate_logits)
+    kept = np.exp(negative_binomial_log_density(value, log_mean, log_inverse_dispersion))
+    return np.log(gate * (value == 0) + (1 - gate) * kept)
+
+
 def mixture_log_density(value, logits, loc, scale):
     each = stats.norm(loc, scale).logpdf(value[..., None, :]).sum(-1)
     return special.logsumexp(special.log_softmax(logits) + each, axis=-1)
@@ -505,6 +524,35 @@ CASES = [
         lambda: (torch.arange(8, dtype=torch.float64) / 7, torch.ones(8, dtype=torch.float64)),
         OUTSIDE_UNIT,
         discrete=True,
+    ),
+    *(
+        Case(
+            family.__name__,
+            family,
+            params,
+            oracle,
+            torch.arange(12, dtype=torch.float64),
+            count_grid,
+            [-1.0, 0.5, math.nan],
+            discrete=True,
+        )
+        for family, params, oracle in [
+            (dgm.PoissonCounts, {"log_mean": wide(0.7, -2.0)}, poisson_log_density),
+            (
+                dgm.NegativeBinomialCounts,
+                {"log_mean": wide(0.7, 1.0), "log_inverse_dispersion": wide(0.9, 5.0)},
+                negative_binomial_log_density,
+            ),
+            (
+                dgm.ZeroInflatedNegativeBinomialCounts,
+                {
+                    "log_mean": wide(0.7, 1.0),
+                    "log_inverse_dispersion": wide(0.9, 5.0),
+                    "gate_logits": wide(-1.0, 0.5),
+                },
+                zero_inflated_log_density,
+            ),
+        ]
     ),
     Case(
         "IsotropicNormalMixture",

@@ -13,11 +13,12 @@ TINY_DVAE = (
 )
 
 
-def results(path):
+def results(path, least=-64.0):
+    """What a run came to; ``least`` is a bound in nats that is surely passed: 64 pixels that are hardly learned yet."""
     values = json.loads((path / "results.json").read_text())
     numbers = [values["log_likelihood"], values["standard_error"], values["elbo"], *values["knn_error"].values()]
     assert all(math.isfinite(number) for number in numbers)
-    assert -64 < values["elbo"] < values["log_likelihood"] + 1 < 0  # nats of 64 pixels that are hardly learned yet
+    assert least < values["elbo"] < values["log_likelihood"] + 1 < 0
     assert values["seconds_per_epoch"] > 0
     return values
 

@@ -10,7 +10,7 @@ import pyro.poutine as poutine
 import pytest
 import torch
 from fresh_process import run_python
-from pairs import BATCH, PAIRS, REFUSALS, UNTRAINED, D, bottom_up_hvae, objective_of, vae_vamp
+from pairs import BATCH, COUNTS, PAIRS, REFUSALS, UNTRAINED, D, bottom_up_hvae, objective_of, vae_vamp
 from pyro.infer import (
     SVI,
     Importance,
@@ -117,7 +117,8 @@ def test_model_draws_data(build):
     assert draws is None
     drawn = Predictive(poutine.uncondition(pair.model), num_samples=3)(torch.zeros(7, D))["x"]
     assert drawn.shape == (3, 7, D)
-    assert ((drawn == 0) | (drawn == 1)).all()
+    assert ((drawn >= 0) & (drawn == drawn.round())).all()
+    assert build in COUNTS or drawn.max() <= 1
 
 
 @pytest.mark.slow
@@ -139,8 +140,8 @@ def test_copies_share_nothing(build, x):
     assert all(not torch.equal(before[n], p) for n, p in twin.named_parameters())
     assert len(pyro.get_param_store()) == 0
     if hasattr(pair.prior, "posterior"):
-        assert pair.prior.posterior is pair.posterior
-        assert twin.prior.posterior is twin.posterior
+        assert any(part is pair.prior.posterior for part in pair.posterior.modules())
+        assert any(part is twin.prior.posterior for part in twin.posterior.modules())
 
 
 def test_plain_svi_on_two_pairs_shares_nothing(build, x):
@@ -227,7 +228,8 @@ def test_fit_improves_it(build):
     adam = partial(torch.optim.Adam, lr=1e-2)
     options = {"objective": objective_of(build), "optimizer": adam}
     result = fit(build(), x, epochs=20, **fit_arguments(batch_size=20, kl_warmup=10, progress=False, **options))
-    assert result.metrics[-1]["train_bound"] > -4.0  # D independent bits would cost 8.3 nats, the one bit 0.7
+    # D independent bits would cost 8.3 nats, the one bit 0.7; as counts, 10.2 and 6.7, which takes longer to learn.
+    assert result.metrics[-1]["train_bound"] > (-9.5 if build in COUNTS else -4.0)
 
 
 def losses_and_state(build, mode, dtype=torch.float64, smaller=7):

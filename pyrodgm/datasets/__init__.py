@@ -1,5 +1,6 @@
 """Readers of the public data sets in the formats in which people find them."""
 
+from pyrodgm.datasets.anndata import AnnDataRows
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.evenly_spaced import evenly_spaced
 from pyrodgm.datasets.hide_labels import hide_labels
@@ -11,6 +12,7 @@ from pyrodgm.datasets.text import Text, stream_batches
 from pyrodgm.datasets.texts import load_text
 
 __all__ = [
+    "AnnDataRows",
     "Dataset",
     "Split",
     "Text",

@@ -21,8 +21,8 @@ class Dataset:
         name: what it is called in run folders and tables.
         train, valid, test: the splits; one that does not exist has no rows, so that `if data.valid:` asks for it.
         image_shape: channels, height, width; their product is D.
-        values: what `binarize` returns and validation and test images hold: "binary" (0 and 1), "grey" ([0, 1]) or
-            "real" (after `pyrodgm.datasets.pca`).
+        values: what `binarize` returns and validation and test images hold: "binary" (0 and 1), "grey" ([0, 1]),
+            "real" (after `pyrodgm.datasets.pca`) or "counts" (whole numbers from 0).
         binarization: "dynamic" where training images are probabilities, drawn anew for each batch, and validation and
             test images were drawn once; "fixed" for images that were published binary; "none" for others.
         num_bins: number of grey levels, where the images hold those alone: k / (num_bins - 1) for a whole number k, as
@@ -39,7 +39,7 @@ class Dataset:
     valid: Split
     test: Split
     image_shape: tuple[int, int, int]
-    values: Literal["binary", "grey", "real"]
+    values: Literal["binary", "grey", "real", "counts"]
     binarization: Literal["fixed", "dynamic", "none"]
     num_bins: int | None = None
 

@@ -7,7 +7,7 @@ from functools import partial
 from pyrodgm.datasets.caltech101_silhouettes import load_caltech101_silhouettes
 from pyrodgm.datasets.cifar10 import load_cifar10
 from pyrodgm.datasets.dataset import Dataset
-from pyrodgm.datasets.digits import load_digits
+from pyrodgm.datasets.digits import load_digit_counts, load_digits
 from pyrodgm.datasets.frey_faces import load_frey_faces
 from pyrodgm.datasets.histopathology import load_histopathology
 from pyrodgm.datasets.mnist import load_mnist
@@ -20,6 +20,7 @@ from pyrodgm.datasets.svhn import load_svhn, load_svhn_pca
 LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "caltech101_silhouettes": load_caltech101_silhouettes,
     "cifar10": load_cifar10,
+    "digit_counts": load_digit_counts,
     "digits": load_digits,
     "fashion_mnist": partial(load_mnist, name="fashion_mnist"),
     "frey_faces": load_frey_faces,
@@ -42,6 +43,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
 
     - `digits`: scikit-learn's scans, 8x8, 17 grey levels; 1,197 / 300 / 300 images to train, validate and test; dynamic
       binarisation; labels 0-9.
+    - `digit_counts`: the same scans and splits as counts from 0 to 16, of the pixels of a block of 4x4 that are on.
     - `mnist`: LeCun and Cortes's, 28x28, 256 grey levels; 50,000 / 10,000 / 10,000; dynamic binarisation; labels 0-9.
     - `grey_mnist`: the same images and splits as they are, grey.
     - `rotated_mnist`: MNIST digits, half of them turned by random angles, 28x28; 70,000 / 10,000 / 20,000; grey;
@@ -72,7 +74,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
         root: folder of the data; the default is the environment variable `PYRODGM_DATA`, else pyrodgm's cache folder.
 
     Returns:
-        The data on the CPU, images as float32 `[N, D]` in [0, 1].
+        The data on the CPU, images as float32 `[N, D]` in [0, 1], or counts.
 
     Raises:
         ValueError: `name` is unknown, or a file is truncated or altered (both checksums are in the message) or cannot

@@ -22,7 +22,9 @@ from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
 from pyrodgm.distributions.logits import BetaLogit, GammaRatioLogit, KumaraswamyLogit, LogitOf, NormalLogit
 from pyrodgm.distributions.logits_of import logits_of
+from pyrodgm.distributions.negative_binomial_counts import NegativeBinomialCounts, ZeroInflatedNegativeBinomialCounts
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
+from pyrodgm.distributions.poisson_counts import PoissonCounts
 from pyrodgm.distributions.recurrent_sticks import RecurrentSticks
 from pyrodgm.distributions.relaxed_boltzmann import RelaxedBoltzmann
 from pyrodgm.distributions.small_shape_gamma_ratio import SmallShapeGammaRatio
@@ -68,8 +70,10 @@ __all__ = [
     "KumaraswamyLogit",
     "LogitNormal",
     "LogitOf",
+    "NegativeBinomialCounts",
     "NormalLogit",
     "OverlappingBernoulli",
+    "PoissonCounts",
     "PowerSmoothing",
     "RecurrentSticks",
     "RelaxedBoltzmann",
@@ -80,6 +84,7 @@ __all__ = [
     "StickBreaking",
     "StickLogits",
     "UniformExponentialSmoothing",
+    "ZeroInflatedNegativeBinomialCounts",
     "bits_divergence",
     "divergence_given",
     "first_sticks",

@@ -43,12 +43,15 @@ def _images(scene: Scene) -> "dict[str, Figure]":
     few = real[evenly_spaced(len(real), min(50, len(real)))]
     units = unit_variances(scene.pair, many)
     return {
-        "real": plots.image_grid(real, shape, title=f"{name}: test images"),
+        "real": plots.image_grid(scene.shown(real), shape, title=f"{name}: test images"),
         "reconstructions": plots.reconstructions(
-            few, reconstruct(scene.pair, few), shape, title=f"{name}: test images, each with its reconstruction"
+            scene.shown(few),
+            scene.shown(reconstruct(scene.pair, few)),
+            shape,
+            title=f"{name}: test images, each with its reconstruction",
         ),
         "samples": plots.image_grid(
-            sample_means(scene.pair, real), shape, title=f"{name}: samples from the model{scene.kind}"
+            scene.shown(sample_means(scene.pair, real)), shape, title=f"{name}: samples from the model{scene.kind}"
         ),
         "active_units": plots.unit_activities(
             units, title=f"{name}: activity of latent dimensions on {len(many)} test images"

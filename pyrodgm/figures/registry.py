@@ -78,8 +78,14 @@ class Scene:
         return poutine.trace(program).get_trace(self.like(count)).nodes[site]["value"]
 
     def decode(self, site: str, values: Tensor) -> Tensor:
-        """Means of the data given values of one latent site, the others drawn from the model."""
-        return sample_means(self.pair, self.like(len(values)), {site: values})
+        """Means of the data given values of one latent site, the others drawn from the model, as pictures."""
+        return self.shown(sample_means(self.pair, self.like(len(values)), {site: values}))
+
+    def shown(self, images: Tensor) -> Tensor:
+        """Images in [0, 1]: counts as shares of the largest one of the training data, all others unchanged."""
+        if self.data.values != "counts":
+            return images
+        return (images / self.data.train.images.max().clamp(min=1.0).to(images)).clamp(0.0, 1.0)
 
     @functools.cached_property
     def kind(self) -> str:

@@ -38,7 +38,7 @@ def draw_gem_prior(prior: GEMPrior, scene: Scene) -> "dict[str, Figure]":
     for count in counts:
         torch.manual_seed(scene.seed)
         with _only_first(scene.pair, count):
-            rows.append(sample_means(scene.pair, scene.like(12)))
+            rows.append(scene.shown(sample_means(scene.pair, scene.like(12))))
     used = sticks_to_mass(posterior_samples(scene.pair, scene.x)[top], MASS)
     figures = {
         "first_sticks": plots.image_grid(

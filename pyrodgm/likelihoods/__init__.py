@@ -3,6 +3,7 @@
 from pyrodgm.distributions import GreyBernoulli
 from pyrodgm.likelihoods.bernoulli import BernoulliLikelihood
 from pyrodgm.likelihoods.categorical import CategoricalLikelihood
+from pyrodgm.likelihoods.counts import NegativeBinomialLikelihood, PoissonLikelihood
 from pyrodgm.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
 from pyrodgm.likelihoods.gaussian import GaussianLikelihood
 from pyrodgm.likelihoods.grey_bernoulli import GreyBernoulliLikelihood
@@ -15,5 +16,7 @@ __all__ = [
     "GaussianLikelihood",
     "GreyBernoulli",
     "GreyBernoulliLikelihood",
+    "NegativeBinomialLikelihood",
     "PixelCNNLikelihood",
+    "PoissonLikelihood",
 ]

@@ -1,6 +1,7 @@
 """Model/guide pairs."""
 
 from pyrodgm.models.bottom_up_hvae import BottomUpHVAE
+from pyrodgm.models.count_vae import CountVAE
 from pyrodgm.models.density_network import DensityNetwork
 from pyrodgm.models.dlgmm import DLGMM
 from pyrodgm.models.dvae import DVAE
@@ -20,6 +21,7 @@ __all__ = [
     "NADE",
     "VAE",
     "BottomUpHVAE",
+    "CountVAE",
     "DensityNetwork",
     "Pair",
     "SemiSupervisedVAE",

@@ -6,6 +6,7 @@ Those of vectors act on the rightmost dimension and broadcast over the others.
 from pyrodgm.nn.batch_norm import BatchNorm, NormalizedDense
 from pyrodgm.nn.conv import GatedConv2d, Images, gated_convs
 from pyrodgm.nn.conv_autoencoder import conv_decoder, conv_encoder
+from pyrodgm.nn.count_profile import CountProfile, log_library_size
 from pyrodgm.nn.dense import Dense, GatedDense, ResidualDense, mlp
 from pyrodgm.nn.joint import Concatenate, DenseJoint, GatedJoint, Joint, joint_mlp
 from pyrodgm.nn.masked_conv import MaskedConv2d
@@ -18,6 +19,7 @@ __all__ = [
     "BatchNorm",
     "ChannelNorm",
     "Concatenate",
+    "CountProfile",
     "Dense",
     "DenseJoint",
     "GatedConv2d",
@@ -36,6 +38,7 @@ __all__ = [
     "conv_encoder",
     "gated_convs",
     "joint_mlp",
+    "log_library_size",
     "mlp",
     "stick_weights",
 ]

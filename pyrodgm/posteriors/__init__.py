@@ -7,6 +7,7 @@ from pyrodgm.posteriors.flow import FlowPosterior
 from pyrodgm.posteriors.gaussian import GaussianPosterior
 from pyrodgm.posteriors.gaussian_mixture import GaussianMixturePosterior, WeightedGaussians
 from pyrodgm.posteriors.hierarchical import HierarchicalPosterior
+from pyrodgm.posteriors.library import LibraryPosterior
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "GaussianMixturePosterior",
     "GaussianPosterior",
     "HierarchicalPosterior",
+    "LibraryPosterior",
     "OverlappingLatents",
     "RecurrentSticks",
     "SpikeLatents",

@@ -6,6 +6,7 @@ from pyrodgm.priors.categorical import CategoricalPrior
 from pyrodgm.priors.exemplar import ExemplarPrior
 from pyrodgm.priors.gaussian_components import GaussianComponents
 from pyrodgm.priors.gem import GEMPrior
+from pyrodgm.priors.library import LibraryPrior
 from pyrodgm.priors.mixture_of_gaussians import MixtureOfGaussians
 from pyrodgm.priors.standard_normal import StandardNormal
 from pyrodgm.priors.symmetric_dirichlet import SymmetricDirichletPrior
@@ -17,6 +18,7 @@ __all__ = [
     "ExemplarPrior",
     "GEMPrior",
     "GaussianComponents",
+    "LibraryPrior",
     "MixtureOfGaussians",
     "StandardNormal",
     "SymmetricDirichletPrior",

@@ -3,6 +3,7 @@
 from pyrodgm.experiment import System
 from pyrodgm.zoo import (
     adaptive_language_model,
+    count_vae,
     density_network,
     dirichlet_process_vae,
     dvae,
@@ -24,6 +25,7 @@ _ALL: tuple[System, ...] = (
     dvae.SYSTEM,
     iwae.SYSTEM,
     density_network.SYSTEM,
+    count_vae.SYSTEM,
     stick_breaking_nade.SYSTEM,
     adaptive_language_model.SYSTEM,
     parity.SYSTEM,

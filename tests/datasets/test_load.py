@@ -115,6 +115,20 @@ def test_two_loads_are_the_same_and_leave_the_random_state_alone(name, request, 
             assert hashlib.md5(b.images.numpy().tobytes()).hexdigest() == MD5[name, part]
 
 
+def test_digit_counts_are_the_scans(digits):
+    counts = datasets.load("digit_counts")
+    assert (counts.values, counts.image_shape, counts.binarization, counts.num_bins) == (
+        "counts",
+        (1, 8, 8),
+        "none",
+        None,
+    )
+    assert torch.equal(counts.train.images, digits.train.images * 16)
+    assert [len(split) for split in (counts.train, counts.valid, counts.test)] == [1197, 300, 300]
+    assert torch.equal(counts.test.images.ceil().clamp(max=1), (counts.test.images > 0).float())
+    assert counts.test.images.max() == 16
+
+
 def test_digits_are_a_partition_of_the_scans(digits):
     from sklearn.datasets import load_digits
 

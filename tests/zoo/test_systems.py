@@ -37,6 +37,7 @@ TINY = {
     "dvae": {"units": 4, "hidden": (5,), "sampler": "exact"},
     "iwae": {"latent": (3, 2), "hidden": (4, 3), "particles": 2},
     "density_network": {"latent": 2, "hidden": (4,), "particles": 3},
+    "count_vae": {"data": "digit_counts", "prior": "vampprior", "components": 3, "latent": 2, "hidden": (4,)},
     "stick_breaking_nade": {"hidden": 6, "max_steps": 2},
 }
 
@@ -61,7 +62,7 @@ def test_flags_have_one_name_and_one_meaning(name):
 
 @pytest.mark.parametrize("system", IMAGES, ids=lambda system: system.name)
 def test_objective_of_the_untrained_pair_is_finite_and_reaches_all_parts(system):
-    config = system.config(data="digits", **TINY[system.name])
+    config = system.config(**{"data": "digits", **TINY[system.name]})
     data = system.load_data(config, None).to(dtype=torch.float64)
     pair, objective = system.build(config, data).double(), system.objective(config)
     x = data.binarize(data.train.images[:10])

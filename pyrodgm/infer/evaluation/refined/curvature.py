@@ -14,7 +14,15 @@ from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, Normal, OneHotCategorical
 
-from pyrodgm.distributions import DiagNormalMixture, DiscretizedLogistic, IsotropicNormalMixture, NormalLogit
+from pyrodgm.distributions import (
+    DiagNormalMixture,
+    DiscretizedLogistic,
+    IsotropicNormalMixture,
+    NegativeBinomialCounts,
+    NormalLogit,
+    PoissonCounts,
+    ZeroInflatedNegativeBinomialCounts,
+)
 from pyrodgm.infer.tracing._compat import mask_of_distribution
 
 
@@ -73,6 +81,41 @@ def _(fn: DiscretizedLogistic) -> list[Tensor]:
     of_loc = 1.0 / (3.0 * scale.square() + scale * width)
     of_scale = 1.0 / (9.0 / (3.0 + math.pi**2) + 3.0 * width / (math.pi**2 * scale))
     return [(of_loc.sqrt() * fn.loc).unsqueeze(-1), (of_scale.sqrt() * fn.log_scale).unsqueeze(-1)]
+
+
+@fisher_features.register
+def _(fn: PoissonCounts) -> list[Tensor]:
+    return [((0.5 * fn.log_mean.detach()).exp() * fn.log_mean).unsqueeze(-1)]
+
+
+@fisher_features.register
+def _(fn: NegativeBinomialCounts) -> list[Tensor]:
+    """Of the mean alone, whose information mu theta / (mu + theta) has no part in common with that of theta."""
+    return [(_of_log_mean(fn).sqrt() * fn.log_mean).unsqueeze(-1)]
+
+
+@fisher_features.register
+def _(fn: ZeroInflatedNegativeBinomialCounts) -> list[Tensor]:
+    """Of mean and gate, by a Cholesky factor of their information, whose square below is exact."""
+    weight, gate = _of_log_mean(fn), fn.gate_logits.detach().sigmoid()
+    kept, zero = 1.0 - gate, fn.base.log_prob(torch.zeros_like(weight)).detach().exp()
+    zeros = gate + kept * zero
+    of_mean = kept * weight * (1.0 - zero * weight * gate / zeros)
+    both = -gate * kept * zero * weight / zeros
+    of_gate = gate.square() * kept * (1.0 - zero) / zeros
+    tiny = torch.finfo(weight.dtype).tiny
+    first = of_mean.clamp(min=tiny).sqrt()
+    second = (of_gate - both.square() / of_mean.clamp(min=tiny)).clamp(min=0.0).sqrt()
+    return [
+        (first * fn.log_mean + both / first * fn.gate_logits).unsqueeze(-1),
+        (second * fn.gate_logits).unsqueeze(-1),
+    ]
+
+
+def _of_log_mean(fn: NegativeBinomialCounts | ZeroInflatedNegativeBinomialCounts) -> Tensor:
+    """Fisher information of negative binomial counts in the logarithm of their mean."""
+    log_mean, log_theta = fn.log_mean.detach(), fn.log_inverse_dispersion.detach()
+    return (log_mean + log_theta - torch.logaddexp(log_mean, log_theta)).exp()
 
 
 @singledispatch
