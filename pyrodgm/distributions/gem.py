@@ -16,7 +16,7 @@ from pyrodgm.distributions.stick_logits import StickLogits
 class _DirichletProcess:
     """What the two have in common; goes before the distribution of sticks that it gives its fractions to."""
 
-    arg_constraints = {"concentration": constraints.greater_than_eq(1e-15)}  # noqa: RUF012
+    arg_constraints: dict[str, constraints.Constraint] = {"concentration": constraints.greater_than_eq(1e-15)}  # noqa: RUF012
 
     def __init__(self, concentration: Tensor | float, truncation: int, *, validate_args: bool | None = None) -> None:
         if truncation < 2:
@@ -24,16 +24,16 @@ class _DirichletProcess:
         self.concentration, self.truncation = floating(torch.as_tensor(concentration)), truncation
         each = self.concentration.unsqueeze(-1).expand(*self.concentration.shape, truncation - 1)
         fractions = self._fractions(torch.ones_like(each), each)
-        super().__init__(fractions, validate_args=validate_args)  # type: ignore[call-arg] - of the sticks
+        super().__init__(fractions, validate_args=validate_args)  # type: ignore[call-arg]  # of the sticks
 
     @staticmethod
     def _fractions(one: Tensor, concentration: Tensor) -> TorchDistribution:
         raise NotImplementedError
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        new = self._get_checked_instance(_DirichletProcess, _instance)  # type: ignore[attr-defined] - of the sticks
+        new = self._get_checked_instance(_DirichletProcess, _instance)  # type: ignore[attr-defined]  # of the sticks
         new.concentration, new.truncation = self.concentration.expand(batch_shape), self.truncation
-        return super().expand(batch_shape, _instance=new)  # type: ignore[misc] - of the sticks
+        return super().expand(batch_shape, _instance=new)  # type: ignore[misc]  # of the sticks
 
 
 class GEM(_DirichletProcess, StickBreaking):
