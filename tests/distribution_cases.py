@@ -738,5 +738,6 @@ CASES = [
 ELSEWHERE = {
     "FlowDistribution": "tests/posteriors/test_flow.py",  # its parameters are networks
     "Hierarchical": "tests/distributions/test_hierarchical.py",  # its parameter is a function
+    "Implicit": "tests/distributions/test_implicit.py",  # it has no density
     "RecurrentSticks": "tests/models/test_sequence.py",  # likewise
 }

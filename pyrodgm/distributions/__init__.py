@@ -17,6 +17,7 @@ from pyrodgm.distributions.gem import GEM, GEMLogits
 from pyrodgm.distributions.grey_bernoulli import GreyBernoulli
 from pyrodgm.distributions.gumbolt import ContinuedBernoulli, ContinuedBoltzmann
 from pyrodgm.distributions.hierarchical import Hierarchical
+from pyrodgm.distributions.implicit import Implicit, NoDensityError
 from pyrodgm.distributions.isotropic_normal_mixture import IsotropicNormalMixture
 from pyrodgm.distributions.kumaraswamy import Kumaraswamy
 from pyrodgm.distributions.logit_normal import LogitNormal
@@ -65,12 +66,14 @@ __all__ = [
     "GaussianSmoothing",
     "GreyBernoulli",
     "Hierarchical",
+    "Implicit",
     "IsotropicNormalMixture",
     "Kumaraswamy",
     "KumaraswamyLogit",
     "LogitNormal",
     "LogitOf",
     "NegativeBinomialCounts",
+    "NoDensityError",
     "NormalLogit",
     "OverlappingBernoulli",
     "PoissonCounts",

@@ -1,5 +1,10 @@
 """Estimators, training and evaluation for any model/guide pair."""
 
+from pyrodgm.infer.estimators.adversarial.autoencoder import AdversarialAutoencoderLoss
+from pyrodgm.infer.estimators.adversarial.elbo import AdversarialELBO
+from pyrodgm.infer.estimators.adversarial.games import Hinge, NonSaturating, Wasserstein
+from pyrodgm.infer.estimators.adversarial.gan import GANLoss
+from pyrodgm.infer.estimators.adversarial.vae_gan import VAEGANLoss
 from pyrodgm.infer.estimators.code_length import Bits, bits_per_symbol
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.estimators.iwelbo import IWELBO
@@ -7,6 +12,7 @@ from pyrodgm.infer.estimators.mixture_density import MixtureDensityELBO
 from pyrodgm.infer.estimators.reading import ProgramError
 from pyrodgm.infer.estimators.semi_supervised import SemiSupervisedELBO
 from pyrodgm.infer.estimators.stratified import StratifiedELBO, StratifiedIWELBO
+from pyrodgm.infer.evaluation.annealed import annealed_log_likelihood
 from pyrodgm.infer.evaluation.bidirectional import Certificate, bidirectional
 from pyrodgm.infer.evaluation.gradients import gradient_snr
 from pyrodgm.infer.evaluation.importance import log_likelihood
@@ -22,6 +28,7 @@ from pyrodgm.infer.evaluation.metrics import (
 from pyrodgm.infer.evaluation.predict import reconstruct, sample, sample_means
 from pyrodgm.infer.evaluation.refined.guide import RefinedGuide, refine
 from pyrodgm.infer.evaluation.result import LogLikelihood
+from pyrodgm.infer.evaluation.two_samples import PrecisionRecall, TwoSample, knn_two_sample, precision_recall
 from pyrodgm.infer.training.callbacks import Callback, Moment
 from pyrodgm.infer.training.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.training.fit import FitResult, fit
@@ -39,6 +46,8 @@ __all__ = [
     "ELBO",
     "IWELBO",
     "AdamNormGrad",
+    "AdversarialAutoencoderLoss",
+    "AdversarialELBO",
     "Bits",
     "BurdaSchedule",
     "CSVLogger",
@@ -50,12 +59,16 @@ __all__ = [
     "FitSettings",
     "Fitted",
     "FolderInUseError",
+    "GANLoss",
+    "Hinge",
     "LogLikelihood",
     "MLflowLogger",
     "MixtureDensityELBO",
     "Moment",
     "NonFiniteError",
+    "NonSaturating",
     "PiecewiseConstant",
+    "PrecisionRecall",
     "ProgramError",
     "RefinedGuide",
     "SemiSupervisedELBO",
@@ -64,8 +77,12 @@ __all__ = [
     "TensorBoardLogger",
     "TextFitResult",
     "TrainStep",
+    "TwoSample",
+    "VAEGANLoss",
     "WandbLogger",
+    "Wasserstein",
     "active_units",
+    "annealed_log_likelihood",
     "bidirectional",
     "bits_per_symbol",
     "classification_error",
@@ -76,10 +93,12 @@ __all__ = [
     "gradient_snr",
     "knn_error",
     "knn_errors",
+    "knn_two_sample",
     "load_weights",
     "log_likelihood",
     "posterior_means",
     "posterior_samples",
+    "precision_recall",
     "reconstruct",
     "refine",
     "sample",

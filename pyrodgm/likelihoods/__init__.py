@@ -7,6 +7,7 @@ from pyrodgm.likelihoods.counts import NegativeBinomialLikelihood, PoissonLikeli
 from pyrodgm.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
 from pyrodgm.likelihoods.gaussian import GaussianLikelihood
 from pyrodgm.likelihoods.grey_bernoulli import GreyBernoulliLikelihood
+from pyrodgm.likelihoods.implicit import ImplicitLikelihood
 from pyrodgm.likelihoods.pixelcnn import PixelCNNLikelihood
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "GaussianLikelihood",
     "GreyBernoulli",
     "GreyBernoulliLikelihood",
+    "ImplicitLikelihood",
     "NegativeBinomialLikelihood",
     "PixelCNNLikelihood",
     "PoissonLikelihood",

@@ -8,6 +8,7 @@ from pyrodgm.nn.conv import GatedConv2d, Images, gated_convs
 from pyrodgm.nn.conv_autoencoder import conv_decoder, conv_encoder
 from pyrodgm.nn.count_profile import CountProfile, log_library_size
 from pyrodgm.nn.dense import Dense, GatedDense, ResidualDense, mlp
+from pyrodgm.nn.discriminator import Discriminator
 from pyrodgm.nn.joint import Concatenate, DenseJoint, GatedJoint, Joint, joint_mlp
 from pyrodgm.nn.masked_conv import MaskedConv2d
 from pyrodgm.nn.nade import NADENetwork
@@ -22,6 +23,7 @@ __all__ = [
     "CountProfile",
     "Dense",
     "DenseJoint",
+    "Discriminator",
     "GatedConv2d",
     "GatedDense",
     "GatedJoint",

@@ -7,7 +7,9 @@ from pyrodgm.posteriors.flow import FlowPosterior
 from pyrodgm.posteriors.gaussian import GaussianPosterior
 from pyrodgm.posteriors.gaussian_mixture import GaussianMixturePosterior, WeightedGaussians
 from pyrodgm.posteriors.hierarchical import HierarchicalPosterior
+from pyrodgm.posteriors.implicit import ImplicitPosterior
 from pyrodgm.posteriors.library import LibraryPosterior
+from pyrodgm.posteriors.precision_weighted import PrecisionWeightedPosterior
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
 __all__ = [
@@ -18,8 +20,10 @@ __all__ = [
     "GaussianMixturePosterior",
     "GaussianPosterior",
     "HierarchicalPosterior",
+    "ImplicitPosterior",
     "LibraryPosterior",
     "OverlappingLatents",
+    "PrecisionWeightedPosterior",
     "RecurrentSticks",
     "SpikeLatents",
     "StickBreakingPosterior",

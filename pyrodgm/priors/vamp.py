@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.arithmetic.function import Function
 from pyrodgm.datasets.unit_images import unit_images
-from pyrodgm.distributions import DiagNormalMixture
+from pyrodgm.distributions import DiagNormalMixture, Implicit
 
 
 class VampPrior(nn.Module):
@@ -26,7 +26,8 @@ class VampPrior(nn.Module):
         trainable: Whether the pseudo-inputs are learned. If not, they are the paper's "VampPrior data" when they are
             training images.
 
-    Called with nothing it returns a distribution over one latent, with event shape that of q(z | x).
+    Called with nothing it returns a distribution over one latent, with event shape that of q(z | x). With
+    a posterior that has no density it has none either: each draw runs the posterior on a pseudo-input drawn at random.
 
     Raises:
         ValueError: If ``pseudo_inputs``, or the mean or images that they are to start from, have values outside [0, 1],
@@ -98,10 +99,19 @@ class VampPrior(nn.Module):
 
     def forward(self) -> dist.TorchDistribution:
         components = self.component(self.pseudo_inputs)
+        if isinstance(components, Implicit):
+            return self._implicit(components)
         base = getattr(components, "base_dist", None)
         if isinstance(base, dist.Normal) and len(components.event_shape) == 1:
             return DiagNormalMixture(self.logits, base.loc, base.scale)
         return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+
+    def _implicit(self, components: Implicit) -> Implicit:
+        def draw(shape: torch.Size) -> Tensor:
+            chosen = torch.randint(len(self.logits), shape, device=self.logits.device)
+            return self.component(self.pseudo_inputs[chosen]).rsample()
+
+        return Implicit(draw, event_shape=components.event_shape)
 
 
 class _Clip(Function):

@@ -36,6 +36,7 @@ TINY = {
     "dirichlet_process_vae": {"components": 3, "latent": 2, "hidden": (4,)},
     "dvae": {"units": 4, "hidden": (5,), "sampler": "exact"},
     "iwae": {"latent": (3, 2), "hidden": (4, 3), "particles": 2},
+    "ladder_vae": {"latent": (4, 3, 2), "hidden": (5, 4, 3)},
     "density_network": {"latent": 2, "hidden": (4,), "particles": 3},
     "count_vae": {"data": "digit_counts", "prior": "vampprior", "components": 3, "latent": 2, "hidden": (4,)},
     "stick_breaking_nade": {"hidden": 6, "max_steps": 2},
@@ -97,6 +98,7 @@ def test_runs_under_former_names_of_flags_are_read(name, tmp_path):
         experiment.check_resumable(tmp_path / "run", name, dataclasses.replace(config, seed=99), ())
 
 
+@pytest.mark.slow
 def test_a_system_is_used_from_a_program(tmp_path):
     torch.set_default_dtype(torch.float32)
     system = zoo.vampprior.SYSTEM

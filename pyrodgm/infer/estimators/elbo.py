@@ -17,31 +17,22 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import finite_number, whole_number
-from pyrodgm.distributions import divergence_given, kl_mixture_bound
+from pyrodgm.distributions import NoDensityError, divergence_given, kl_mixture_bound
 from pyrodgm.infer.estimators.protocols import Divergence, Program
 from pyrodgm.infer.estimators.reading import Enumeration, Latent, fn_of, mask_of, read
-from pyrodgm.infer.estimators.sites import is_enumerated, log_prob
+from pyrodgm.infer.estimators.sites import is_enumerated, log_prob, samples
 from pyrodgm.infer.tracing._compat import guess_max_plate_nesting, in_particle_plate
 from pyrodgm.infer.tracing.contexts import fork_rng
 
 Fallback = Literal["sample", "bound"]
 
 
-class TensorELBO(pyro.infer.ELBO):
-    """Base of the estimators: a Pyro ELBO whose loss is a tensor all the way, for reparametrised guides.
+class TensorLoss(pyro.infer.ELBO):
+    """An objective of Pyro whose loss is a tensor all the way; a subclass gives ``differentiable_loss``.
 
-    A subclass gives ``differentiable_loss``. It works in :class:`pyro.infer.SVI` and, called with a model and a guide,
-    as a module whose ``forward`` is the loss in nats, summed over the data.
-
-    Attributes:
-        kl_weight: Tensor ``[]`` that multiplies log p(z) - log q(z | x) or its exact divergence; a schedule updates
-            it in place.
+    It works in :class:`pyro.infer.SVI` and, called with a model and a guide, as a module whose ``forward`` is the loss
+    in nats, summed over the data.
     """
-
-    def __init__(self, kl_weight: float = 1.0, **kwargs: Any) -> None:
-        kwargs["num_particles"] = whole_number("num_particles", kwargs.get("num_particles", 1))
-        super().__init__(**kwargs)
-        self.kl_weight = torch.tensor(finite_number("kl_weight", kl_weight, least=0.0))
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define differentiable_loss")
@@ -54,6 +45,26 @@ class TensorELBO(pyro.infer.ELBO):
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         torch_backward(loss, self.retain_graph)
         return float(loss.detach())
+
+    def _get_trace(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
+        return poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs), guide_trace
+
+
+class TensorELBO(TensorLoss):
+    """Base of the bounds, for reparametrised guides.
+
+    Attributes:
+        kl_weight: Tensor ``[]`` that multiplies log p(z) - log q(z | x) or its exact divergence; a schedule updates
+            it in place.
+    """
+
+    def __init__(self, kl_weight: float = 1.0, **kwargs: Any) -> None:
+        kwargs["num_particles"] = whole_number("num_particles", kwargs.get("num_particles", 1))
+        super().__init__(**kwargs)
+        self.kl_weight = torch.tensor(finite_number("kl_weight", kl_weight, least=0.0))
 
     def in_particles(
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -78,6 +89,9 @@ class TensorELBO(pyro.infer.ELBO):
         silent, logger.disabled = logger.disabled, True  # Pyro writes its guess to the terminal
         try:
             super()._guess_max_plate_nesting(model, guide, args, kwargs)
+        except NoDensityError:
+            self._name_site(model, guide, args, kwargs)
+            raise
         finally:
             logger.disabled = silent
 
@@ -87,12 +101,21 @@ class TensorELBO(pyro.infer.ELBO):
         guide = poutine.enum(config_enumerate(guide, "parallel"), first_available_dim=-1 - self.max_plate_nesting)
         if not is_validation_enabled() and not isinstance(poutine.unwrap(guide), Messenger):
             # the same without checks, and without log-probabilities that an exact divergence replaces
-            guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
-            return poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs), guide_trace
+            return super()._get_trace(model, guide, args, kwargs)
         with warnings.catch_warnings():
             # Pyro's own reading: here sites of the model alone cancel, and `read` refuses those of the guide alone
             warnings.filterwarnings("ignore", "Found (vars in model but not guide|non-auxiliary vars in guide)")
-            return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
+            try:
+                return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
+            except NoDensityError:
+                self._name_site(model, guide, args, kwargs)
+                raise
+
+    def _name_site(self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise the error of a site without density again with its name, which Pyro leaves out."""
+        for trace in super()._get_trace(model, guide, args, kwargs):
+            for site in samples(trace):
+                log_prob(site)
 
 
 class ELBO(TensorELBO):

@@ -9,6 +9,8 @@ from pyro.infer.util import is_validation_enabled
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
+from pyrodgm.distributions import NoDensityError
+
 Site = Any
 Trace = Any
 
@@ -27,7 +29,10 @@ def samples(trace: Trace) -> list[Site]:
 def log_prob(site: Site) -> Tensor:
     """The log-probability of a site, scaled and masked ``[*batch]``; computed once, and only where it is asked for."""
     if "log_prob" not in site:
-        found = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+        try:
+            found = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+        except NoDensityError as error:
+            raise NoDensityError(f"site '{site['name']}' has no density: {error}") from None
         site["log_prob"] = scale_and_mask(found, site["scale"], site["mask"])
     value: Tensor = site["log_prob"]
     return value

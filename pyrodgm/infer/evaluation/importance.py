@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.datasets.split import aligned
+from pyrodgm.extras import needs_extra
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
 from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.evaluation.by_row import ByRow, by_row
@@ -19,6 +20,7 @@ from pyrodgm.infer.evaluation.diagnostics import is_flagged
 from pyrodgm.infer.evaluation.refined.choice import refined_sampler
 from pyrodgm.infer.evaluation.refined.coordinates import UnsupportedError
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
+from pyrodgm.infer.evaluation.require_density import require_density
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
@@ -113,9 +115,12 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
             :class:`ProgramError`) that lies outside the data plate, is scaled otherwise than by it or masked in one
             program alone, or that :func:`~pyrodgm.infer.estimators.reading.read` refuses.
         FloatingPointError: If a log-weight is NaN or infinite; names the datum.
+        NoDensityError: If a site of the model has draws alone; names it.
 
     Source: Burda et al. (2015), arXiv 1509.00519; Khan and Rue (2023), arXiv 2107.04562, for the fit.
     """
+    with needs_extra("evaluation"):
+        import arviz_stats  # noqa: F401  # for k-hat; missed before the draws, not after them
     num_samples = None if num_samples is None else whole_number("num_samples", num_samples)
     if keep and sum_out:
         raise ValueError("keep: draws of sites that are summed out cannot be kept; got keep=True with sum_out=True")
@@ -140,6 +145,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         stack.enter_context(fork_rng(device))
         x = x.clone() if x.is_inference() else x  # which no gradient may see
         one = x[:1].to(device, dtype)
+        require_density(pair, one)
         supports, budget = _supports(pair, one), num_samples or USUAL_DRAWS
         long = len(x) * budget >= COMPILE_AFTER
         mode = ("compiled" if long else "auto") if compile == "auto" else compile
@@ -151,6 +157,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
             except UnsupportedError as error:
                 if proposal == "refined":
                     warnings.warn(f"the proposal is not refined, the guide serves: {error}", stacklevel=2)
+        if refined is None:
+            require_density(pair, one, of_guide=True)
         mode = "traced" if mode == "auto" else mode
         sampler: Sampler = refined or ImportanceSampler(pair, one, len(x), budget, max_bytes, mode, sum_out)
         team = world()

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -28,6 +28,7 @@ from pyrodgm.infer.tracing.one_hot import TraceableOneHot
 
 Prepare = Callable[..., Batch]
 Context = Callable[..., AbstractContextManager[Any]]
+Player = Callable[[nn.Module], Iterable[nn.Parameter]]
 
 
 class UntraceableError(RuntimeError):
@@ -136,7 +137,8 @@ class LossModule(nn.Module):
 
     ``prepare`` makes the arguments of the programs from the inputs; ``context`` makes from them what these run in.
     ``around`` makes what both run in, and ``weight`` is a factor of the loss: with them it is a part of a larger one.
-    ``loss_scale`` is a further factor, a tensor that may change.
+    ``loss_scale`` is a further factor, a tensor that may change. ``player`` chooses the parameters that it trains, but
+    for frozen ones.
     """
 
     around: Context
@@ -153,7 +155,13 @@ class LossModule(nn.Module):
         super().__init__()
         self.pair, self.objective, self.prepare, self.context = pair, objective, prepare, context
         self.around = nullcontext_of
+        self.player: Player = nn.Module.parameters
         self.register_buffer("loss_scale", None)
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that get a gradient, by name."""
+        own = {id(parameter) for parameter in self.player(self.pair)}
+        return {name: p for name, p in self.named_parameters() if p.requires_grad and id(p) in own}
 
     def forward(self, kl_weight: Tensor | None, *inputs: Tensor) -> Tensor:
         objective = self.objective
@@ -181,8 +189,8 @@ class LossFunction:
 
     def __init__(self, module: LossModule) -> None:
         self.module = module
-        self.trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        self.fixed = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
+        self.trained = module.trained()
+        self.fixed = {name: p.detach() for name, p in module.named_parameters() if name not in self.trained}
         self.fixed |= dict(module.named_buffers())
         self.places = _places(module)
 

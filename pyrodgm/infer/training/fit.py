@@ -35,9 +35,12 @@ class FitResult:
 
     Attributes:
         metrics: One row per epoch: epoch, step, kl_weight, learning_rate, train_bound, valid_bound (nats per datum)
-            and, where there is one, valid_score; the last two are NaN after epochs without validation.
+            and, where there is one, valid_score; the last two are NaN after epochs without validation. For an objective
+            of two players, which need be no bound, these are minus the loss of the pair without its discriminator, and
+            critic_loss is that of the latter.
         seconds: Seconds that each epoch took in this process, validation included.
-        best_epoch: The epoch, from 1, whose weights the pair now has.
+        best_epoch: The epoch, from 1, whose weights the pair now has: for an objective of two players without a
+            ``valid_score``, the last one.
         best_bound: Its validation bound in nats per datum, or its training bound where there are no validation data;
             its score if it was chosen by ``valid_score``.
         run_dir: The run folder, if any.
@@ -237,7 +240,12 @@ def _decisive(plan: Plan) -> dict[str, Any]:
         "steps_per_epoch": settings.steps_per_epoch,
         "accumulate": settings.accumulate,
         "precision": settings.precision,
+        **({} if not plan.is_adversarial else _decisive_of_critic(settings)),
     }
+
+
+def _decisive_of_critic(settings: FitSettings) -> dict[str, Any]:
+    return {"critic_optimizer": fingerprint(settings.critic_optimizer), "critic_steps": settings.critic_steps}
 
 
 def _train(training: Training, plan: Plan, records: Records) -> None:

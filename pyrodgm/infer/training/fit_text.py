@@ -11,6 +11,7 @@ from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.identity import describe_data
 from pyrodgm.infer.training.feeds.windows import WindowFeed
 from pyrodgm.infer.training.fit import FitResult, run
+from pyrodgm.infer.training.refusals import refuse_two_players
 from pyrodgm.infer.training.settings import FitSettings, OptimizerMaker, Plan, refuse_moved
 
 
@@ -91,6 +92,8 @@ def fit_text(  # noqa: PLR0913 - those of fit, and the length
         seed=seed,
         settings=settings,
     )
+
+    refuse_two_players(plan, "for a text")
 
     def feed() -> tuple[Feed, None]:
         device = next(pair.parameters()).device

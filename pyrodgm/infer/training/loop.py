@@ -11,10 +11,12 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective, without_critic
 from pyrodgm.infer.estimators.protocols import KLWeighted
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, rehearse
 from pyrodgm.infer.tracing.precision import layers_in
 from pyrodgm.infer.training.callbacks import Event, Moment, call
+from pyrodgm.infer.training.critic import Critic
 from pyrodgm.infer.training.feeds.feed import Feed, Inputs
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters
 from pyrodgm.infer.training.refusals import check_made
@@ -80,7 +82,13 @@ class Training(Resumable):
         self.steps_per_epoch, self.epochs, self.total_steps = plan.lengths(feed.pass_length)
         self.stopped = False
         team = world()
-        self.optimizer = plan.optimizer(settings.parameter_groups(pair))
+        groups: Any = settings.parameter_groups(pair)
+        if isinstance(self.objective, AdversarialObjective):
+            self.objective, self.evidence_bound = self.objective.of(pair), self.evidence_bound.of(pair)
+            self.critic = Critic(pair, self.objective, plan, feed, self._context, self.total_steps)
+            groups = without_critic(pair)
+            self.keeps_last = score is None
+        self.optimizer = plan.optimizer(groups)
         check_made(self.optimizer, None)
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.scheduler = settings.lr_scheduler(self.optimizer) if settings.lr_scheduler else None
@@ -96,11 +104,14 @@ class Training(Resumable):
             self._context,
             team if team.size > 1 else None,
             torch.amp.GradScaler(self.device.type) if settings.precision == "fp16-mixed" else None,
+            nn.Module.parameters if self.critic is None else without_critic,
         )
         with fork_rng(self.device):
             first = feed.first()
             with self.step.context(*first):
                 rehearse(pair, self.evidence_bound, feed.arguments(*first))
+                if self.critic is not None:
+                    rehearse(pair, self.critic.step.objective, feed.arguments(*first))
 
     @property
     def finished(self) -> bool:
@@ -132,6 +143,8 @@ class Training(Resumable):
         began, start = time.perf_counter(), copy.deepcopy(self.state())
         self.length = min(self.steps_per_epoch, self.total_steps - self.steps)
         losses = torch.zeros(self.length, device=self.device)
+        if self.critic is not None:
+            self.critic.begin_epoch()
         return Epoch(began, start, losses, torch.empty(self.length), torch.empty(self.length))
 
     def look(self, epoch: Epoch, i: int, tick: Tick) -> bool:
@@ -158,6 +171,8 @@ class Training(Resumable):
             "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
             "train_bound": epoch.bound,
         }
+        if self.critic is not None:
+            row["critic_loss"] = self.critic.loss
         score = self._validate(epoch.start, row)
         self.seconds.append(time.perf_counter() - epoch.began)
         self._schedule(score)
@@ -186,6 +201,9 @@ class Training(Resumable):
                 yield inputs
                 self.feed.advance()
 
+        if self.critic is not None:
+            self.steps += 1
+            return self.critic.round(self.step)
         if self.plan.settings.accumulate > 1:
             loss = self.step.on_batches(batches())
         else:
@@ -256,11 +274,14 @@ class Training(Resumable):
         if schedule is None:
             return
         factor = schedule((self.epoch * self.steps_per_epoch + i) / self.total_steps)
-        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
-            if isinstance(group["lr"], Tensor):  # a captured step reads it on the device
-                group["lr"].fill_(rate * factor)
-            else:
-                group["lr"] = rate * factor
+        rates = [(self.optimizer, self.base_rates)]
+        rates += [(self.critic.optimizer, self.critic.base_rates)] if self.critic else []
+        for optimizer, base_rates in rates:
+            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+                if isinstance(group["lr"], Tensor):  # a captured step reads it on the device
+                    group["lr"].fill_(rate * factor)
+                else:
+                    group["lr"] = rate * factor
 
     def _set_kl_weight(self, i: int) -> None:
         done, warmup = self.epoch + (i + 1) / self.steps_per_epoch, self.plan.kl_warmup

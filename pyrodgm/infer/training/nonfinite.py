@@ -1,5 +1,6 @@
 """Finding out where a NaN or an infinity came from."""
 
+import contextlib
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
+from pyrodgm.distributions import NoDensityError
 from pyrodgm.infer.tracing.arguments import Batch, split_arguments
 from pyrodgm.infer.tracing.contexts import own_parameters
 
@@ -36,7 +38,9 @@ class _Inspector(Messenger):
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if isinstance(msg["value"], Tensor):
-            found = {"value": msg["value"], "log_prob": msg["fn"].log_prob(msg["value"])}
+            found = {"value": msg["value"]}
+            with contextlib.suppress(NoDensityError):
+                found["log_prob"] = msg["fn"].log_prob(msg["value"])
             new = [f"{what} of {msg['name']} in the {self.part}" for what, value in found.items() if _bad(value)]
             self.causes += [cause for cause in new if cause not in self.causes]
 

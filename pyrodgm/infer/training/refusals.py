@@ -7,6 +7,7 @@ import pyro.optim
 import torch
 from torch import nn
 
+from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective, critic_of, without_critic
 from pyrodgm.infer.training.settings import Plan, require
 
 
@@ -26,6 +27,11 @@ def refuse_what_cannot_train(pair: nn.Module, plan: Plan) -> None:
         found = f"{count} parameters, all of them frozen" if count else "no parameters"
         raise ValueError(f"pair must have parameters to train, got {type(pair).__name__} with {found}")
     _check_objective(plan.objective)
+    if isinstance(plan.objective, AdversarialObjective):
+        plan.objective.of(pair)
+        for player, parameters in (("its discriminator", critic_of(pair)), ("all else", without_critic(pair))):
+            if not any(parameter.requires_grad for parameter in parameters):
+                raise ValueError(f"pair must have parameters to train in {player}, got {type(pair).__name__} with none")
     _check_optimizer(plan.optimizer)
     scheduler = plan.settings.lr_scheduler
     if isinstance(scheduler, (torch.optim.lr_scheduler.LRScheduler, pyro.optim.PyroOptim)):
@@ -40,6 +46,11 @@ def refuse_what_cannot_train(pair: nn.Module, plan: Plan) -> None:
                 "fit must not run within torch.autocast, whose cache of weights is out of date after a step: pass "
                 'settings=FitSettings(precision="bf16-mixed")'
             )
+
+
+def refuse_two_players(plan: Plan, where: str) -> None:
+    """Raise ValueError for an objective of two players where there is no way to train it."""
+    require(not plan.is_adversarial, "objective", type(plan.objective).__name__, f"one of a single player {where}")
 
 
 def check_made(optimizer: Any, scheduler: Any) -> None:

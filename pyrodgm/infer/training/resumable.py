@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.infer.training.critic import Critic
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters, nonfinite_sites
 from pyrodgm.infer.training.step import TrainStep
@@ -18,7 +19,7 @@ Row = dict[str, float]
 class Resumable:
     """What changes while a run goes on, from one epoch to the next.
 
-    A subclass sets ``objective``, ``step``, ``optimizer`` and ``scheduler``.
+    A subclass sets ``objective``, ``step``, ``optimizer``, ``scheduler``, and ``critic`` where there are two players.
 
     Args:
         pair: The module with ``model`` and ``guide``.
@@ -38,6 +39,8 @@ class Resumable:
     step: TrainStep
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler | None
+    critic: Critic | None = None
+    keeps_last = False  # whether the best weights are those of the last epoch
 
     def __init__(self, pair: nn.Module, feed: Feed) -> None:
         self.pair, self.feed, self.device = pair, feed, next(pair.parameters()).device
@@ -66,6 +69,7 @@ class Resumable:
             "weights": dict(self.pair.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
+            **(self.critic.state() if self.critic else {}),
             **({"scaler": self.step.scaler.state_dict()} if self.step.scaler else {}),
             "cpu_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -81,6 +85,8 @@ class Resumable:
         if self.step.scaler:
             self.step.scaler.load_state_dict(state["scaler"])
         self.step.forget()
+        if self.critic:
+            self.critic.load(state)
         self.pair.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler:
@@ -98,7 +104,7 @@ class Resumable:
         """Record the epoch's metrics and best weights."""
         self.epoch += 1
         self.rows.append(row)
-        if bound > self.best_bound:
+        if bound > self.best_bound or self.keeps_last:
             self.best_epoch, self.best_bound = self.epoch, bound
             self.best_weights = copy.deepcopy(dict(self.pair.state_dict()))
 
@@ -130,6 +136,7 @@ class Resumable:
                     found = nonfinite_sites(self.pair, self.objective, self.feed.arguments(*inputs))
                 error = NonFiniteError(first + i, found or causes)
                 break
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.pair.parameters():
+            parameter.grad = None
         self.load(start)
         raise error

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from pyrodgm.arithmetic.arguments import finite_number, whole_number
+from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.estimators.protocols import KLWeighted
 from pyrodgm.infer.training.callbacks import Callback
@@ -70,6 +71,10 @@ class FitSettings:
             to run them in float16, for CUDA devices that have no bfloat16: the loss is scaled so that small gradients
             are not lost, and steps whose gradients overflow are left out (:class:`torch.amp.GradScaler`). Parameters,
             distributions and densities keep their precision, as does validation.
+        critic_optimizer: Makes the optimiser of the discriminator, for an objective of two players
+            (:class:`GANLoss`, say); that of the rest by default.
+        critic_steps: Steps of the discriminator before each of the rest, each on a batch of its own, the last of which
+            is that of the rest too. One of these rounds is a step of the run.
         callbacks: What runs after steps, validations and epochs, and may stop training.
         loggers: What else gets the metrics of each epoch.
 
@@ -97,17 +102,21 @@ class FitSettings:
     steps_per_epoch: int | None = None
     accumulate: int = 1
     precision: Precision | None = None
+    critic_optimizer: OptimizerMaker | None = None
+    critic_steps: int = 1
     callbacks: Sequence[Callback] = ()
     loggers: Sequence[Logger] = ()
 
     def __post_init__(self) -> None:
-        _make_plain(self, ("valid_every", "labelled_batch_size", "max_steps", "steps_per_epoch", "accumulate"), int)
+        _make_plain(self, ("valid_every", "labelled_batch_size", "max_steps", "steps_per_epoch"), int)
+        _make_plain(self, ("accumulate", "critic_steps"), int)
         _make_plain(self, ("clip_grad_norm",), float)
         size = self.labelled_batch_size
         for name in ("max_steps", "steps_per_epoch"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1, or None")
         require(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")
+        require(self.critic_steps >= 1, "critic_steps", self.critic_steps, "at least 1")
         known = self.precision in (None, *get_args(Precision))
         require(known, "precision", self.precision, f"one of {', '.join(get_args(Precision))}, or None")
         require(self.valid_every >= 1, "valid_every", self.valid_every, "at least 1")
@@ -165,6 +174,35 @@ class Plan:
         weighted = self.kl_warmup == 0 or isinstance(self.objective, KLWeighted)
         require(weighted, "kl_warmup", self.kl_warmup, "0: the objective has no kl_weight")
         require(self.patience is None or self.patience >= 1, "patience", self.patience, "at least 1, or None")
+        self._check_players()
+
+    @property
+    def is_adversarial(self) -> bool:
+        """Whether the objective is one of two players."""
+        return isinstance(self.objective, AdversarialObjective)
+
+    def _check_players(self) -> None:
+        """Raise ValueError for settings that an objective of two players does not have, or it alone has."""
+        settings, name = self.settings, type(self.objective).__name__
+        if not self.is_adversarial:
+            alone = f"where {name} has one player"
+            require(settings.critic_steps == 1, "critic_steps", settings.critic_steps, f"1 {alone}")
+            require(settings.critic_optimizer is None, "critic_optimizer", settings.critic_optimizer, f"None {alone}")
+            return
+        players = f"where {name} has two players"
+        require(settings.accumulate == 1, "accumulate", settings.accumulate, f"1 {players}")
+        require(
+            settings.lr_scheduler is None, "lr_scheduler", settings.lr_scheduler, f"None {players}: lr_schedule can do"
+        )
+        scaled = settings.precision == "fp16-mixed"
+        require(not scaled, "precision", settings.precision, f"'bf16-mixed' or None {players}")
+        size, all_of_it = settings.labelled_batch_size, settings.parameter_groups is nn.Module.parameters
+        require(size is None, "labelled_batch_size", size, f"None {players}")
+        require(all_of_it, "parameter_groups", settings.parameter_groups, f"those of nn.Module {players}")
+        decided = self.patience is None or settings.valid_score is not None
+        require(
+            decided, "patience", self.patience, f"None without a valid_score {players}: their losses choose no weights"
+        )
 
     def lengths(self, pass_length: int | None) -> tuple[int, int, int]:
         """Steps per epoch, epochs, and steps in all, for data with so many batches per pass.
@@ -175,7 +213,7 @@ class Plan:
         settings, most = self.settings, self.settings.max_steps
         steps = settings.steps_per_epoch
         if steps is None and pass_length is not None:
-            steps = math.ceil(pass_length / settings.accumulate)
+            steps = math.ceil(pass_length / (settings.accumulate * settings.critic_steps))
         if steps is None:
             steps = most
         if steps is None:

@@ -16,6 +16,7 @@ SHAPED = (
     "grad_avg",
     "acc_delta",
 )
+OPTIMIZERS = {"optimizer", "critic_optimizer"}
 
 
 def check_state(found: Mapping[str, Any], own: Mapping[str, Any]) -> None:
@@ -33,14 +34,15 @@ def _problems(found: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]
     if found.keys() != own.keys():
         yield f"expected the entries {', '.join(own)}, got {', '.join(map(str, found)) or 'none'}"
         return
-    for name in own.keys() - {"best_weights", "best_bound", "rows", "seconds", "optimizer", "feed", "scheduler"}:
+    for name in own.keys() - {"best_weights", "best_bound", "rows", "seconds", "feed", "scheduler", *OPTIMIZERS}:
         yield from _differs(name, found[name], own[name])
     if found["best_epoch"]:
         yield from _differs("best_weights", found["best_weights"], own["weights"])
     for name in ("rows", "seconds"):
         if not isinstance(found[name], list) or len(found[name]) != found["epoch"]:
             yield f"{name} must be a list of {found['epoch']}, one per epoch"
-    yield from _optimizer_problems(found["optimizer"], own)
+    for name in OPTIMIZERS & own.keys():
+        yield from _optimizer_problems(name, found[name], own)
 
 
 def _differs(name: str, found: Any, own: Any) -> Iterator[str]:
@@ -58,13 +60,13 @@ def _differs(name: str, found: Any, own: Any) -> Iterator[str]:
                 yield from _differs(f"{name}.{key}", found[key], own[key])
 
 
-def _optimizer_problems(found: Any, own: Mapping[str, Any]) -> Iterator[str]:
-    groups, expected = found["param_groups"], own["optimizer"]["param_groups"]
+def _optimizer_problems(which: str, found: Any, own: Mapping[str, Any]) -> Iterator[str]:
+    groups, expected = found["param_groups"], own[which]["param_groups"]
     if [len(group["params"]) for group in groups] != [len(group["params"]) for group in expected]:
-        yield "optimizer must have as many groups of as many parameters"
+        yield f"{which} must have as many groups of as many parameters"
     shapes = {tuple(weight.shape) for weight in own["weights"].values()}
     for index, kept in found["state"].items():
         for name in SHAPED:
             value = kept.get(name)
             if isinstance(value, Tensor) and tuple(value.shape) not in shapes:
-                yield f"optimizer.state.{index}.{name} has the shape {list(value.shape)}, which no parameter has"
+                yield f"{which}.state.{index}.{name} has the shape {list(value.shape)}, which no parameter has"

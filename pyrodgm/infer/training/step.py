@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from pyrodgm.infer.tracing._compat import held, registers
 from pyrodgm.infer.tracing.capture import CapturedStep, is_capturable
 from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, rehearse
-from pyrodgm.infer.tracing.graph import Context, LossGraph, LossModule, Prepare, UntraceableError, nullcontext_of
+from pyrodgm.infer.tracing.graph import (
+    Context,
+    LossGraph,
+    LossModule,
+    Player,
+    Prepare,
+    UntraceableError,
+    nullcontext_of,
+)
 from pyrodgm.infer.training.parallel.shared_step import share_loss
 from pyrodgm.processes import World, all_sums
 
@@ -79,6 +87,7 @@ class TrainStep:
         world: The processes that share each batch, if there are several. Each gets the inputs for all of it, and
             ``prepare`` and ``context`` look at :func:`pyrodgm.processes.current_share`.
         scaler: Scales the loss, for layers in float16; leaves out steps whose gradients overflow, and is not captured.
+        player: Chooses the parameters of the pair that the optimiser has, where there are two players; else all.
 
     A program that cannot be traced runs eagerly, with one warning that names the reason and the site. A graph that
     cannot be compiled, for want of a C++ compiler say, runs uncompiled, with one warning too.
@@ -114,6 +123,7 @@ class TrainStep:
         context: Context = nullcontext_of,
         world: World | None = None,
         scaler: torch.amp.GradScaler | None = None,
+        player: Player = nn.Module.parameters,
     ) -> None:
         check_compile(compile)
         check_clip_grad_norm(clip_grad_norm)
@@ -121,6 +131,7 @@ class TrainStep:
         automatic = "compiled" if expected_steps >= COMPILE_AFTER else "traced"
         self.mode = automatic if compile == "auto" else compile
         self.prepare, self._within, self.world, self.scaler = prepare, context, world, scaler
+        self.player = player
         self._gradients: dict[Key, Callable[..., Tensor]] = {}
         self._captured: dict[Key, CapturedStep] = {}
         self._trained: tuple[bool, ...] = ()
@@ -161,7 +172,7 @@ class TrainStep:
     @contextmanager
     def context(self, *inputs: Tensor) -> Iterator[None]:
         """The context that model and guide run in."""
-        with self._within(*inputs), _frozen_parts(self._trained):
+        with self._within(*inputs), _frozen_parts((*self._trained, self.player is nn.Module.parameters)):
             yield
 
     def forget(self) -> None:
@@ -190,6 +201,7 @@ class TrainStep:
             with fork_rng(inputs[0].device), self.context(*inputs):
                 rehearse(self.pair, self.objective, self.prepare(*inputs))
             module = LossModule(self.pair, self.objective, self.prepare, self.context)
+            module.player = self.player
             if self.world is not None:
                 share_loss(module, inputs, self.world)
             if self.scaler is not None:
@@ -232,7 +244,8 @@ class TrainStep:
     def _eager(self, module: LossModule, *inputs: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
         loss: Tensor = module(None, *inputs)
-        loss.backward()
+        alone = self.player is nn.Module.parameters  # else the other player's gradients are not wanted
+        loss.backward(inputs=None if alone else [p for p in self.player(self.pair) if p.requires_grad])
         return loss.detach()
 
     def _pooled(self, loss: Tensor) -> Tensor:
@@ -249,7 +262,7 @@ class TrainStep:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         if self.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.pair.parameters(), self.clip_grad_norm)
+            nn.utils.clip_grad_norm_(self.player(self.pair), self.clip_grad_norm)
         if self.scaler is None:
             self.optimizer.step()
         else:

@@ -18,6 +18,7 @@ from pyrodgm.infer.training.fit import FitResult, begin, device_of, feed_of, res
 from pyrodgm.infer.training.loop import CHECK_EVERY, Epoch
 from pyrodgm.infer.training.many.member import Member, options_of
 from pyrodgm.infer.training.many.stack import Stack, take_out
+from pyrodgm.infer.training.refusals import refuse_two_players
 from pyrodgm.infer.training.settings import FitSettings, Plan, require
 
 
@@ -99,6 +100,7 @@ def begin_member(
     plan = Plan.of(options.pop("objective"), options.pop("optimizer"), **options)
     torch.manual_seed(plan.seed)
     pair, settings = make_pair(run), plan.settings
+    refuse_two_players(plan, "where models share a graph")
     device = device_of(pair, plan)
     require(device.type == "cpu", "device", str(device), "that of the CPU where models share a graph")
     require(settings.accumulate == 1, "accumulate", settings.accumulate, "1 where models share a graph")

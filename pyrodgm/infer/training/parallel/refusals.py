@@ -5,6 +5,7 @@ from typing import cast
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.windows import WindowFeed
 from pyrodgm.infer.training.parallel.shared_feed import RowFeed, SharedFeed
+from pyrodgm.infer.training.refusals import refuse_two_players
 from pyrodgm.infer.training.settings import Plan, require
 from pyrodgm.processes import World
 
@@ -17,6 +18,7 @@ def share_feed(feed: Feed, plan: Plan, world: World) -> SharedFeed:
     """
     size = plan.settings.labelled_batch_size
     require(size is None, "labelled_batch_size", size, f"None where {world.size} processes share a batch")
+    refuse_two_players(plan, f"where {world.size} processes share a batch")
     if isinstance(feed, WindowFeed):
         raise ValueError(f"fit_text trains in one process, got {world.size}: call it within pyrodgm.processes.alone()")
     return SharedFeed(cast(RowFeed, feed), world)

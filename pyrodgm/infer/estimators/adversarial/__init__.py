@@ -1,0 +1,1 @@
+"""Objectives of two players: a model or guide, and a discriminator of its draws."""

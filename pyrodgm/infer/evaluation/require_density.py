@@ -1,0 +1,32 @@
+"""Refusing likelihoods of models that have draws alone."""
+
+from typing import Any
+
+from torch import Tensor
+
+from pyrodgm.distributions import Implicit, NoDensityError
+from pyrodgm.infer.estimators.reading import counted, fn_of
+from pyrodgm.infer.estimators.sites import traces
+from pyrodgm.infer.tracing.contexts import fork_rng
+
+
+def require_density(pair: Any, one: Tensor, of_guide: bool = False) -> None:
+    """Raise NoDensityError for a site of the model, or of the guide, without a density; names it, and what to do.
+
+    Args:
+        pair: A module with ``model`` and ``guide``.
+        one: A datum, ``[1, *event]``.
+        of_guide: Whether the guide's density is needed too.
+    """
+    with fork_rng(one.device):
+        guide, model = traces(pair, one)
+    for site in (*counted(model), *(counted(guide) if of_guide else ())):
+        if not isinstance(fn_of(site), Implicit):
+            continue
+        state = "give a GAN observation noise by its method with_density(scale), and state the scale"
+        refined = "use proposal='refined', whose density is known"
+        compare = "compare draws by knn_two_sample or precision_recall"
+        advice = state if site["is_observed"] else refined if site["name"] in guide and of_guide else compare
+        raise NoDensityError(
+            f"site '{site['name']}' has draws alone, not a density, so that log p(x) cannot be evaluated: {advice}"
+        )

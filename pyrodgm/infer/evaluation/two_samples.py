@@ -1,0 +1,161 @@
+"""Comparisons of two sets of draws by nearest neighbours: a two-sample test, precision and recall."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyrodgm.arithmetic.arguments import whole_number
+
+BLOCK = 1000  # rows of distances at a time
+TIED = 1e-9  # difference of squared distances, in units of the mean square of the data, that rounding can make
+
+
+@dataclass(frozen=True)
+class TwoSample:
+    """How well nearest neighbours tell two sets of draws apart.
+
+    Attributes:
+        real: Share of the real data whose neighbours are mostly real, in [0, 1].
+        fake: Share of the fake data whose neighbours are mostly fake.
+        count: Number of each.
+    """
+
+    real: float
+    fake: float
+    count: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all: 1/2 in the limit for equal distributions, 1 for disjoint ones, 0 for copies."""
+        return 0.5 * (self.real + self.fake)
+
+    @property
+    def standard_error(self) -> float:
+        """Standard deviation of the accuracy for equal distributions, were the data classified independently."""
+        return 0.5 / math.sqrt(2 * self.count)
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """How far two sets of draws cover each other.
+
+    Attributes:
+        precision: Share of the fake data that lie among the real ones, in [0, 1].
+        recall: Share of the real data that lie among the fake ones.
+    """
+
+    precision: float
+    recall: float
+
+
+def knn_two_sample(real: Tensor, fake: Tensor, k: int = 1) -> TwoSample:
+    """Classify each datum by a vote of its k nearest others, real and fake together (leave-one-out).
+
+    An accuracy of 1/2 is that of equal distributions; above, neighbours are of the same kind: the distributions differ,
+    or each has modes that the other lacks; below, the fakes are copies of the real data. ``real`` and ``fake`` tell the
+    cases apart: where fakes crowd around few real data, real ones find fakes and fakes find fakes. Ties count half.
+
+    Args:
+        real: ``[N, *event]``, data or features of them.
+        fake: ``[N, *event]``, as many.
+        k: Number of neighbours, odd.
+
+    Raises:
+        ValueError: If the sets are not of one shape, have values that are not finite or fewer than k + 1 data, or k is
+            even.
+
+    Source: Lopez-Paz and Oquab (2017), arXiv 1610.06545; Xu et al. (2018), arXiv 1806.07755, section 2.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> knn_two_sample(torch.randn(100, 2), torch.randn(100, 2) + 20.0).accuracy
+        1.0
+    """
+    k = whole_number("k", k)
+    if k % 2 == 0:
+        raise ValueError(f"k must be odd, got {k}")
+    real, fake = _checked(real, fake, k)
+    if len(real) != len(fake):
+        raise ValueError(f"real and fake must be as many, got {len(real)} and {len(fake)}")
+    middle = (k + 1) // 2  # most of k are of one kind where its middle one comes before the other's
+    shares = []
+    for own, other in ((real, fake), (fake, real)):
+        near, far = _kth(own, own, middle, others=True), _kth(own, other, middle)
+        tied = (near - far).abs() <= TIED
+        shares.append(float(((near < far) & ~tied).double().add(0.5 * tied).mean()))
+    return TwoSample(shares[0], shares[1], len(real))
+
+
+def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
+    r"""Share of the fakes within the manifold of the real data, and of the real data within that of the fakes.
+
+    .. math:: \mathrm{precision} = \frac 1{|F|} \sum_{f \in F} \max_{r \in R} 1[\lVert f - r \rVert \le d_k(r)], \qquad
+        \mathrm{recall} = \frac 1{|R|} \sum_{r \in R} \max_{f \in F} 1[\lVert f - r \rVert \le d_k(f)]
+
+    Here :math:`d_k` is the distance of a datum to its k-th nearest neighbour in its own set. Precision says how good
+    the fakes are, recall how much of the data they cover. Both grow with the number of data and with k; sets of one
+    size and k compare. For data of many dimensions the distances may be those of features; for equal distributions
+    both are below 1.
+
+    Args:
+        real: ``[N, *event]``, data or features of them.
+        fake: ``[M, *event]``.
+        k: Number of neighbours.
+
+    Raises:
+        ValueError: If events differ in shape, values are not finite, or a set has fewer than k + 1 data.
+
+    Source: Kynkäänniemi et al. (2019), arXiv 1904.06991, eqs. 1 and 2.
+
+    Example:
+        >>> points = torch.arange(10.0).unsqueeze(1)
+        >>> precision_recall(points, points[:5])
+        PrecisionRecall(precision=1.0, recall=0.8)
+    """
+    k = whole_number("k", k)
+    real, fake = _checked(real, fake, k)
+    return PrecisionRecall(_covered(fake, real, k), _covered(real, fake, k))
+
+
+def _covered(points: Tensor, centres: Tensor, k: int) -> float:
+    """Share of the points in a ball around a centre, which reaches its k-th nearest neighbour."""
+    radii = _kth(centres, centres, k, others=True)
+    inside = [(_squares(rows, centres) <= radii + TIED).any(1) for rows in points.split(BLOCK)]
+    return float(torch.cat(inside).double().mean())
+
+
+def _kth(points: Tensor, among: Tensor, k: int, others: bool = False) -> Tensor:
+    """Squared distance of each point to its k-th nearest; with ``others``, which are the points, but itself."""
+    found = []
+    for begin, rows in zip(range(0, len(points), BLOCK), points.split(BLOCK), strict=True):
+        distances = _squares(rows, among)
+        if others:
+            own = torch.arange(len(rows), device=rows.device)
+            distances[own, begin + own] = math.inf
+        found.append(distances.kthvalue(k, dim=1).values)
+    return torch.cat(found)
+
+
+def _squares(rows: Tensor, among: Tensor) -> Tensor:
+    """Squared distances by products, which round those of twins to 1e-13 or so."""
+    products = torch.addmm(among.square().sum(1), rows, among.T, alpha=-2.0)
+    return products + rows.square().sum(1, keepdim=True)
+
+
+def _checked(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Both as rows in double precision, shifted and scaled alike to a mean of 0 and a mean square of 1."""
+    if real.shape[1:] != fake.shape[1:]:
+        raise ValueError(f"real and fake must have one event shape, got {list(real.shape)} and {list(fake.shape)}")
+    both = []
+    for name, data in (("real", real), ("fake", fake)):
+        if data.dim() < 1 or len(data) < k + 1:
+            raise ValueError(f"{name} must hold at least {k + 1} data for k = {k}, got shape {list(data.shape)}")
+        if not torch.isfinite(data).all():
+            raise ValueError(f"{name} must be finite, got NaN or infinity")
+        both.append(data.detach().double().reshape(len(data), -1))
+    real, fake = both[0], both[1].to(both[0].device)
+    mean = torch.cat([real, fake]).mean(0)
+    size = torch.cat([real - mean, fake - mean]).square().sum(1).mean().sqrt().clamp(min=1e-300)
+    return (real - mean) / size, (fake - mean) / size
