@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrodgm.distributions._compat import in_transform
+from pyrodgm.arithmetic._compat import in_transform
 from pyrodgm.nn.recurrent.cells import CELLS
 from pyrodgm.nn.recurrent.loop import unroll_by_loop
 from pyrodgm.nn.recurrent.weights import RULES

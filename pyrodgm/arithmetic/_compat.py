@@ -1,4 +1,4 @@
-"""Private names of PyTorch that distributions need."""
+"""Private names of PyTorch that the lower floors need."""
 
 import torch
 from torch import Tensor
