@@ -68,15 +68,6 @@ def test_any_way_of_a_draw(case, seed, steps, dtype):
     torch.testing.assert_close(inside, expected[0])
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_density_does_not_depend_on_what_was_drawn_before(case):
-    d = case.distribution()
-    value = d.sample()
-    before = d.log_prob(value)
-    d.sample((3,))
-    torch.testing.assert_close(d.log_prob(value.clone()), before, rtol=0, atol=0)
-
-
 def hierarchical(dtype):
     loc, mix = (torch.randn(shape, dtype=dtype).requires_grad_() for shape in ((3, 2), (2, 3)))
     groups = Hierarchical(lambda earlier: dist.Normal(earlier[0] @ mix if earlier else loc, 0.5).to_event(1), [2, 3])
