@@ -13,8 +13,7 @@ from pyrodgm.distributions.divergences import (
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
 from pyrodgm.distributions.flow import FlowDistribution
 from pyrodgm.distributions.gaussian_integral import GaussianIntegralBoltzmann
-from pyrodgm.distributions.gem import GEM
-from pyrodgm.distributions.gem_logits import GEMLogits
+from pyrodgm.distributions.gem import GEM, GEMLogits
 from pyrodgm.distributions.grey_bernoulli import GreyBernoulli
 from pyrodgm.distributions.gumbolt import ContinuedBernoulli, ContinuedBoltzmann
 from pyrodgm.distributions.hierarchical import Hierarchical

@@ -215,6 +215,7 @@ class DiagNormalMixture(TorchDistribution):
         torch.Size([])
         """
         sample_shape = torch.Size(sample_shape)
-        z = self.component_distribution.rsample(sample_shape).movedim(-2, 0)
+        # Contiguous: a linear map of three dimensions adds its bias within the product then.
+        z = self.component_distribution.rsample(sample_shape).movedim(-2, 0).contiguous()
         weights = self.probs.movedim(-1, 0)
         return z, weights.reshape(weights.shape[:1] + (1,) * len(sample_shape) + self.batch_shape)

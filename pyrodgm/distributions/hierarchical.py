@@ -8,7 +8,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrodgm.distributions._compat import version_of
+from pyrodgm.arithmetic._compat import version_of
 
 Conditional = Callable[[Sequence[Tensor]], TorchDistribution]
 

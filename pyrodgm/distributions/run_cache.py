@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from pyrodgm.distributions._compat import version_of
+from pyrodgm.arithmetic._compat import version_of
 
 
 class RunCache:

@@ -18,6 +18,11 @@ def _linear(in_features: int, out_features: int, bias: bool = True) -> nn.Linear
     return linear
 
 
+def _relu() -> nn.ReLU:
+    """It writes over its input, which linear maps do not need afterwards: half the memory of a layer."""
+    return nn.ReLU(inplace=True)
+
+
 class Dense(nn.Module):
     r"""A linear map and an activation, :math:`x \mapsto f(Ax + a)`.
 
@@ -30,7 +35,7 @@ class Dense(nn.Module):
         ``[*, in_features]`` to ``[*, out_features]``.
     """
 
-    def __init__(self, in_features: int, out_features: int, activation: Callable[[], nn.Module] = nn.ReLU) -> None:
+    def __init__(self, in_features: int, out_features: int, activation: Callable[[], nn.Module] = _relu) -> None:
         super().__init__()
         self.linear = _linear(in_features, out_features)
         self.activation = activation()

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.arithmetic import with_slopes
-from pyrodgm.distributions._compat import standard_gamma, standard_gamma_with_slope
+from pyrodgm.arithmetic._compat import standard_gamma, standard_gamma_with_slope
 from pyrodgm.distributions.logits.logit import ConcentrationLogit
 
 

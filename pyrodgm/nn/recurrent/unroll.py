@@ -1,7 +1,7 @@
 """The recurrence over time and inner steps as one operation with a derivative of its own.
 
 A loop in an operation of its own is one node of a traced graph, whatever the number of steps, and its backward pass
-takes the gradient of the weights in one matrix product for all steps together.
+takes the gradient of the weights in one matrix product for all steps together. Within ``torch.func`` a plain loop runs.
 """
 
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic._compat import in_transform
 from pyrodgm.nn.recurrent.cells import CELLS
+from pyrodgm.nn.recurrent.loop import unroll_by_loop
 from pyrodgm.nn.recurrent.weights import RULES
 
 _FORWARD = (
@@ -238,4 +240,5 @@ def unroll(  # noqa: PLR0913 - the arguments of one operation
         Hidden states ``[T, B, H]``, the last state ``[parts, B, H]``, what was emitted ``[T, M - 1, B, heads]``, and
         the weights ``[T, M, B]`` in float64, without gradient.
     """
-    return _unroll(x, flag, weight, bias, state, head_weight, head_bias, given, cell, rule, max_steps)[:4]
+    run = unroll_by_loop if in_transform() else _unroll
+    return run(x, flag, weight, bias, state, head_weight, head_bias, given, cell, rule, max_steps)[:4]

@@ -63,7 +63,7 @@ PAIRED = {
 }
 ELSEWHERE = {
     "_kl_change_of_variable": "that of the fractions, by its name",
-    "_kl_recurrent_sticks_independent": "runs a network whose own derivative torch.func refuses",
+    "_kl_recurrent_sticks_independent": "tests/nn/recurrent/test_loop.py",
 }
 each = pytest.mark.parametrize("name", WHOLE)
 each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
