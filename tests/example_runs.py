@@ -7,9 +7,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-TINY = "--data digits --components 3 --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+TINY = (
+    "--data digits --train-images 200 --components 3 --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 "
+    "--num-images 6"
+)
 TINY_DVAE = (
-    "--data digits --units 4 --hidden 5 --sampler pcd --chains 10 --sweeps 2 --epochs 2 --num-samples 30 --num-images 6"
+    "--data digits --train-images 200 --units 4 --hidden 5 --sampler pcd --chains 10 --sweeps 2 --epochs 2 "
+    "--num-samples 30 --num-images 6"
 )
 
 

@@ -14,6 +14,7 @@ ROOT = PACKAGE.parent
 
 # From the lowest floor to the highest; a room may import rooms of its own floor, if these do not import it.
 FLOORS = (
+    ("extras",),
     ("arithmetic", "boltzmann", "datasets", "distributions", "plots", "processes"),
     ("nn",),
     ("likelihoods", "posteriors", "priors"),
@@ -25,7 +26,18 @@ FLOORS = (
     ("__main__", "cli"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-HEAVY = {"arviz_base", "arviz_stats", "matplotlib", "pooch", "safetensors", "scipy", "sklearn", "tyro", "xarray"}
+HEAVY = {
+    "arviz_base",
+    "arviz_stats",
+    "matplotlib",
+    "pooch",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "tyro",
+    "xarray",
+    "zuko",
+}
 
 
 def room_of(module):

@@ -33,6 +33,7 @@ def test_distribution_has_the_density_of_its_draws(added):
     torch.testing.assert_close(draws.mean((0, 1)), rayleigh.mean, rtol=0.02, atol=0)
 
 
+@pytest.mark.slow
 def test_system_trains_and_is_evaluated_with_the_figure_of_its_prior(added, tmp_path):
     torch.set_default_dtype(torch.float32)
     sizes = {"latent": 2, "hidden": (8,), "epochs": 2, "num_samples": 20, "num_images": 10}
@@ -42,6 +43,7 @@ def test_system_trains_and_is_evaluated_with_the_figure_of_its_prior(added, tmp_
     assert (tmp_path / "run" / "figures" / "prior_means.png").exists()
 
 
+@pytest.mark.slow
 def test_data_set_and_feed_train_the_pair(added):
     data = added["load_bars"]()
     assert (len(data.train), len(data.valid), len(data.test), data.image_shape) == (800, 100, 100, (1, 4, 4))

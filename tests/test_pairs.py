@@ -55,11 +55,13 @@ def latents(trace):
     return {n: s for n, s in trace.nodes.items() if s["type"] == "sample" and not s["is_observed"] and n != "data"}
 
 
+@pytest.mark.slow
 def test_checks_that_others_may_import(build, x):
     """Sites, plates, support, particles, copies; the traced step has a test of its own below."""
     check_pair(build(), x, traced=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
     [
@@ -130,12 +132,12 @@ def test_prior_samples_follow_its_density(build):
     check_prior(prior, SpikeExponential(zeros, 1.0).to_event(1) if spike else None)
 
 
+@pytest.mark.slow
 def test_copies_share_nothing(build, x):
     pair = build()
     twin = copy.deepcopy(pair)
     before = copy.deepcopy(pair.state_dict())
-    step = TrainStep(twin, ELBO(), torch.optim.Adam(twin.parameters(), lr=0.1))
-    step(x)
+    TrainStep(twin, ELBO(), torch.optim.Adam(twin.parameters(), lr=0.1), compile="eager")(x)
     assert all(torch.equal(before[n], v) for n, v in pair.state_dict().items())
     assert all(not torch.equal(before[n], p) for n, p in twin.named_parameters())
     assert len(pyro.get_param_store()) == 0
@@ -227,7 +229,8 @@ def test_fit_improves_it(build):
     x = (torch.rand(200, 1) > 0.5).to(torch.get_default_dtype()).expand(200, D).contiguous()
     adam = partial(torch.optim.Adam, lr=1e-2)
     options = {"objective": objective_of(build), "optimizer": adam}
-    result = fit(build(), x, epochs=20, **fit_arguments(batch_size=20, kl_warmup=10, progress=False, **options))
+    options |= {"batch_size": 20, "kl_warmup": 5, "progress": False}
+    result = fit(build(), x, epochs=20 if build in COUNTS else 13, **fit_arguments(**options))
     # D independent bits would cost 8.3 nats, the one bit 0.7; as counts, 10.2 and 6.7, which takes longer to learn.
     assert result.metrics[-1]["train_bound"] > (-9.5 if build in COUNTS else -4.0)
 

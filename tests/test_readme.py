@@ -19,6 +19,7 @@ def check(printed):
     assert all(abs(n) < 100 for n in numbers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", FIRST, ids=lambda number: BLOCKS[number].split("\n")[0])
 def test_block_runs_and_prints_finite_nats(number, capsys, tmp_path, monkeypatch):
     torch.set_default_dtype(torch.float32)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from pyrodgm.extras import needs_extra
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -45,10 +47,8 @@ class AnnDataRows(TorchDataset[dict[str, Tensor]]):
         covariates: Sequence[str] = (),
         rows: Sequence[int] | np.ndarray | Tensor | None = None,
     ) -> None:
-        try:
+        with needs_extra("anndata"):
             from anndata import AnnData
-        except ImportError as error:
-            raise ImportError("AnnDataRows needs anndata: pip install 'pyrodgm[anndata]'") from error
         if not isinstance(adata, AnnData):
             raise TypeError(f"adata must be an AnnData object, got {type(adata).__name__}")
         if layer is not None and layer not in adata.layers:

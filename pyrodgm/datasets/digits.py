@@ -6,6 +6,7 @@ import torch
 
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.split import Split, shuffled
+from pyrodgm.extras import needs_extra
 
 SPLIT_SEED = 0
 
@@ -31,7 +32,8 @@ def load_digit_counts(root: str | os.PathLike[str] | None = None) -> Dataset:
 
 def _splits() -> list[Split]:
     """Counts `[N, 64]` to train, validate and test."""
-    from sklearn.datasets import load_digits as load_scans
+    with needs_extra("data"):
+        from sklearn.datasets import load_digits as load_scans
 
     scans = load_scans()
     images, labels = torch.from_numpy(scans.data.astype("float32")), torch.from_numpy(scans.target.astype("int64"))

@@ -6,6 +6,8 @@ import zipfile
 
 import numpy as np
 
+from pyrodgm.extras import needs_extra
+
 SIZE, REDUCED = 105, 28
 LARGEST = 1 << 16  # bytes of a drawing; published ones have 200
 RATIO = 16  # at most, of unpacked to packed bytes; PNG files are packed already
@@ -54,7 +56,8 @@ def _members(content: bytes) -> list[tuple[str, bytes]]:
 
 def _ink(name: str, stored: bytes) -> np.ndarray:
     """Where a drawing is black, `[105, 105]`."""
-    from matplotlib.image import imread
+    with needs_extra("data"):
+        from matplotlib.image import imread
 
     if stored[:8] != b"\x89PNG\r\n\x1a\n" or len(stored) < 24:
         raise ValueError(f"content: expected PNG files, {name} is none")

@@ -9,6 +9,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyrodgm.extras import needs_extra
+
 PART = 1 << 20
 MOST = 128 << 20  # bytes that a packed file may unpack to; no data set has more in one
 
@@ -38,7 +40,8 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     given = root or os.environ.get("PYRODGM_DATA")
     if given:
         return Path(given).expanduser()
-    import pooch
+    with needs_extra("data"):
+        import pooch
 
     return Path(pooch.os_cache("pyrodgm"))
 
@@ -144,7 +147,8 @@ def _download(file: DataFile, folder: Path) -> Path:
             f"{name} is not in {folder}, and has no public address. "
             f"Put the file into that folder, or set root or PYRODGM_DATA to a folder with {file.name}"
         )
-    import pooch
+    with needs_extra("data"):
+        import pooch
 
     name += ".gz" if file.url.endswith(".gz") else ""
     known = f"md5:{file.url_md5}" if file.url_md5 else None

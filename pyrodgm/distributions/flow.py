@@ -7,6 +7,8 @@ from pyro.contrib.zuko import ZukoToPyro
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from pyrodgm.extras import needs_extra
+
 
 class FlowDistribution(ZukoToPyro):
     """A flow on a Gaussian, with what the bridge leaves out: support, samples without gradient, an estimated mean."""
@@ -36,9 +38,8 @@ def import_zuko() -> Any:
     """The library; importing it switches off the validation of all distributions, which is put back here."""
     validates = Distribution._validate_args
     try:
-        import zuko
-    except ImportError as error:
-        raise ImportError("a flow posterior needs zuko: pip install 'pyrodgm[flows]'") from error
+        with needs_extra("flows"):
+            import zuko
     finally:
         Distribution.set_default_validate_args(validates)
     return zuko

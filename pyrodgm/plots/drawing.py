@@ -1,8 +1,10 @@
 """Figures that notebooks show by themselves; imported by the functions that draw, as it imports matplotlib."""
 
-from matplotlib.figure import Figure
-
+from pyrodgm.extras import needs_extra
 from pyrodgm.plots.saving import svg
+
+with needs_extra("plots"):
+    from matplotlib.figure import Figure
 
 
 class Drawing(Figure):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from pyrodgm.extras import needs_extra
 from pyrodgm.plots.scatter import classes_in_the_plane
 from pyrodgm.plots.style import BLUE, VERMILION, charts, number
 
@@ -26,7 +27,8 @@ def tsne(latents: Tensor, labels: Tensor, *, seed: int = 0, title: str | None = 
 
     Source: van der Maaten and Hinton (2008), JMLR 9, 2579.
     """
-    from sklearn.manifold import TSNE
+    with needs_extra("plots"):
+        from sklearn.manifold import TSNE
 
     if latents.dim() != 2 or len(latents) < 4 or labels.shape != latents.shape[:1]:
         raise ValueError(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pyrodgm.extras import needs_extra
 from pyrodgm.plots.style import GREY
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def svg(figure: "Figure", theme: Theme = "auto") -> str:
         >>> "prefers-color-scheme: dark" in plots.svg(plots.sticks_used(torch.tensor([1, 2, 2]), 3))
         True
     """
-    from matplotlib import rc_context
+    with needs_extra("plots"):
+        from matplotlib import rc_context
 
     file = io.StringIO()
     with rc_context({"svg.hashsalt": "pyrodgm"}), _coloured(figure, PLACES if theme == "auto" else _scheme(theme)):
@@ -103,7 +105,8 @@ def _coloured(figure: "Figure", colours: tuple[str, ...]) -> Iterator[None]:
 
 def _hex(colour: Any) -> str | None:
     """A single opaque colour as hexadecimal digits; None for any other, for several and for none."""
-    from matplotlib.colors import to_hex
+    with needs_extra("plots"):
+        from matplotlib.colors import to_hex
 
     if hasattr(colour, "shape"):
         if len(colour) != 1:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from pyrodgm.extras import needs_extra
 from pyrodgm.plots.style import DPI, MARKERS, PALETTE
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def scatter_by_class(points: Tensor, labels: Tensor, *, title: str | None = None
 
 def classes_in_the_plane(points: np.ndarray, classes: np.ndarray) -> tuple["Drawing", Any]:
     """Figure and axes with points ``[N, 2]``, each class in a colour and shape of its own, with their names if few."""
-    from matplotlib import colormaps
+    with needs_extra("plots"):
+        from matplotlib import colormaps
 
     from pyrodgm.plots.drawing import Drawing
 

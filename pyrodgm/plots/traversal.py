@@ -7,6 +7,7 @@ from string import Template
 
 from torch import Tensor
 
+from pyrodgm.extras import needs_extra
 from pyrodgm.plots.mosaic import to_tiles
 
 
@@ -41,7 +42,8 @@ def traversal_page(
         >>> page.startswith("<!DOCTYPE html>") and "http" not in page
         True
     """
-    from matplotlib.image import imsave
+    with needs_extra("plots"):
+        from matplotlib.image import imsave
 
     rows, columns = size
     tiles = to_tiles("images", images, image_shape)

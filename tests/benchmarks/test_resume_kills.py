@@ -22,6 +22,7 @@ def benchmark():
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork") or sys.platform == "darwin", reason="runs are killed in forked processes")
 @pytest.mark.parametrize("kind", ["VampPrior, images binarised anew", "loader that shuffles"])
 def test_killed_runs_end_the_same_bit_for_bit(benchmark, kind):

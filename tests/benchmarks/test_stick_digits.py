@@ -17,6 +17,7 @@ def benchmark():
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["reparam", "stl", "dreg"])
 @pytest.mark.parametrize(("truncation", "concentration", "learning_rate"), [(20, 0.3, 3e-3), (200, 0.05, 1e-2)])
 def test_bounds_are_those_of_float64(benchmark, gradient, truncation, concentration, learning_rate):

@@ -81,6 +81,7 @@ def test_samples_follow_the_probabilities(shape):
     assert z.square().sum() < likely.sum() + 5 * (2 * likely.sum()) ** 0.5
 
 
+@pytest.mark.slow
 def test_four_million_states_fit_a_small_memory():
     """22 units without couplings have a closed form; the chunks must add up to it."""
     bias = torch.linspace(-2, 2, 22)

@@ -76,6 +76,7 @@ def test_change_of_log_partition_is_tracked():
     assert abs(exact.item()) > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coupling", COUPLINGS)
 @pytest.mark.parametrize("shape", [(10, 30), (30, 10)], ids=str)
 def test_annealed_importance_sampling_covers_the_exact_value(shape, coupling):
@@ -110,6 +111,7 @@ def test_one_step_of_importance_sampling_has_the_variance_of_plain_importance_sa
     assert estimate.standard_error.item() == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coupling", COUPLINGS)
 @pytest.mark.parametrize("static", [None, 40], ids=["adaptive", "static"])
 def test_population_annealing_gives_the_exact_log_partition_and_moments(coupling, static):
@@ -148,6 +150,7 @@ def test_adaptive_steps_keep_the_share_that_is_asked_for():
     assert len(few.inverse_temperatures) < 0.5 * len(many.inverse_temperatures)
 
 
+@pytest.mark.slow
 def test_population_annealing_finds_both_modes_where_persistent_chains_do_not():
     """Two modes of 30 + 30 units with odds e^1.8: chains stay where they started, the population shares out."""
     units, field = 15, 0.06
@@ -176,6 +179,7 @@ def test_systematic_resampling_gives_each_its_share_give_or_take_one():
     assert (total / 4000 - expected).abs().max() < 0.05
 
 
+@pytest.mark.slow
 def test_static_annealing_traces_and_follows_other_parameters():
     def run(w, b, c):
         population = population_annealing(w, b, c, 50, num_temperatures=7)
@@ -235,6 +239,7 @@ def test_bad_arguments_are_named():
         advance_chains(weights, left, right, torch.zeros(1, 3), torch.zeros(5, 2))
 
 
+@pytest.mark.slow
 def test_bits_that_are_never_on_are_never_on():
     """One uniform float32 in 2^24 is 0."""
     machine = [t.float() for t in (torch.zeros(1, 100), torch.zeros(1), torch.full((100,), -40.0))]

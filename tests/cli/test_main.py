@@ -37,6 +37,7 @@ def test_unknown_names_end_with_a_message(args, capsys):
     assert capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_train_evaluate_compare(tmp_path, capsys):
     run = str(tmp_path / "run")
     cli.main(["train", "vampprior", *TINY.split(), "--run", run, "--no-figures"])
@@ -61,6 +62,7 @@ def test_former_names_of_flags_are_taken():
     assert current_names(["--kind", "k", "-k", "--", "k"], renamed) == ["--kind", "k", "-k", "--", "k"]
 
 
+@pytest.mark.slow
 def test_module_runs_from_any_folder(tmp_path):
     done = run_python("-m", "pyrodgm", "list", cwd=tmp_path)
     assert done.stdout.startswith("vampprior")

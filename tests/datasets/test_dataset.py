@@ -153,6 +153,7 @@ def test_bad_arguments_are_named(arguments, error, message):
         Dataset.from_tensors(**arguments)
 
 
+@pytest.mark.slow
 def test_import_needs_no_further_library():
     program = (
         "import sys, pyrodgm.datasets; "

@@ -36,6 +36,7 @@ def write(root, name, content):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("level", [1, 9])
 def test_plain_and_packed_files_give_the_same_content(file, tmp_path, suffix, level):
@@ -43,6 +44,7 @@ def test_plain_and_packed_files_give_the_same_content(file, tmp_path, suffix, le
     assert files.read(file, tmp_path) == CONTENT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "spoil", "problem"),
     [
@@ -71,6 +73,7 @@ def test_a_spoilt_file_is_named_with_both_checksums(file, tmp_path, suffix, spoi
     assert path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -99,6 +102,7 @@ def test_a_good_plain_file_is_used_beside_a_broken_packed_one(file, tmp_path):
     assert packed.exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_unpacks_to_gigabytes_is_refused_early(file, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MOST", 10 << 20)
     path = write(tmp_path, file.name + ".gz", gzip.compress(bytes(200 << 20), 1))
@@ -142,6 +146,7 @@ def test_root_is_the_argument_else_the_variable_else_the_cache(file, tmp_path, m
         assert files.data_root() == pooch.os_cache("pyrodgm")
 
 
+@pytest.mark.slow
 def test_mnist_is_downloaded_once(data_root, server, tmp_path, monkeypatch):
     address, folder = server
     for path in (data_root / "mnist").iterdir():
@@ -166,6 +171,7 @@ def test_static_mnist_is_downloaded_as_plain_text(data_root, server, tmp_path):
     assert os.listdir(tmp_path / "binarized_mnist") == ["binarized_mnist_valid.amat"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["", "cut/", "missing/"])
 def test_a_failed_download_leaves_nothing(file, server, tmp_path, path):
     address, folder = server
@@ -181,6 +187,7 @@ def test_a_failed_download_leaves_nothing(file, server, tmp_path, path):
     assert os.listdir(tmp_path / "root" / "folder") == []
 
 
+@pytest.mark.slow
 def test_a_killed_download_leaves_no_file_under_the_final_name(file, server, stalled, tmp_path):
     address, folder = server
     (folder / "name.gz").write_bytes(gzip.compress(CONTENT, mtime=0))
@@ -203,6 +210,7 @@ def test_without_a_network_the_error_names_file_folder_and_address(closed_addres
         assert part in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_root_that_cannot_be_written_is_named(file, server, tmp_path):
     address, folder = server
     (folder / "name.gz").write_bytes(gzip.compress(CONTENT, mtime=0))

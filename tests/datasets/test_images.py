@@ -120,6 +120,7 @@ def test_grey_levels_are_those_of_the_discretised_logistic(faces):
     assert set((faces.train.images * 255).round().unique().tolist()) <= set(levels.tolist())
 
 
+@pytest.mark.slow
 def test_omniglot_is_split_by_drawer(omniglot_28x28, data_root):
     with np.load(data_root / omniglot.NPZ.name, allow_pickle=False) as arrays:
         stored = {key: arrays[key] for key in arrays}
@@ -250,6 +251,7 @@ def patches(**changes):
     return levels, {**{part: list(value / 255) for part, value in levels.items()}, **changes}
 
 
+@pytest.mark.slow
 def test_histopathology_from_the_archive_and_from_the_pickle(write, tmp_path):
     levels, stored = patches()
     content = pickle.dumps({part: np.asarray(value) for part, value in stored.items()}, protocol=4)
@@ -322,6 +324,7 @@ def drawings(ink, first):
     return stream.getvalue()
 
 
+@pytest.mark.slow
 def test_drawings_are_averaged_over_squares(write, tmp_path, monkeypatch):
     ink = np.random.default_rng(4).random((24, 20, 105, 105)) < 0.2
     ink[0, 0] = np.indices((105, 105))[0] < 4  # a row of squares, and a quarter of a pixel more

@@ -30,6 +30,7 @@ def grey(data_root, name):
     return torch.frombuffer(bytearray(content[16:]), dtype=torch.uint8).view(-1, 784)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sizes", "image_shape", "binarization"),
     [
@@ -55,6 +56,7 @@ def test_shapes_and_kinds(name, sizes, image_shape, binarization, request):
     torch.testing.assert_close(data.mean.double(), data.train.images.double().mean(0), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_mnist_training_images_are_the_bytes_of_the_file(mnist, data_root):
     pixels = grey(data_root, "train")
     assert torch.equal(mnist.train.images.mul(255).round().to(torch.uint8), pixels[:50_000])
@@ -62,6 +64,7 @@ def test_mnist_training_images_are_the_bytes_of_the_file(mnist, data_root):
     assert abs(pixels.double().mean().item() / 255 - 0.1307) < 5e-5
 
 
+@pytest.mark.slow
 def test_grey_mnist_has_the_bytes_of_all_splits(mnist, data_root):
     data = datasets.load("grey_mnist", data_root)
     assert (data.name, data.image_shape, data.binarization, data.values) == ("grey_mnist", (1, 28, 28), "none", "grey")
@@ -79,6 +82,7 @@ def test_mnist_labels(mnist):
     assert mnist.test.labels.bincount().tolist() == TEST_LABELS
 
 
+@pytest.mark.slow
 def test_mnist_validation_and_test_are_draws_from_their_grey_images(mnist, data_root):
     for split, pixels in ((mnist.valid, grey(data_root, "train")[50_000:]), (mnist.test, grey(data_root, "t10k"))):
         assert (split.images[pixels == 0] == 0).all()
@@ -98,6 +102,7 @@ def test_mnist_draws_come_from_the_mersenne_twister_alone(mnist, data_root):
     assert torch.equal(mnist.valid.images, (uniforms < p).to(torch.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "mnist"])
 def test_two_loads_are_the_same_and_leave_the_random_state_alone(name, request, data_root):
     first = request.getfixturevalue(name)

@@ -8,6 +8,7 @@ import torch
 from pyrodgm import datasets
 
 
+@pytest.mark.slow
 def test_mnist(made_root):
     data = datasets.load("mnist", made_root)
     pixels, labels = made_data.grey_bytes(60_000).reshape(-1, 784), made_data.labels_of(60_000)

@@ -189,6 +189,7 @@ def test_arrays_that_share_a_text_encode_it_once():
     assert peak < 5_000_000
 
 
+@pytest.mark.slow
 @given(
     st.binary(max_size=80)
     | st.lists(
@@ -234,6 +235,7 @@ def test_the_pickle_of_the_faces(data_root):
         np.testing.assert_array_equal(array.reshape(-1, 28, 20), twin["images"])
 
 
+@pytest.mark.slow
 def test_reading_needs_no_numpy_of_the_writer():
     """NumPy 1 and 2 call the module of an array's constructor differently; both are read."""
     for module in (b"numpy.core.multiarray", b"numpy._core.multiarray"):

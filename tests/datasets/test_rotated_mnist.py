@@ -37,6 +37,7 @@ def rotated(data_root):
     return datasets.load("rotated_mnist", data_root)
 
 
+@pytest.mark.slow
 def test_splits_have_no_digit_in_common(rotated, data_root):
     mnist = datasets.load("grey_mnist", data_root)
     assert [len(rotated.train), len(rotated.valid), len(rotated.test)] == [70_000, 10_000, 20_000]
@@ -52,6 +53,7 @@ def test_splits_have_no_digit_in_common(rotated, data_root):
     assert not torch.allclose(rotated.test.images[10_000:], mnist.test.images, atol=0.1)
 
 
+@pytest.mark.slow
 def test_published_archive(tmp_path, monkeypatch):
     values = np.random.default_rng(0).random((2010, 784)).round(7)
     values[0, 0] = 1.0 + 1e-7

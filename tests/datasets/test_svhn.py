@@ -39,6 +39,7 @@ def root(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_images_and_labels(root):
     data = datasets.load("svhn", root)
     x, y = digits(30, 1)

@@ -121,6 +121,7 @@ def test_divergence_of_independent_units():
         kl_divergence(dist.Normal(torch.zeros(5), 1.0).to_event(1), BoltzmannMachine(*given))
 
 
+@pytest.mark.slow
 def test_chains_give_draws_and_gradient_of_a_large_machine():
     """30 + 40 units in two halves without couplings between them: the sum of two small machines is exact."""
     with torch.no_grad():

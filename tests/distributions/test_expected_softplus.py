@@ -36,6 +36,7 @@ def errors(function, oracle, loc, scale, single):
         return [abs(mp.mpf(a.item()) - b) / (1 + abs(b)) for a, b in zip(got, oracle(loc, scale), strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 def test_normal(scale):
     for loc in LOCS:
@@ -43,6 +44,7 @@ def test_normal(scale):
         assert max(errors(expected_softplus_normal, normal, loc, scale, True)) < 1e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [-100.0, -1.0, -0.01, 0.001, 0.5, 10.0])
 def test_exponential(scale):
     for loc in (-6.0 if scale <= 1 else 0.0, 0.0, 4.0 if scale >= -1 else 0.0):

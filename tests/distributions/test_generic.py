@@ -168,6 +168,7 @@ def test_float32(case):
     assert error.max() < case.float32_error
 
 
+@pytest.mark.slow
 @each_case
 def test_make_fx(case):
     """A traced step equals the eager one, also at parameters other than those it was traced at."""

@@ -80,6 +80,7 @@ def test_moments_and_entropy(dtype):
         check(d.entropy(), entropy, dtype, a, b)
 
 
+@pytest.mark.slow
 @given(a=positive, b=positive, draw=st.floats(1e-12, 1.0 - 1e-12))
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_cdf_and_gradients_anywhere(a, b, draw):
@@ -111,6 +112,7 @@ def test_draws_stay_inside_and_gradients_finite(dtype):
             assert gradient.isfinite().all()
 
 
+@pytest.mark.slow
 def test_log_prob_of_a_drawn_logit_is_exact_where_the_fraction_rounds():
     """-E[log p] over float32 draws is the entropy, although two fractions in three round to 0 or 1."""
     d = Kumaraswamy(*(torch.full((200_000,), 0.02, dtype=torch.float32) for _ in range(2))).logits

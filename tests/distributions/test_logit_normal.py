@@ -31,6 +31,7 @@ def sigmoid(t):
     return 1 / (1 + mp.exp(-t))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_moments_and_entropy(dtype):
     d = LogitNormal(*torch.tensor(PARAMETERS, dtype=dtype).unbind(-1))

@@ -151,6 +151,7 @@ def test_steep_draws_keep_finite_gradients_in_float32(form):
     assert gradient.isfinite().all()
 
 
+@pytest.mark.slow
 def test_unlikely_bits_are_as_frequent_as_they_should_be():
     """z = 1 has probability 1.1e-7 here, between two neighbours of a uniform float32."""
     torch.manual_seed(0)
@@ -212,6 +213,7 @@ def test_quantiles_of_the_exponential_mixture_at_the_extremes(beta, logits, dtyp
             assert got == pytest.approx(float(low), abs=2e-4 if dtype == torch.float32 else 1e-10)
 
 
+@pytest.mark.slow
 def test_gaussian_draws_have_both_tails():
     """One uniform float32 in 2^24 is 0, whose quantile would lie 13 standard deviations below."""
     q = dgm.OverlappingBernoulli(torch.full((10_000_000,), -50.0, dtype=torch.float32), dgm.GaussianSmoothing(25.0))

@@ -16,8 +16,11 @@ from pyrodgm import cli, datasets, zoo
 
 pytestmark = pytest.mark.usefixtures("as_a_script")
 
-STICKS = "--data digits --truncation 4 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
-SHORT = "--data digits --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+SHORT = "--data digits --train-images 200 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+STICKS = (
+    "--data digits --train-images 200 --truncation 4 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
+)
+ALL_STICKS = f"{STICKS} --train-images 1197"
 MIXTURE = f"{SHORT} --components 5 --posterior-components 2 --latent 3 --hidden 4"
 LATENT_MIXTURE = f"{SHORT} --components 3 --latent 2 --hidden 4 --learning-rate 1e-2"
 DENSITY = f"{SHORT} --latent 2 --hidden 4 --particles 5"
@@ -27,14 +30,17 @@ IWAE = f"{SHORT} --batch-size 100 --latent 3 2 --hidden 4 3 --particles 3 --sche
 # Examples with results of their own kind have their tests in test_sequence_examples.py, test_adversarial_examples.py.
 ADVERSARIAL = {"gan.py", "vae_gan.py", "adversarial_autoencoder.py", "adversarial_variational_bayes.py"}
 SEQUENCES = {"adaptive_language_model.py", "parity.py", "stick_breaking_nade.py"}
-PARTLY = "--data digits --truncation 3 --hidden 4 --epochs 2 --num-samples 30 --num-images 6 --label-fraction 0.05"
+PARTLY = (
+    "--data digits --train-images 400 --label-fraction 0.05 --truncation 3 --hidden 4 --epochs 2 --num-samples 30 "
+    "--num-images 6"
+)
 
 # The command lines that are run. RUN is a fresh folder; one that begins with & goes on where the one before ended.
 COMMANDS = [
     f"vampprior.py {TINY} --run RUN",
     "&evaluate.py RUN",
     "&evaluate.py RUN --num-samples 40 --num-images 10 --seed 3 --device cpu --no-figures",
-    f"&vampprior.py {TINY} --run RUN --epochs 3 --resume --num-images 7",
+    f"&vampprior.py {TINY} --run RUN --epochs 3 --resume --num-images 7 --no-figures",
     f"vampprior.py {TINY} --run RUN --prior standard --optimizer adam --learning-rate 1e-3 --patience 1 --no-figures",
     "&evaluate.py RUN --no-figures",
     f"vampprior.py {TINY} --run RUN --prior mixture --batch-size 300 --patience None --seed 1 --no-figures",
@@ -55,28 +61,28 @@ COMMANDS = [
     f"count_vae.py {COUNTS} --run RUN --prior vampprior --components 3",
     f"&count_vae.py {COUNTS} --run RUN --prior vampprior --components 3 --epochs 3 --resume",
     f"dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2",
-    "&evaluate.py RUN",
-    f"&dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2 --resume --num-images 7",
+    "&evaluate.py RUN --no-figures",
+    f"&dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2 --resume --num-images 7 --no-figures",
     f"dvae.py {TINY_DVAE} --run RUN --model dvae_spike_exp --sampler pa --schedule constant --no-figures",
     "&evaluate.py RUN --no-figures",
     f"dvae.py {TINY_DVAE} --run RUN --model dvaes_gi --struct 1-layer-lin --valid-images 20 --no-figures",
     f"dvae.py {TINY_DVAE} --run RUN --baseline dvaepp_power --beta 5 --k 2 --warmup 1 --weight-decay 0 --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN",
     "&evaluate.py RUN --num-samples 40 --no-figures",
-    f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents gamma --layers 2 --network convolutional",
+    f"stick_breaking_vae.py {ALL_STICKS} --run RUN --no-figures --latents gamma --layers 2 --network convolutional",
     "&evaluate.py RUN --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents beta --learn-concentration --hyperprior 2 0.5",
     "&evaluate.py RUN --no-figures",
     f"stick_breaking_vae.py {STICKS} --run RUN --no-figures --latents gaussian",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --latent 2 --weights learned",
-    "&evaluate.py RUN",
+    "&evaluate.py RUN --no-figures",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --posterior mixture --objective stratified-iwelbo --no-figures",
     "&evaluate.py RUN --no-figures",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --prior standard --posterior mixture --objective stratified",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --kl bound --compare",
     f"gaussian_mixture_vae.py {MIXTURE} --run RUN --no-figures --objective iwelbo --particles 2",
     f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --component-prior learned",
-    "&evaluate.py RUN",
+    "&evaluate.py RUN --no-figures",
     f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --no-figures --model dlgmm --objective published",
     "&evaluate.py RUN --no-figures",
     f"dirichlet_process_vae.py {LATENT_MIXTURE} --run RUN --no-figures --model two-layer --particles 2",
@@ -91,13 +97,13 @@ COMMANDS = [
     "&evaluate.py RUN --no-figures",
     f"iwae.py {IWAE} --run RUN --no-figures --objective vae",
     f"semi_supervised.py {PARTLY} --run RUN",
-    "&evaluate.py RUN",
-    f"&semi_supervised.py {PARTLY} --run RUN --epochs 3 --resume",
+    "&evaluate.py RUN --no-figures",
+    f"&semi_supervised.py {PARTLY} --run RUN --epochs 3 --resume --no-figures",
     f"semi_supervised.py {PARTLY} --run RUN --latents gaussian --posterior-sees-label --select bound",
     "&evaluate.py RUN --no-figures",
     f"semi_supervised.py {PARTLY} --run RUN --hidden 4 4 4 --stratified --num-train 900 --labelled-batch-size 9",
     "&evaluate.py RUN --no-figures",
-    "demo.py --run RUN --epochs 2 --num-samples 30",
+    "demo.py --run RUN --epochs 1 --num-samples 30",
 ]
 
 
@@ -117,6 +123,7 @@ def test_every_example_is_run():
     assert programs == {command.strip("&").split()[0] for command in COMMANDS} | SEQUENCES | ADVERSARIAL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", chains(), ids=lambda chain: chain[0].replace(TINY, "").replace(TINY_DVAE, ""))
 def test_commands(chain, launch, tmp_path):
     run, least = tmp_path / "run", -400.0 if "count_vae" in chain[0] else -64.0  # of counts
@@ -135,7 +142,10 @@ def test_commands(chain, launch, tmp_path):
 
 @pytest.mark.parametrize("model", ["vae", "hvae"])
 def test_grey_images_get_bits_per_dimension(model, launch, tmp_path, made_root):
-    tiny = TINY.replace("digits", "frey_faces") + " --epochs 4 --learning-rate 0.02 --optimizer adam --no-figures"
+    tiny = (
+        TINY.replace("digits --train-images 200", "frey_faces")
+        + " --epochs 4 --learning-rate 0.02 --optimizer adam --no-figures"
+    )
     text = launch(f"vampprior.py {tiny} --root {made_root} --model {model} --run {tmp_path}")
     values = json.loads((tmp_path / "results.json").read_text())
     bits = -values["log_likelihood"] / (560 * math.log(2))
@@ -153,7 +163,8 @@ def test_sizes_that_make_no_network_are_named(launch, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             launch(f"vampprior.py {TINY} --run {tmp_path / 'none'} {flags}")
-    launch(f"vampprior.py {TINY} --run {tmp_path / 'linear'} --epochs 1 --no-figures --model vae --hidden")
+    flags = "--epochs 1 --train-images 1197 --no-figures --model vae --hidden"
+    launch(f"vampprior.py {TINY} --run {tmp_path / 'linear'} {flags}")
     results(tmp_path / "linear")
 
 
@@ -169,14 +180,15 @@ def test_resumed_run_goes_on_and_keeps_its_arguments(launch, tmp_path):
 
 
 def test_semi_supervised_errors_of_several_seeds(launch, tmp_path):
-    text = launch(f"semi_supervised.py {PARTLY} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2")
+    whole = PARTLY.replace("--train-images 400 ", "")
+    text = launch(f"semi_supervised.py {whole} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2")
     errors = [100 * results(tmp_path / f"run-{seed}")["classification_error"] for seed in (3, 4)]
     assert [float(e) for e in re.findall(r"^test error (\S+) %", text, re.M)] == [round(e, 2) for e in errors]
     mean, deviation, neighbours = re.search(r"2 seeds: test error (\S+) ± (\S+) %, .* (\S+) ± \S+ %", text).groups()
     assert float(mean) == pytest.approx(sum(errors) / 2, abs=0.006)
     assert float(deviation) == pytest.approx(abs(errors[0] - errors[1]) / 2**0.5, abs=0.006)
     assert 0 < float(neighbours) < 50
-    again = launch(f"semi_supervised.py {PARTLY} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2 --resume")
+    again = launch(f"semi_supervised.py {whole} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2 --resume")
     assert again == text
     text = launch(f"evaluate.py {tmp_path / 'run-4'} --no-figures")
     assert f"{errors[1]:.2f} % of all test images are classified wrongly" in text

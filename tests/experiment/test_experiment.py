@@ -208,6 +208,7 @@ def test_evaluation_of_a_pair_whose_likelihood_is_known():
     assert (results.num_images, results.num_samples, results.seconds_per_epoch) == (10, 4, 2.0)
 
 
+@pytest.mark.slow
 def test_latents_that_copy_the_label_count_as_active_and_label_rightly():
     data = dataset()
     results, likelihood = experiment.evaluate(coins(data.mean, copied=[0]), data, num_samples=100)
@@ -230,6 +231,7 @@ def test_no_more_neighbours_than_labels(count, ks):
     assert results.knn_error.keys() == {f"z {kind} k={k}" for kind in ("mean", "sample") for k in ks}
 
 
+@pytest.mark.slow
 def test_evaluation_is_reproducible_and_leaves_the_random_state():
     model, data = pair(), dataset()
     state = torch.get_rng_state()
@@ -246,6 +248,7 @@ def test_impossible_number_of_images_is_named(count):
         experiment.evaluate(pair(), dataset(), num_samples=5, num_images=count)
 
 
+@pytest.mark.slow
 def test_report_writes_results_and_figures(run):
     data, model = dataset(), pair()
     experiment.load_pair(run, model)
@@ -257,6 +260,7 @@ def test_report_writes_results_and_figures(run):
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
 
 
+@pytest.mark.slow
 def test_pair_without_pseudo_inputs_gets_the_other_figures(run):
     likelihood = log_likelihood(coins(dataset().mean), dataset().test.images, 4)
     files = experiment.write_figures(coins(dataset().mean), dataset(), run, likelihood)
@@ -282,6 +286,7 @@ def test_log_likelihoods_of_single_images_are_kept(run):
     assert [row["k_hat"] for row in rows] == likelihood.k_hat.tolist()
 
 
+@pytest.mark.slow
 def test_samples_grow_from_the_upper_level_and_from_exemplars(run, monkeypatch):
     """The latents that are given are drawn from the components that the first images shown make; the rest is drawn."""
     data = dataset()
@@ -300,6 +305,7 @@ def test_samples_grow_from_the_upper_level_and_from_exemplars(run, monkeypatch):
     assert abs(white.std().item() - 1.0) < 0.2
 
 
+@pytest.mark.slow
 def test_images_of_two_channels_get_all_figures(run):
     images = torch.rand(30, 2, 3, 4).round()
     data = Dataset.from_tensors(*images.split(10), name="two channels")
@@ -373,6 +379,7 @@ def test_table_has_a_row_a_model():
     assert results.num_samples == 2000
 
 
+@pytest.mark.slow
 def test_grey_data_get_bits_per_dimension():
     """A likelihood that does not depend on z gives each of 2 x 3 pixels its own known distribution."""
     grey = Dataset.from_tensors(*(torch.randint(0, 256, (20, 1, 2, 3)) / 255 for _ in range(3)), num_bins=256)
@@ -396,6 +403,7 @@ def test_grey_data_get_bits_per_dimension():
     assert experiment.evaluate(pseudo, grey, num_samples=4)[0].bits_per_dimension is None
 
 
+@pytest.mark.slow
 def test_bits_are_those_of_the_data_alone():
     """Grey levels that are all equally likely cost 8 bits per pixel; only their own 256 bins may be counted in bits."""
     levels = torch.arange(256).repeat(6).reshape(6, 16, 16) / 255

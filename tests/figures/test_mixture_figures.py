@@ -80,6 +80,7 @@ def test_manifold_runs_through_the_quantiles_of_the_prior(data):
     assert abs(first[:, :10].mean() + first[:, 10:].mean() - 1) < 0.1
 
 
+@pytest.mark.slow
 def test_latent_weights(data):
     pair = dense_dlgmm(4, num_components=3, latent=2, hidden=(5,), components="spread", spread=3.0)
     figures = mixture_figures(pair, data)
@@ -117,6 +118,7 @@ def test_side_by_side_shows_each_group():
         np.testing.assert_array_equal(np.asarray(axes.images[0].get_array()), expected)
 
 
+@pytest.mark.slow
 def test_scatter_puts_points_where_they_are():
     points, labels = torch.randn(20, 2), torch.arange(20) % 4
     collections = plots.scatter_by_class(points, labels).axes[0].collections

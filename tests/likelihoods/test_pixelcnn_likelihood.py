@@ -35,6 +35,7 @@ def test_probabilities_of_all_images_sum_to_one_and_samples_follow_them(shape):
     assert (chi2 < len(images) + 6 * (2 * len(images)) ** 0.5).all()
 
 
+@pytest.mark.slow
 def test_grey_pixels_sum_to_one_over_their_values_and_are_drawn_among_them():
     likelihood, z = make((1, 1, 2), 256), torch.randn(4, 3)
     values = torch.arange(256) / 255.0

@@ -82,6 +82,7 @@ def test_structures_are_the_published_ones(name, sizes, method):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("method", ["dvae_spike_exp", "dvaes_gi", "dvaes_power"])
 def test_evidence_of_the_bits_is_exact(method, groups):
@@ -132,6 +133,7 @@ def test_evidence_of_the_smoothed_latents(method):
     assert ((result.values - exact.log()).abs() < 5 * spread + 2e-3).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dvae_spike_exp", "dvaepp_power", "dvaes_gi", "dvaes_power"])
 def test_bound_of_each_method_is_below_the_evidence_and_rises_with_importance_samples(method):
     pair = build(method, groups=2, units=2).eval()
@@ -150,6 +152,7 @@ def test_bound_of_each_method_is_below_the_evidence_and_rises_with_importance_sa
     assert many < evidence + 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "sampler"),
     [
@@ -180,6 +183,7 @@ def test_step_with_chains_and_statistics_is_traced_bit_for_bit(method, sampler):
     assert any(name.endswith("running_mean") for name in moved)
 
 
+@pytest.mark.slow
 def test_chains_are_saved_and_a_run_goes_on_with_them(tmp_path):
     data = Dataset.from_tensors(images(20), images(10), binarization="fixed")
     options = {
@@ -197,6 +201,7 @@ def test_chains_are_saved_and_a_run_goes_on_with_them(tmp_path):
     assert all(torch.equal(v, whole.state_dict()[n]) for n, v in resumed.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dvae_spike_exp", "dvaepp_exp", "gumbolt"])
 def test_training_raises_the_likelihood_of_the_bits(method):
     x = (torch.rand(300, 1) > 0.5).to(torch.float64).expand(300, PIXELS).contiguous()
@@ -235,6 +240,7 @@ def test_discrete_pair_shares_everything():
     assert pair.likelihood.training
 
 
+@pytest.mark.slow
 def test_error_of_the_log_partition_is_in_the_standard_error():
     pair = build("dvaes_exp", units=40, sampler="pcd", num_chains=50)
     with torch.no_grad():

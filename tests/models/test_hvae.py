@@ -37,6 +37,7 @@ def joint_and_guide(hvae):
     return log_p.flatten(0, 1).T, log_q.flatten(0, 1).T, (side[1] - side[0]).item() ** 2
 
 
+@pytest.mark.slow
 def test_bounds_and_log_likelihood_are_the_integrals(hvae):
     log_p, log_q, volume = joint_and_guide(hvae)
     evidence = log_p.logsumexp(1) + torch.tensor(volume).log()
@@ -57,6 +58,7 @@ def test_divergence_of_the_lower_level_is_exact_and_of_the_upper_where_it_can_be
     assert ELBO().describe(hvae.model, hvae.guide, X) == {"z2": upper, "z1": "exact"}
 
 
+@pytest.mark.slow
 def test_encoder_runs_once_a_datum_for_all_importance_samples(hvae):
     """The parts that see x alone never meet the samples."""
     sizes = []

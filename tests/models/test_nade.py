@@ -105,6 +105,7 @@ def pixel_quadrature(pair, x):
         return exact, mean(log_prob(v).exp()).log().sum(-1), mean(log_prob(v) + prior - q.log_prob(v)).sum(-1)
 
 
+@pytest.mark.slow
 def test_likelihoods_against_quadrature():
     pair = randomized(StickBreakingNADE(D, H, max_steps=2, concentration=2.0), 1.5)
     nn.init.normal_(pair.network.head.weight, std=0.3)
@@ -167,6 +168,7 @@ def test_the_draw_carries_the_pass(monkeypatch):
     assert torch.allclose(model.nodes["x"]["log_prob"], again.nodes["x"]["log_prob"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: NADE(D, H), lambda: StickBreakingNADE(D, H, max_steps=M)], ids=["nade", "sb"])
 def test_it_learns_and_traced_steps_equal_eager_ones(make):
     """Images whose second half is the first, two of four equally likely beginnings: log 2 nats and no more."""

@@ -170,6 +170,7 @@ def test_importance_sampling_finds_the_evidence(exact):
     assert torch.allclose(sampled.values, evidence, atol=1e-9 if exact else 0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exact", [True, False])
 def test_labels_summed_out_of_importance_weights(exact):
     known, x = Known(), torch.tensor([[0.5], [-2.0], [3.0]])
@@ -230,6 +231,7 @@ def test_semi_supervised_objective_refuses_bad_input(x):
         SemiSupervisedELBO(site="label").differentiable_loss(pair.model, pair.guide, x, torch.tensor([0]))
 
 
+@pytest.mark.slow
 def test_traced_step_on_partly_labelled_batches_equals_the_eager_one(x):
     y, found = torch.tensor([2, 0]), []
     for mode in ("eager", "traced"):

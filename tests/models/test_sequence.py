@@ -112,6 +112,7 @@ def test_a_run_is_not_used_once_what_it_came_from_has_changed(x, y):
     other.compute_log_prob()
 
 
+@pytest.mark.slow
 def test_divergence_is_that_of_the_densities(x, y):
     """The exact divergence, averaged over draws, against the mean of log q - log p."""
     pair = make("sticks", concentration=2.5)
@@ -234,6 +235,7 @@ def losses(pair, mode, dtype=torch.float64):
     return torch.stack(found), pair
 
 
+@pytest.mark.slow
 def test_traced_step_equals_the_eager_one(pair):
     """To rounding: products of matrices this small depend on where in memory these lie."""
     (eager, first), (traced, second) = (losses(pair, mode) for mode in ("eager", "traced"))
@@ -244,6 +246,7 @@ def test_traced_step_equals_the_eager_one(pair):
     assert (first.carried != 0).any()
 
 
+@pytest.mark.slow
 def test_compiled_step_equals_the_eager_one():
     pair = make("sticks")
     (eager, _), (compiled, _) = (losses(pair, mode) for mode in ("eager", "compiled"))
@@ -312,6 +315,7 @@ def test_vectors_as_inputs_and_binary_targets():
     assert pair.predict(x, y).log_prob.shape == (B, T)
 
 
+@pytest.mark.slow
 def test_ten_inner_steps_on_sequences_of_150_stay_finite():
     torch.manual_seed(0)
     network = StickBreakingRNN(8, 16, max_steps=10)

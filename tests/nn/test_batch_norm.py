@@ -1,5 +1,6 @@
 import copy
 
+import pytest
 import torch
 from torch import nn
 
@@ -30,6 +31,7 @@ def test_defaults_are_those_of_torch():
     torch.testing.assert_close(list(ours.buffers()), list(theirs.buffers()))
 
 
+@pytest.mark.slow
 def test_statistics_advance_in_the_traced_step_as_in_the_eager_one():
     torch.manual_seed(0)
     posterior = GaussianPosterior(mlp(6, [8], 4, NormalizedDense))

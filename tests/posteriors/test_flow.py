@@ -49,6 +49,7 @@ def test_a_draw_comes_with_its_density(passes):
     assert p.log_prob(z).shape == (7, 4)
 
 
+@pytest.mark.slow
 def test_density_integrates_to_one():
     p = posterior(features=2, size=0.7)(torch.zeros(5))
     grid = torch.linspace(-25, 25, 1001)
@@ -94,6 +95,7 @@ class Ridge(nn.Module):
         return dist.Normal((z[..., :1] ** 2 + z[..., 1:]) / 4, 0.05).to_event(1)
 
 
+@pytest.mark.slow
 def test_it_fits_a_bent_posterior_better_than_a_gaussian():
     x = torch.full((100, 1), 0.5)
     bounds = []
@@ -144,6 +146,7 @@ def test_bad_net_and_range_are_named():
         FlowPosterior(nn.Identity(), 3, transform)(torch.zeros(6))
 
 
+@pytest.mark.slow
 def test_zuko_is_imported_where_it_is_used_and_changes_nothing():
     program = """
 import sys, torch

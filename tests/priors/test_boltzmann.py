@@ -33,6 +33,7 @@ def exact(prior):
     return BoltzmannMachine(prior.weights.detach(), prior.left_bias.detach(), prior.right_bias.detach())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["exact", "pcd", "pa"])
 def test_learns_the_machine_that_data_are_from_and_tracks_its_log_partition(sampler):
     teacher = exact(with_couplings(BoltzmannPrior(4, 5), 2.0))
@@ -54,6 +55,7 @@ def test_learns_the_machine_that_data_are_from_and_tracks_its_log_partition(samp
         assert prior.log_partition.item() == pytest.approx(student.log_partition.item(), abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["pcd", "pa"])
 def test_samples_move_in_training_and_rest_in_evaluation(sampler):
     prior = with_couplings(BoltzmannPrior(18, 20, sampler=sampler, num_chains=50, num_sweeps=3), 0.3)
@@ -78,6 +80,7 @@ def test_samples_move_in_training_and_rest_in_evaluation(sampler):
     assert torch.equal(prior.left_chains, moved["left_chains"])
 
 
+@pytest.mark.slow
 def test_log_partition_is_estimated_once_for_each_state_of_the_parameters():
     prior = with_couplings(BoltzmannPrior(17, 17, num_chains=20, num_sweeps=1), 0.2)
     value = exact(prior).log_partition.item()
@@ -121,6 +124,7 @@ def vae():
     return VAE(prior, BernoulliLikelihood(mlp(34, [16], 64)), GaussianPosterior(mlp(64, [16], 68)))
 
 
+@pytest.mark.slow
 def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
     images = (torch.rand(150, 64) > 0.5).double()
     data = datasets.Dataset.from_tensors(train=images[:100], valid=images[100:])
@@ -146,6 +150,7 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
         assert torch.equal(states[0][name], states[1][name]), name
 
 
+@pytest.mark.slow
 def test_likelihoods_are_made_with_the_estimate_and_the_pair_is_left_as_it_was():
     pair = vae()
     with_couplings(pair.prior, 0.3)
@@ -176,6 +181,7 @@ def test_bad_arguments_are_named():
     assert boltzmann.MAX_UNITS == 22
 
 
+@pytest.mark.slow
 def test_pyro_evaluates_with_the_estimate_too():
     """With gradients on, as Pyro's utilities leave them."""
     pair = vae()

@@ -89,6 +89,7 @@ def test_means_are_kept_and_renewed_where_they_are_met():
     assert torch.allclose(prior.means[moved], prior.posterior(images[moved]).mean)
 
 
+@pytest.mark.slow
 def test_random_exemplars_are_unbiased():
     prior, images = make(num_neighbours=None, num_exemplars=5)
     rows, z = torch.tensor([4, 0]), torch.randn(2, LATENT)
@@ -119,6 +120,7 @@ def test_binarize_draws_the_exemplars_anew(binarize):
     assert torch.equal(seen[0], seen[2]) == (not binarize)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kwargs", [{"num_neighbours": 3}, {"num_neighbours": None, "num_exemplars": 7}])
 def test_traced_training_equals_eager_bit_for_bit(kwargs):
     def run(mode):

@@ -25,17 +25,20 @@ GROUPS = 12
 KINDS = ("reparam", "dreg", "stl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_estimators_on_random_programs(group):
     for features in PROGRAMS[group::GROUPS]:
         check_estimators(features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", list(random_programs(4, seed=5)), ids=lambda f: str(f.seed))
 def test_estimators_in_every_mode(features):
     check_estimators(features, thorough=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=16, deadline=None, derandomize=True, database=None)
 @given(programs())
 def test_estimators_on_programs_that_shrink(features):
@@ -52,6 +55,7 @@ def test_every_feature_is_there_often_enough():
     assert min(counts[name] for name in rare) >= 1, counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["eager", "traced", "compiled"])
 def test_evidence_of_one_program_in_each_mode(mode):
     pair = RandomPair(Features(label=True, own_site="model", model_only=True, missing=True, subsampled=True, seed=3))

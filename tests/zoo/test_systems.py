@@ -104,6 +104,7 @@ def test_runs_under_former_names_of_flags_are_read(name, tmp_path):
         experiment.check_resumable(tmp_path / "run", name, dataclasses.replace(config, seed=99), ())
 
 
+@pytest.mark.slow
 def test_a_system_is_used_from_a_program(tmp_path):
     torch.set_default_dtype(torch.float32)
     system = zoo.vampprior.SYSTEM

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from pyrodgm.extras import needs_extra
+
 LEAST = 25  # samples below which no tail can be fitted
 LIMIT = 0.7  # largest k-hat of weights that can be trusted (Vehtari et al. 2015, arXiv 1507.02646, section 3.2)
 LEAST_ESS = 30.0  # effective sample size below which the logarithm of a mean is more than 0.02 nats off on average
@@ -35,7 +37,9 @@ def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     divides by the first quartile of the tail).
     """
     import numpy as np
-    from arviz_stats.base import array_stats
+
+    with needs_extra("evaluation"):
+        from arviz_stats.base import array_stats
 
     log_weights = log_weights.double()
     smoothed, k_hat = log_weights.clone(), torch.full(log_weights.shape[1:], math.inf, dtype=torch.float64)

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pyrodgm.extras import needs_extra
+
 if TYPE_CHECKING:
     from pyrodgm.infer.evaluation.result import LogLikelihood
 
@@ -27,8 +29,9 @@ def to_datatree(result: "LogLikelihood") -> Any:
     The last four need ``keep=True`` in :func:`pyrodgm.infer.log_likelihood`; dimensions are ``chain``, ``draw``,
     ``datum`` and those of the event. ``attrs`` holds model, configuration, seed and versions.
     """
-    import arviz_base
-    import xarray
+    with needs_extra("export"):
+        import arviz_base
+        import xarray
 
     groups: dict[str, dict[str, Any]] = {"observed_data": {"x": _array(result.x)}}
     draws = result.draws or {}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.datasets.split import aligned
+from pyrodgm.extras import needs_extra
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
 from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.evaluation.by_row import ByRow, by_row
@@ -118,6 +119,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
 
     Source: Burda et al. (2015), arXiv 1509.00519; Khan and Rue (2023), arXiv 2107.04562, for the fit.
     """
+    with needs_extra("evaluation"):
+        import arviz_stats  # noqa: F401  # for k-hat; missed before the draws, not after them
     num_samples = None if num_samples is None else whole_number("num_samples", num_samples)
     if keep and sum_out:
         raise ValueError("keep: draws of sites that are summed out cannot be kept; got keep=True with sum_out=True")

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.extras import needs_extra
 from pyrodgm.infer.estimators.sites import Trace, samples
 from pyrodgm.infer.evaluation.reported import reported_mean, reported_name, reported_value
 from pyrodgm.infer.evaluation.shared import on_all_rows
@@ -181,7 +182,8 @@ def knn_errors(
     train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, ks: Sequence[int]
 ) -> dict[int, float]:
     """:func:`knn_error` for several numbers of neighbours, which are looked for once; of tied labels the least wins."""
-    from sklearn.neighbors import NearestNeighbors
+    with needs_extra("evaluation"):
+        from sklearn.neighbors import NearestNeighbors
 
     if not ks or not 1 <= min(ks) <= max(ks) <= len(train_features):
         raise ValueError(f"k must lie between 1 and the {len(train_features)} training points, got {list(ks)}")

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.extras import needs_extra
+
 SEAL = 32  # bytes
 
 
@@ -55,7 +57,8 @@ def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
 
     A tensor of two names, such as a tied weight, is written under both.
     """
-    from safetensors.torch import save
+    with needs_extra("runs"):
+        from safetensors.torch import save
 
     weights = _separate(weights)
     content = save(weights, {"sha256": digest(weights)})
@@ -69,7 +72,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         FileNotFoundError: If there is no such file.
         DamagedFileError: If the file is truncated or altered.
     """
-    from safetensors import SafetensorError, safe_open
+    with needs_extra("runs"):
+        from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:

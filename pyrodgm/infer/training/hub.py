@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pyrodgm.extras import needs_extra
 from pyrodgm.infer.training.saving import PAIR, WEIGHTS, load, save
 
 CARD = """---
@@ -95,8 +96,6 @@ def load_from_hub(
 
 
 def _import_hub() -> Any:
-    try:
+    with needs_extra("hub"):
         import huggingface_hub
-    except ImportError as error:
-        raise ImportError("the Hugging Face Hub needs huggingface_hub: pip install 'pyrodgm[hub]'") from error
     return huggingface_hub

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import pyrodgm
+from pyrodgm.extras import needs_extra
 from pyrodgm.infer.training.architecture import Architecture, describe
 from pyrodgm.infer.training.checkpoint import (
     DamagedFileError,
@@ -66,6 +67,8 @@ class RunFolder:
         config: Mapping[str, Any] | None,
         pair: nn.Module,
     ) -> None:
+        with needs_extra("runs"):
+            import safetensors  # noqa: F401  # missed before training, not after an epoch of it
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self._lock = FolderLock(path)

@@ -192,6 +192,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 def test_matches_oracle(name):
     divergence, oracle, points, tolerance = PAIRS[name]
@@ -202,6 +203,7 @@ def test_matches_oracle(name):
         assert abs(mp.mpf(value.item()) / expected - 1) < tolerance, point
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 def test_gradient_matches_differences_of_oracle(name):
     divergence, oracle, points, _ = PAIRS[name]
@@ -219,6 +221,7 @@ log_range = st.floats(-2.0, 2.3).map(lambda x: 10.0**x)
 prior_range = st.floats(-1.0, 1.69).map(lambda x: 10.0**x)
 
 
+@pytest.mark.slow
 @given(a=log_range, b=log_range, alpha=prior_range, beta=prior_range)
 @settings(max_examples=15, deadline=None, derandomize=True)
 def test_kumaraswamy_beta_anywhere(a, b, alpha, beta):
@@ -355,6 +358,7 @@ def test_pyro_finds_the_divergence():
     assert loss == pytest.approx(kl_divergence(q, prior).sum().item(), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_traced_step_with_sample_density_and_divergence():
     def step(a, b, alpha):
         q = StickBreaking(Kumaraswamy(a, b, validate_args=False).to_event(1), validate_args=False)

@@ -34,6 +34,7 @@ def mixture(k, d, batch=()):
     return DiagNormalMixture(torch.randn(*batch, k), 2 * torch.randn(*batch, k, d), torch.rand(*batch, k, d) + 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", [1, 2])
 def test_it_is_an_upper_bound_and_at_most_that_of_each_component(d):
     p, q = normals(200, d), mixture(6, d)

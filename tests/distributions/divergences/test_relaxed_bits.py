@@ -103,6 +103,7 @@ def quadrature(name, logits, lift, shift, machine, nodes=60):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_two_groups_are_unbiased(name):
     machine_parameters = parameters()
@@ -236,6 +237,7 @@ def test_gradients_of_the_spike_through_estimators_are_those_of_its_divergence(e
             refusing.loss_and_grads(model, guide)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["exponential", "power"])
 def test_it_is_never_less_than_the_divergence_of_what_is_seen(name):
     machine = BoltzmannMachine(*parameters())

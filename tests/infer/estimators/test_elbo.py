@@ -86,6 +86,7 @@ class Chain(PyroModule):
                 pyro.sample("z1", dist.Normal(0.4 * (x + z2), 0.7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("upwards", "z1"), [(True, "sampled"), (False, "exact")])
 def test_exact_divergence_only_where_it_is_right(upwards, z1):
     pair = Chain(upwards)
@@ -122,6 +123,7 @@ def test_bound_with_the_exact_guide_is_the_evidence(gradient, num_particles):
     assert loss.item() == pytest.approx(-pair.evidence(X).sum().item(), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_bound_rises_with_particles_to_the_evidence_and_falls_with_alpha():
     pair = LinearGaussian(slope=0.1, log_scale=0.3)
     x = X.repeat(20_000)
@@ -288,6 +290,7 @@ class Hierarchy(PyroModule):
             pyro.sample("z2", dist.Normal(self.b * z1, 0.8))
 
 
+@pytest.mark.slow
 def test_doubly_reparametrised_gradient_through_a_hierarchy():
     pair = Hierarchy()
     estimates = {}
@@ -304,6 +307,7 @@ def test_doubly_reparametrised_gradient_through_a_hierarchy():
     assert ((var1 + var2).sqrt() < 0.01).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
     [ELBO(), ELBO(num_particles=2), IWELBO(3), IWELBO(3, gradient="dreg")],

@@ -82,6 +82,7 @@ def estimate(objective, pair, groups=30):
     return torch.stack(rows).mean(0), torch.stack(rows).std(0) / groups**0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairing", ["full", "own"])
 @pytest.mark.parametrize("components", ["standard", "spread", "learned"])
 def test_value_and_gradients_are_those_of_quadrature(components, pairing):
@@ -94,6 +95,7 @@ def test_value_and_gradients_are_those_of_quadrature(components, pairing):
     assert (error < 0.05 * expected.abs().max()).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [SymmetricDirichletPrior(2, 1.5), GEMPrior(2, 3.0)], ids=["dirichlet", "gem"])
 def test_full_pairing_is_the_evidence_bound_that_elbo_estimates(prior):
     pair = small("spread", prior)
@@ -107,6 +109,7 @@ def test_full_pairing_is_the_evidence_bound_that_elbo_estimates(prior):
         assert mean[0].item() == pytest.approx(expected, abs=5 * error[0].item())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("components", ["standard", "spread"])
 def test_published_pairing_is_a_looser_bound(components):
     pair = small(components)
@@ -134,6 +137,7 @@ def test_kl_weight_multiplies_all_but_the_likelihood():
     assert losses[2] == pytest.approx(0.75 * losses[0] + 0.25 * losses[1])
 
 
+@pytest.mark.slow
 def test_two_layers_have_the_bound_that_elbo_estimates():
     pair = dense_two_layer_dlgmm(3, num_components=2, latents=(2, 1), hidden=(6,))
     means, errors = [], []

@@ -333,6 +333,7 @@ def test_masks_of_distributions_are_masks_of_sites():
 # Importance-weighted bounds with a weight of the divergence.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.5])
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 def test_doubly_reparametrised_gradient_is_unbiased_for_every_kl_weight(alpha, beta):

@@ -113,6 +113,7 @@ def test_importance_weighted_bound_of_mixture_draws_and_its_gradients_are_those_
     assert (error < 0.05 * exact.abs().max()).all()
 
 
+@pytest.mark.slow
 def test_stratified_bound_is_tighter_than_the_importance_weighted_one():
     pair = Mixture()
     with torch.no_grad():
@@ -123,6 +124,7 @@ def test_stratified_bound_is_tighter_than_the_importance_weighted_one():
     assert plain < stratified < 5 * dist.Normal(0.0, 2**0.5).log_prob(X).sum()
 
 
+@pytest.mark.slow
 def test_stratified_gradients_of_the_weights_vary_less():
     pair = Mixture(gap=4.0)
     _, implicit = value_and_gradients(ELBO(num_particles=2, vectorize_particles=True), pair, groups=200)
@@ -198,6 +200,7 @@ class Tower(PyroModule):
         return total
 
 
+@pytest.mark.slow
 def test_all_combinations_of_two_mixtures_are_drawn():
     pair = Tower()
     mean, error = value_and_gradients(StratifiedELBO(num_particles=300), pair)

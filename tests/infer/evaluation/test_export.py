@@ -94,6 +94,7 @@ def test_narrow_dtypes_are_exported(dtype):
     assert tree["posterior"]["z"].dtype == tree["observed_data"]["x"].dtype == np.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["h5netcdf", "zarr"])
 def test_written_read_back_and_summarised(engine, tmp_path):
     import arviz_stats

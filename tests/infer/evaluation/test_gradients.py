@@ -41,6 +41,7 @@ class Shifted(PyroModule):
             pyro.sample("z", dist.Normal(self.posterior(), self.scale))
 
 
+@pytest.mark.slow
 def test_ratio_is_that_of_the_exact_moments():
     """The ELBO's gradient in m is sum a (x - a z) - m, with z = m + 0.5 e: normal, its moments known."""
     pair, x = Shifted(), torch.tensor([0.3, -1.2, 2.0])
@@ -54,6 +55,7 @@ def test_ratio_is_that_of_the_exact_moments():
     assert got["likelihood"] == pytest.approx(abs(mean) / variance**0.5, rel=0.08)
 
 
+@pytest.mark.slow
 def test_dreg_keeps_the_signal_that_the_plain_gradient_loses():
     """As K grows the guide's plain gradient drowns (Rainforth et al. 2018); DReG's does not (Tucker et al. 2018)."""
     pair, x = Shifted(scale=1.2), torch.tensor([0.3, -1.2, 2.0])  # wider than any posterior: weights of finite variance

@@ -76,6 +76,7 @@ def test_weights_equal_those_of_pyro_on_the_same_draws():
     assert result.values.item() == pytest.approx((log_weights.logsumexp(0) - math.log(50)).item())
 
 
+@pytest.mark.slow
 def test_chunks_and_memory_bound_do_not_change_the_estimate():
     pair = ProbabilisticPCA(stretch=1.3)
     x = draw(pair, 7)
@@ -89,6 +90,7 @@ def test_chunks_and_memory_bound_do_not_change_the_estimate():
     assert torch.allclose(joint, parts.values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "prior", [lambda q: StandardNormal(3), lambda q: VampPrior(q, torch.rand(5, 12))], ids=["normal", "vamp"]
 )
@@ -106,6 +108,7 @@ def test_graphs_draw_and_weigh_as_pyro_does(compile_, prior):
     assert torch.allclose(found.pointwise, wanted.pointwise, rtol=0.0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_guide_is_traced_once_a_shape():
     pair = ProbabilisticPCA(stretch=1.3)
     calls = []
@@ -147,6 +150,7 @@ class LiveBytes(TorchDispatchMode):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_bytes", [2**22, 2**25])
 def test_the_bound_on_memory_holds(max_bytes):
     vae = VAE(StandardNormal(8), BernoulliLikelihood(mlp(8, [50], 784)), GaussianPosterior(mlp(784, [50], 16)))
@@ -157,6 +161,7 @@ def test_the_bound_on_memory_holds(max_bytes):
     assert bytes_held.peak < 20 * 500 * 784 * 8  # what a single pass would need for one tensor of it
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_of_a_block_but_its_results(monkeypatch):
     """Small tensors kept between large ones that come and go scatter the heap, which then grows without end."""
     alive, weigh = [], ImportanceSampler.weigh

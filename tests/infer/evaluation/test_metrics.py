@@ -61,6 +61,7 @@ class Upper(Known):
             pyro.sample("z1", dist.Normal(loc, 1e-6).to_event(1))
 
 
+@pytest.mark.slow
 def test_what_samples_of_other_sites_add_is_no_activity():
     pair, x = Upper(), torch.randn(5000, 3)
     variances = unit_variances(pair, x)

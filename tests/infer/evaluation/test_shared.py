@@ -31,6 +31,7 @@ def everything(rank=0):
     return results, blocks, unit_variances(vae, IMAGES), unseeded.values
 
 
+@pytest.mark.slow
 def test_the_results_do_not_depend_on_the_number_of_processes(tmp_path):
     results, blocks, variances, unseeded = everything()
     for size in (2, 3):

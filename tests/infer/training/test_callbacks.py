@@ -66,6 +66,7 @@ def run(callbacks=(), loggers=(), epochs=2, **options):
     return fit(build(), X, epochs=epochs, settings=settings, **OPTIONS)
 
 
+@pytest.mark.slow
 def test_callbacks_are_called_in_order_and_change_nothing():
     diary = Diary()
     result = run([diary, Callback()])
@@ -115,6 +116,7 @@ def test_loggers_get_the_metrics_and_are_ended_whatever_happens():
     assert memory.seen == [("begin", 10, 0), (1, 3), "end"]
 
 
+@pytest.mark.slow
 def test_a_table_is_written_and_gone_on_with(tmp_path):
     def go(epochs, folder, **options):
         settings = FitSettings(loggers=[CSVLogger(tmp_path / f"{folder}.csv")], progress=False)
@@ -129,6 +131,7 @@ def test_a_table_is_written_and_gone_on_with(tmp_path):
     assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_no_thread_is_left_behind(tmp_path):
     before = threading.active_count()
     for i in range(3):
@@ -137,6 +140,7 @@ def test_no_thread_is_left_behind(tmp_path):
     assert len(list(tmp_path.glob("*/events*"))) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_mlflow_keeps_them_in_its_local_store(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")

@@ -53,6 +53,7 @@ def test_a_relative_threshold_is_a_share_of_the_size_of_the_score(scores, rates)
     assert [row["learning_rate"] for row in result.metrics] == rates
 
 
+@pytest.mark.slow
 def test_a_plateau_of_the_bound_is_gone_on_with(tmp_path):
     scheduler = partial(
         torch.optim.lr_scheduler.ReduceLROnPlateau,
@@ -96,6 +97,7 @@ def test_accumulated_gradients_are_those_of_one_large_batch(mode):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.slow
 def test_fit_counts_optimiser_steps_where_it_accumulates():
     settings = FitSettings(accumulate=2, progress=False)
     result = fit(build(), X, epochs=2, batch_size=6, settings=settings)

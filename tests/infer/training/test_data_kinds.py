@@ -82,6 +82,7 @@ def least_squares(y, c):
     return torch.linalg.lstsq(design, y[:, None]).solution[:, 0]
 
 
+@pytest.mark.slow
 def test_every_kind_trains_as_the_tensors_do():
     y, c = columns()
     bounds, pair = trained((y, c))
@@ -137,6 +138,7 @@ class Counts(Pair):
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.float32, torch.uint8])
 def test_counts_and_symbols_of_any_dtype(dtype):
     x = torch.tensor([0, 1, 1, 2, 2, 2]).to(dtype)
@@ -236,6 +238,7 @@ def state_of(pair):
     return torch.stack([pair.w, pair.b]).detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("kind", ["shuffled", "generator", "stream"])
 def test_a_stream_that_is_cut_off_goes_on_where_it_was(kind, workers, tmp_path):
@@ -317,6 +320,7 @@ class Batched(Pair):
             pyro.sample("z", dist.Normal(self.net(self.norm(x)), 1.0).to_event(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [11, 6, 2])
 @pytest.mark.parametrize("kind", ["tensor", "data set", "torch data set", "stream"])
 def test_a_last_batch_of_one_joins_the_one_before_it(kind, count):

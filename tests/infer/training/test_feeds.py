@@ -104,6 +104,7 @@ def run(fraction, **kwargs):
     return model, data, result
 
 
+@pytest.mark.slow
 def test_fit_learns_classes_from_one_label_each():
     model, data, result = run(0.005)
     assert (data.train.labels >= 0).sum() == 2
@@ -115,6 +116,7 @@ def test_fit_learns_classes_from_one_label_each():
     assert -error(model, data) == -max(scores)
 
 
+@pytest.mark.slow
 def test_fit_with_all_labels_and_resumed(tmp_path):
     whole, _, result = run(1.0, epochs=4, labelled_batch_size=20)
     run(1.0, epochs=2, labelled_batch_size=20, run_dir=tmp_path)
@@ -125,6 +127,7 @@ def test_fit_with_all_labels_and_resumed(tmp_path):
         run(1.0, epochs=4, labelled_batch_size=10, run_dir=tmp_path, resume=True)
 
 
+@pytest.mark.slow
 def test_patience_goes_by_the_score():
     _, _, result = run(0.05, valid_score=lambda pair, data: 0.0, epochs=9, patience=3)
     assert (result.best_epoch, len(result.metrics)) == (1, 4)

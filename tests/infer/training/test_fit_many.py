@@ -57,6 +57,7 @@ def compare(make_pair, runs, settings=FitSettings(clip_grad_norm=1.0, compile="t
     return fitted
 
 
+@pytest.mark.slow
 def test_models_with_rates_weights_and_patience_of_their_own(tmp_path):
     runs = [
         {"seed": 3, "optimizer": adam(1e-2), "run_dir": tmp_path / "a"},

@@ -102,6 +102,7 @@ def test_a_pattern_is_learned(kind, kwargs, tmp_path):
         fit_text(pair, TEXT, epochs=1, batch_size=4, length=10, run_dir=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_plain_svi_trains_it_window_by_window():
     pair = make(StickBreakingRNN, max_steps=3)
     pair.carry(6)
@@ -129,6 +130,7 @@ def test_training_repeats_itself_and_leaves_the_random_state_alone():
     assert len(found[0]) == 3
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_cut_off(tmp_path):
     """Cut within the second reading of the text, with noise of the stick weights in the random state."""
 

@@ -203,6 +203,7 @@ def test_constrained_parameters_and_networks_of_torch_compute_the_same(tmp_path)
         assert (out[0] if isinstance(out, tuple) else out).equal(again[0] if isinstance(again, tuple) else again)
 
 
+@pytest.mark.slow
 def test_a_pair_opens_in_a_fresh_process(tmp_path):
     (tmp_path / "mine.py").write_text(
         textwrap.dedent(

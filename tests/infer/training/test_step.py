@@ -146,6 +146,7 @@ def test_graphs_are_kept_for_so_many_shapes_and_no_more(monkeypatch):
     assert not any(torch.equal(before[n], v) for n, v in pair.state_dict().items() if "net" in n)
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_ten_thousand_steps():
     pair = VAE(StandardNormal(1), BernoulliLikelihood(mlp(1, [], 4)), GaussianPosterior(mlp(4, [], 2)))
     step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=1e-3), compile="traced")
@@ -241,6 +242,7 @@ def test_a_step_flushes_denormal_numbers_and_nothing_else_does(mode):
     assert (torch.tensor([1e-39], dtype=torch.float32) / 2 > 0).all()
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_graph_runs_as_it_is(tmp_path):
     """The graph made for the compiler, run without it, rounds otherwise: it adds biases after the products."""
     program = """

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pyrodgm.extras import needs_extra
 from pyrodgm.infer.training.loggers.logger import flat, measured
 
 
@@ -23,7 +24,8 @@ class MLflowLogger:
         self.client: Any = None
 
     def begin(self, config: Mapping[str, Any], step: int) -> None:
-        from mlflow.tracking import MlflowClient
+        with needs_extra("mlflow"):
+            from mlflow.tracking import MlflowClient
 
         self.client = MlflowClient(self.tracking_uri)
         if self.run_id is None:

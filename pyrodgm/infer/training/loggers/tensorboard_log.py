@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pyrodgm.extras import needs_extra
 from pyrodgm.infer.training.loggers.logger import measured
 
 
@@ -20,7 +21,8 @@ class TensorBoardLogger:
         self.writer: Any = None
 
     def begin(self, config: Mapping[str, Any], step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        with needs_extra("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(str(self.folder), purge_step=step + 1)
 

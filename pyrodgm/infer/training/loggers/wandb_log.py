@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pyrodgm.extras import needs_extra
 from pyrodgm.infer.training.loggers.logger import flat, measured
 
 
@@ -18,7 +19,8 @@ class WandbLogger:
         self.run: Any = None
 
     def begin(self, config: Mapping[str, Any], step: int) -> None:
-        import wandb
+        with needs_extra("wandb"):
+            import wandb
 
         self.run = wandb.init(**{"config": flat(config), **self.init})
 

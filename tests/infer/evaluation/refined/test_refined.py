@@ -79,6 +79,7 @@ def draw(pair, count, features):
     return trace.nodes["x"]["value"]
 
 
+@pytest.mark.slow
 def test_wrong_encoder_in_forty_dimensions():
     pair = WrongEncoder()
     torch.manual_seed(0)
@@ -95,6 +96,7 @@ def test_wrong_encoder_in_forty_dimensions():
     assert worse.untrusted_share == 1.0
 
 
+@pytest.mark.slow
 def test_graphs_chunks_and_kept_draws_change_nothing():
     pair = WrongEncoder(4, 6)
     x = draw(pair, 5, 6)
@@ -116,6 +118,7 @@ def mixture(posterior):
     return prior
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "prior",
     [
@@ -159,6 +162,7 @@ def test_two_levels_agree_with_many_draws_of_the_prior():
     assert refined.ess.min() > 100
 
 
+@pytest.mark.slow
 def test_a_missed_mode_is_half_of_the_evidence_and_shows_from_both_sides():
     pair = Mirrored()
     x = torch.tensor([[1.0], [2.0]])
@@ -169,6 +173,7 @@ def test_a_missed_mode_is_half_of_the_evidence_and_shows_from_both_sides():
     assert certificate.gap > 0.2
 
 
+@pytest.mark.slow
 def test_bounds_from_both_sides_meet():
     pair = WrongEncoder(6, 9)
     certificate = bidirectional(pair, 30, torch.zeros(1, 9), 2000, seed=1)
@@ -178,6 +183,7 @@ def test_bounds_from_both_sides_meet():
     assert "gap" in str(certificate)
 
 
+@pytest.mark.slow
 def test_the_guide_of_a_datum_serves_pyro():
     pair = WrongEncoder(6, 9)
     torch.manual_seed(0)
@@ -193,6 +199,7 @@ def test_the_guide_of_a_datum_serves_pyro():
         guide(x + 1.0)
 
 
+@pytest.mark.slow
 def test_data_that_the_proposal_does_not_fit_get_a_later_stage():
     class Ridge(Mirrored):
         """Latents on a thin curve."""

@@ -40,6 +40,7 @@ def train(folder, epochs=3, resume=False, seed=0, **settings):
     return {name: value.clone() for name, value in pair.state_dict().items()}, result.metrics
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_is_resumed_by_one_and_by_three(tmp_path):
     run = tmp_path / "run"
     whole, rows = train(None)
