@@ -244,7 +244,8 @@ class TrainStep:
     def _eager(self, module: LossModule, *inputs: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
         loss: Tensor = module(None, *inputs)
-        loss.backward(inputs=[p for p in self.player(self.pair) if p.requires_grad])
+        alone = self.player is nn.Module.parameters  # else the other player's gradients are not wanted
+        loss.backward(inputs=None if alone else [p for p in self.player(self.pair) if p.requires_grad])
         return loss.detach()
 
     def _pooled(self, loss: Tensor) -> Tensor:
