@@ -93,12 +93,16 @@ def draws_report(
     if certified:
         raise ValueError(f"certified must be 0 for an adversarial system, got {certified}")
     like = next(pair.parameters())
-    noise = run.arguments.get("noise") if isinstance(pair, GAN) else None
-    judged = pair if noise is None else pair.with_density(noise)  # type: ignore[operator]
+    noise: float | None = None
+    judged = pair
+    if isinstance(pair, GAN) and "noise" in run.arguments:
+        noise = float(run.arguments["noise"])
+        judged = pair.with_density(noise)
     count = len(data.test) if num_images is None else num_images
     x = data.test.images[evenly_spaced(len(data.test), count)]
     temperatures = TEMPERATURES if num_samples is None else max(1, num_samples // (9 * CHAINS))
-    value = error = None
+    value: float | None = None
+    error: float | None = None
     try:
         found = annealed_log_likelihood(judged, x, chains=CHAINS, temperatures=temperatures, seed=seed)
         value, error = found.mean, found.standard_error

@@ -1,6 +1,6 @@
 """What the adversarial systems share: games by name, and priors with the decoders that fit them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -9,6 +9,7 @@ from torch import nn
 
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import Hinge, NonSaturating, Wasserstein
+from pyrodgm.infer.estimators.adversarial.games import Game
 from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.nn import Dense, StickWeights, mlp
@@ -17,7 +18,11 @@ from pyrodgm.priors import GEMPrior, MixtureOfGaussians, StandardNormal, VampPri
 GameName = Literal["non-saturating", "wasserstein", "hinge"]
 PriorName = Literal["standard", "mixture", "vampprior", "sticks"]
 
-GAMES = {"non-saturating": NonSaturating, "wasserstein": Wasserstein, "hinge": Hinge}
+GAMES: dict[GameName, Callable[[], Game]] = {
+    "non-saturating": NonSaturating,
+    "wasserstein": Wasserstein,
+    "hinge": Hinge,
+}
 
 
 def named_prior(
