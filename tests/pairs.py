@@ -26,9 +26,23 @@ from pyrodgm.infer import (
     StratifiedIWELBO,
 )
 from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import HVAE, VAE, BottomUpHVAE, CountVAE, DensityNetwork, SemiSupervisedVAE
-from pyrodgm.nn import CountProfile, Dense, DenseJoint, GatedJoint, Joint, StickWeights, joint_mlp, mlp
-from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior, LibraryPosterior, StickBreakingPosterior
+from pyrodgm.models import (
+    HVAE,
+    VAE,
+    BottomUpHVAE,
+    CountVAE,
+    DensityNetwork,
+    SemiSupervisedVAE,
+    TopDownVAE,
+)
+from pyrodgm.nn import CountProfile, Dense, DenseJoint, GatedJoint, Joint, NormalizedDense, StickWeights, joint_mlp, mlp
+from pyrodgm.posteriors import (
+    CategoricalPosterior,
+    GaussianPosterior,
+    LibraryPosterior,
+    PrecisionWeightedPosterior,
+    StickBreakingPosterior,
+)
 from pyrodgm.priors import (
     BoltzmannPrior,
     ExemplarPrior,
@@ -231,6 +245,15 @@ def bottom_up_hvae():
     return BottomUpHVAE(StandardNormal(2), GaussianPosterior(mlp(2, [8], 2 * LATENT)), likelihood(), posterior(), upper)
 
 
+def ladder():
+    """In evaluation mode, since normalisation over a batch makes its data depend on each other."""
+    prior = GaussianPosterior(mlp(2, [6], 2 * LATENT, layer=NormalizedDense))
+    evidence = GaussianPosterior(mlp(8, [], 2 * LATENT))
+    up = nn.Sequential(NormalizedDense(D, 8), NormalizedDense(8, 6), GaussianPosterior(mlp(6, [], 2 * 2)))
+    ladder = PrecisionWeightedPosterior(evidence, prior)
+    return TopDownVAE(MixtureOfGaussians(2, 3), [prior], likelihood(), up, [ladder]).eval()
+
+
 def semi_supervised():
     encoder, head = Dense(D, 6), joint_mlp([6, 3], [8], 2 * LATENT)
     decoder, classifier = joint_mlp([LATENT, 3], [8], D), CategoricalPosterior(mlp(6, [], 3))
@@ -287,6 +310,7 @@ PAIRS = [
     vae_boltzmann_chains,
     vae_boltzmann_population,
     count_vae,
+    ladder,
     semi_supervised,
     semi_supervised_sticks,
     dvae_spike_exp,

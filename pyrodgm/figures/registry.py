@@ -1,6 +1,7 @@
 """The registry of drawing functions, by the type of what they draw."""
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from pyrodgm.infer.estimators.sites import Trace, samples
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LATENTS = ("z", "z2")  # names of the top latent, in pairs of one layer and of two
+LATENT = re.compile(r"z[0-9]*")  # names of the latents, in pairs of one layer and of several
 ENCODED = 2000  # test images whose latents are drawn
 
 
@@ -60,8 +61,9 @@ class Scene:
 
     @property
     def top(self) -> str | None:
-        """The top latent ``z`` or ``z2``, if the guide has one."""
-        return next((name for name in LATENTS if name in self.means), None)
+        """The top latent, ``z`` or the ``z1``, ``z2``, ... of the largest number, if the guide has one."""
+        names = [name for name in self.means if LATENT.fullmatch(name)]
+        return max(names, key=lambda name: int(name[1:] or 0), default=None)
 
     def test_images(self, most: int) -> Tensor:
         """At most that many test images, evenly spread, where the pair is."""

@@ -2,6 +2,7 @@
 
 from pyrodgm.models.adversarial_vae import AdversarialVAE
 from pyrodgm.models.bottom_up_hvae import BottomUpHVAE
+from pyrodgm.models.bottom_up_vae import BottomUpVAE
 from pyrodgm.models.count_vae import CountVAE
 from pyrodgm.models.density_network import DensityNetwork
 from pyrodgm.models.dlgmm import DLGMM
@@ -13,6 +14,7 @@ from pyrodgm.models.pair import Pair
 from pyrodgm.models.semi_supervised_vae import SemiSupervisedVAE
 from pyrodgm.models.sequence import SequenceModel
 from pyrodgm.models.stick_breaking_nade import StickBreakingNADE
+from pyrodgm.models.top_down_vae import TopDownVAE
 from pyrodgm.models.two_layer_dlgmm import TwoLayerDLGMM
 from pyrodgm.models.vae import VAE
 
@@ -25,11 +27,13 @@ __all__ = [
     "VAE",
     "AdversarialVAE",
     "BottomUpHVAE",
+    "BottomUpVAE",
     "CountVAE",
     "DensityNetwork",
     "Pair",
     "SemiSupervisedVAE",
     "SequenceModel",
     "StickBreakingNADE",
+    "TopDownVAE",
     "TwoLayerDLGMM",
 ]

@@ -9,6 +9,7 @@ from pyrodgm.posteriors.gaussian_mixture import GaussianMixturePosterior, Weight
 from pyrodgm.posteriors.hierarchical import HierarchicalPosterior
 from pyrodgm.posteriors.implicit import ImplicitPosterior
 from pyrodgm.posteriors.library import LibraryPosterior
+from pyrodgm.posteriors.precision_weighted import PrecisionWeightedPosterior
 from pyrodgm.posteriors.stick_breaking import StickBreakingPosterior
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ImplicitPosterior",
     "LibraryPosterior",
     "OverlappingLatents",
+    "PrecisionWeightedPosterior",
     "RecurrentSticks",
     "SpikeLatents",
     "StickBreakingPosterior",

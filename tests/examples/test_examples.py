@@ -24,6 +24,7 @@ ALL_STICKS = f"{STICKS} --train-images 1197"
 MIXTURE = f"{SHORT} --components 5 --posterior-components 2 --latent 3 --hidden 4"
 LATENT_MIXTURE = f"{SHORT} --components 3 --latent 2 --hidden 4 --learning-rate 1e-2"
 DENSITY = f"{SHORT} --latent 2 --hidden 4 --particles 5"
+LADDER = f"{SHORT} --latent 3 2 2 --hidden 5 4 3 --no-figures"
 COUNTS = "--no-figures --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 IWAE = f"{SHORT} --batch-size 100 --latent 3 2 --hidden 4 3 --particles 3 --schedule-epochs 2"
 
@@ -60,6 +61,8 @@ COMMANDS = [
     "&evaluate.py RUN --no-figures",
     f"count_vae.py {COUNTS} --run RUN --prior vampprior --components 3",
     f"&count_vae.py {COUNTS} --run RUN --prior vampprior --components 3 --epochs 3 --resume",
+    f"ladder_vae.py {LADDER} --run RUN",
+    f"&ladder_vae.py {LADDER} --run RUN --epochs 3 --resume",
     f"dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2",
     "&evaluate.py RUN --no-figures",
     f"&dvae.py {TINY_DVAE} --run RUN --struct 2-layer-nonlin --particles 2 --resume --num-images 7 --no-figures",

@@ -37,6 +37,7 @@ TINY = {
     "dirichlet_process_vae": {"components": 3, "latent": 2, "hidden": (4,)},
     "dvae": {"units": 4, "hidden": (5,), "sampler": "exact"},
     "iwae": {"latent": (3, 2), "hidden": (4, 3), "particles": 2},
+    "ladder_vae": {"latent": (4, 3, 2), "hidden": (5, 4, 3)},
     "density_network": {"latent": 2, "hidden": (4,), "particles": 3},
     "count_vae": {"data": "digit_counts", "prior": "vampprior", "components": 3, "latent": 2, "hidden": (4,)},
     "gan": {"latent": 2, "hidden": (4,)},
