@@ -19,10 +19,13 @@ warnings.simplefilter("ignore")
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
 from pyrodgm.testing.check_estimators import check_estimators
+from pyrodgm.testing import check_mixtures, random_mixtures
 from pyrodgm.testing.programs import random_programs
-for features in random_programs(180):
+checks = [(check_estimators, features) for features in random_programs(180)]
+checks[30:30] = [(check_mixtures, features) for features in random_mixtures(40)]
+for check, features in checks:
     try:
-        check_estimators(features)
+        check(features)
     except Exception as error:
         print(features.names(), type(error).__name__, str(error)[:150].replace(chr(10), " "))
         sys.exit(1)
@@ -57,6 +60,12 @@ MUTATIONS = [
     ("a part that draws is kept", "tracing/kept_calls.py", "effects.found or statements.found", "effects.found or False"),
     ("kl_weight is not in the gradient", "estimators/iwelbo.py", "self.kl_weight.to(weight) * (1.0 - self.alpha)", "(1.0 - self.alpha)"),
     ("alpha is not in the gradient", "estimators/iwelbo.py", "self.kl_weight.to(weight) * (1.0 - self.alpha)", "self.kl_weight.to(weight)"),
+    ("rows with masked sites lose their score term", "estimators/iwelbo.py", "share = share * whole\n", "pass\n"),
+    ("vectors get the factor of another row", "estimators/iwelbo.py", "reshape(plates + (1,) * event_dim)", "reshape((1,) * event_dim + plates)"),
+    ("strata share no plate with what depends on them", "estimators/stratified.py", "msg[\"done\"] or msg[\"is_observed\"] or not is_stratified(kind)", "True"),
+    ("weights as drawn serve the prior", "estimators/mixture_density.py", "log_q + strata.expectation(cross_entropy, q, expected)", "log_q + strata.expectation(cross_entropy, q, drawn)"),
+    ("expected weights serve the entropy", "estimators/mixture_density.py", "log_q = strata.expectation(log_prob(q), q, drawn)", "log_q = strata.expectation(log_prob(q), q, expected)"),
+    ("a mixture needs no site of its weights", "estimators/mixture_density.py", "if weights is None or not isinstance(site[\"fn\"], DiagNormalMixture):", "weights = weights or next(iter(guide_sites.values()))\n        if False:"),
     ("labels in more plates than the data", "estimators/semi_supervised.py", "if found.shape != y.shape:", "if False:"),
     ("bounds per datum ignore the plate", "tracing/contexts.py", "run.full_sizes.get(batch_size, batch_size)", "batch_size"),
 ]  # fmt: skip

@@ -16,12 +16,20 @@ class FlowDistribution(ZukoToPyro):
     support = constraints.real_vector
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "cache": {}}  # the last draw, with its gradient
+
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.dist.rsample(torch.Size(sample_shape))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():
             return self.rsample(sample_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if value.numel() == 0:  # which the sums inside the flow refuse
+            return value.new_zeros(torch.broadcast_shapes(value.shape[:-1], self.batch_shape))
+        return super().log_prob(value.to(self.dist.base.mean.dtype))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "FlowDistribution":
         return FlowDistribution(self.dist.expand(torch.Size(batch_shape)))

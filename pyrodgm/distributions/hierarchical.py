@@ -103,14 +103,17 @@ class Hierarchical(TorchDistribution):
             # What a new pass would give, as long as the draw was not written to; without gradients only for none.
             if value is drawn and version == version_of(value) and (with_gradient or not torch.is_grad_enabled()):
                 return groups
-        # networks concatenate what they are given, which must have all of the batch
+        # networks concatenate what they are given, which must have all of the batch, and the dtype of draws
         whole = value.expand(*torch.broadcast_shapes(value.shape[:-1], self.batch_shape), value.shape[-1])
+        whole = whole.to(_dtype_of(self.first, value.dtype))
         parts = whole.split(self.sizes, -1)
         return [self._group(parts[:i]) for i in range(len(parts))]
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
+        if value.numel() == 0:  # which torch's sums over events refuse
+            return value.new_zeros(torch.broadcast_shapes(value.shape[:-1], self.batch_shape))
         groups, parts = self.groups(value), value.split(self.sizes, -1)
         return torch.stack([group.log_prob(part) for group, part in zip(groups, parts, strict=True)]).sum(0)
 
@@ -124,3 +127,11 @@ class Hierarchical(TorchDistribution):
         """Variance of each group given one draw of those before it."""
         _, groups = self._sequence(lambda group, i: group.sample())
         return torch.cat([group.variance for group in groups], -1)
+
+
+def _dtype_of(group: Any, otherwise: torch.dtype) -> torch.dtype:
+    """The dtype of a distribution's parameters."""
+    while hasattr(group, "base_dist"):
+        group = group.base_dist
+    given = (getattr(group, name, None) for name in group.arg_constraints)
+    return next((p.dtype for p in given if isinstance(p, Tensor)), otherwise)

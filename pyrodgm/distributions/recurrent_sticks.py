@@ -131,8 +131,9 @@ class RecurrentSticks(TorchDistribution):
         known = find_run(value, self.sources)
         if known is not None:
             return known
-        x, state = self._expanded(value.shape[:-2])
-        return self.network.forward_given(x, stick_weights(value), state)
+        batch = torch.broadcast_shapes(value.shape[:-2], self.batch_shape)
+        x, state = self._expanded(batch)
+        return self.network.forward_given(x, stick_weights(value.expand(*batch, *self.event_shape)), state)
 
     def _fractions(self, out: Run) -> KumaraswamyLogit:
         return KumaraswamyLogit(*self.network.concentrations(out.raw), validate_args=False)

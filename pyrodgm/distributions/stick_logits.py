@@ -44,6 +44,11 @@ class StickLogits(Independent):
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         return super().expand(batch_shape, self._get_checked_instance(StickLogits, _instance))
 
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        return self.base_dist.log_prob(value).sum(-1)  # of empty batches too, which torch's own sum refuses
+
     @property
     def has_rsample(self) -> bool:
         """Whether draws are reparameterised."""
@@ -56,7 +61,7 @@ class StickLogits(Independent):
     @property
     def mean_weights(self) -> Tensor:
         """E[pi], ``[*batch, K]``."""
-        return fractions_to_weights(self.base_dist.fraction_moments()[0])
+        return fractions_to_weights(self.base_dist.fraction_mean())
 
     @property
     def variance_weights(self) -> Tensor:

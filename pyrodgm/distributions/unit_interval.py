@@ -62,7 +62,7 @@ class UnitInterval(Scalar):
 
     @property
     def mean(self) -> Tensor:
-        return self.logits.fraction_moments()[0]
+        return self.logits.fraction_mean()
 
     @property
     def variance(self) -> Tensor:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from pyrodgm.testing.exact import labels, normal
 from pyrodgm.testing.noise import hermite
-from pyrodgm.testing.random_pair import INNER, LABELS, RandomPair, counted, rare
+from pyrodgm.testing.random_pair import INNER, LABELS, RandomPair, counted, pair_of, rare
 
 NODES = 48
 
@@ -54,7 +54,8 @@ def _given_labels(pair: RandomPair, datum: tuple[Tensor, ...], y: float, b: floa
     """Log p(x, y, b), and the first two moments of ``z1`` given all of these."""
     f, w, x = pair.features, pair.weights, datum[0]
     inside = [x * (0.5 + j) for j in range(INNER)] if f.inner != "none" else []
-    observed = torch.stack([x, *([x**2] if f.missing and bool(x > 0.0) else []), *inside])
+    second = [x**2] if f.missing and bool(x > 0.0) else []
+    observed = torch.stack([x, *second, *(pair_of(x) if f.vector != "none" else []), *inside])
 
     def simulate(eps: Tensor) -> Tensor:
         """``z1``, the predictor of ``c`` and the observations."""
@@ -70,9 +71,16 @@ def _given_labels(pair: RandomPair, datum: tuple[Tensor, ...], y: float, b: floa
         if f.second_latent:
             z2 = w["z2_of_z1"] * z1 + w["z2_of_b"] * b + w["z2_scale"] * next(noise)
             mean, predictor = mean + w["x_of_z2"] * z2, predictor + w["c_of_z2"] * z2
+        if f.vector != "none":
+            first, step = next(noise), next(noise)
+            s0 = w["s_of_z1"] * z1 + w["s_scale"] * first
+            s1 = w["s_below"] * first + w["s_scale"] * step
+            mean = mean + w["x_of_s"] * s1
         out = [z1, predictor, mean + w["x_scale"] * next(noise)]
         if f.missing and bool(x > 0.0):
             out.append(w["x2_of_z1"] * z1 + w["x2_scale"] * next(noise))
+        if f.vector != "none":
+            out += [w["xs_of_s"] * s + w["xs_scale"] * next(noise) for s in (s0, s1)]
         for _ in inside:
             v = w["v_of_z1"] * z1 + w["v_scale"] * next(noise) if f.inner_latent else z1
             out.append(v + w["w_scale"] * next(noise))

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pyrodgm.testing.noise import Rule, gamma_points, rotated, sigma_points
-from pyrodgm.testing.random_pair import INNER, LABELS, RandomPair, counted, rare
+from pyrodgm.testing.random_pair import INNER, LABELS, RandomPair, beside, counted, pair_of, rare
 
 Values = dict[str, Any]
 
@@ -18,6 +19,12 @@ Values = dict[str, Any]
 def normal(value: Any, loc: Any, scale: Tensor) -> Tensor:
     """Log-density of a normal distribution."""
     return -0.5 * ((value - loc) / scale) ** 2 - scale.log() - 0.5 * math.log(2.0 * math.pi)
+
+
+def normal_pair(value: Tensor, first: Any, second: Any, scale: Tensor, below: Tensor) -> Tensor:
+    """Log-density of two normal variables: the second given the noise of the first."""
+    log_first = normal(value[..., 0], first, scale)
+    return log_first + normal(value[..., 1], second + below * (value[..., 0] - first) / scale, scale)
 
 
 def gamma(value: Any, shape: Any, rate: Any) -> Tensor:
@@ -47,6 +54,7 @@ def drawn_sites(pair: RandomPair) -> list[str]:
         "a" if f.auxiliary else "z1",
         *(["z2"] if f.second_latent else []),
         *(["u"] if f.model_only else []),
+        *(["s0", "s1"] if f.vector != "none" else []),
         *(["v"] if f.inner != "none" and f.inner_latent else []),
         *(["r"] if f.rate != "none" else []),
     ]
@@ -111,6 +119,11 @@ def guide_values(pair: RandomPair, x: Tensor, noise: dict[str, Tensor], y: float
     if f.second_latent and not f.reversed_guide:
         loc = w["q_z2"] + w["q_z2_of_x"] * x + w["q_z2_of_z1"] * out["z1"]
         out["z2"] = loc + w["q_z2_scale"] * eps["z2"]
+    if f.vector in ("diagonal", "correlated"):
+        first = w["q_s"] + w["q_s_of_x"] * x + w["q_s_scale"] * eps["s0"]
+        below = w["q_s_below"] * eps["s0"] if f.vector == "correlated" else 0.0
+        second = w["q_s_of_z1"] * out["z1"] + below + w["q_s_scale"] * eps["s1"]
+        out["s"] = beside(first, second)
     if f.inner != "none" and f.inner_latent:
         inside = x.unsqueeze(-1) * (0.5 + torch.arange(INNER, dtype=x.dtype))
         out["v"] = w["q_v"] + w["q_v_of_x"] * inside + w["q_v_scale"] * eps["v"].unsqueeze(-1)
@@ -144,9 +157,9 @@ def terms(
         mean, shift = mean + w["x_of_y"] * y, shift + w["z1_of_y"] * y
         if f.second_label:
             sign = 2.0 * b - 1.0
-            prior = prior + torch.nn.functional.logsigmoid(sign * (w["b_logit"] + w["b_of_y"] * y))
+            prior = prior + functional.logsigmoid(sign * (w["b_logit"] + w["b_of_y"] * y))
             logit = w["q_b"] + (w["q_b_of_y"] * y if f.dependent_labels else 0.0)
-            log_q = torch.nn.functional.logsigmoid(sign * logit)
+            log_q = functional.logsigmoid(sign * logit)
             posterior, weight = posterior + log_q, weight * log_q.exp()
             observed = observed + normal(x, w["z2_of_b"] * b, w["x2_scale"])
     if f.rate == "model":
@@ -190,11 +203,25 @@ def terms(
         loc = w["q_z2"] + w["q_z2_of_x"] * x + (0.0 if f.reversed_guide else w["q_z2_of_z1"] * z1)
         posterior = posterior + normal(z2, loc, w["q_z2_scale"])
         mean = mean + w["x_of_z2"] * z2
+    if f.vector == "model":
+        first = w["s_of_z1"] * z1 + w["s_scale"] * columns(noise["s0"])
+        second = w["s_below"] * columns(noise["s0"]) + w["s_scale"] * columns(noise["s1"])
+        s = beside(first, second)
+    elif f.vector != "none":
+        s = given["s"]
+        prior = prior + normal_pair(s, w["s_of_z1"] * z1, 0.0, w["s_scale"], w["s_below"])
+        below = w["q_s_below"] if f.vector == "correlated" else torch.zeros_like(w["q_s_below"])
+        of_guide = w["q_s"] + w["q_s_of_x"] * x, w["q_s_of_z1"] * z1
+        posterior = posterior + normal_pair(s, *of_guide, w["q_s_scale"], below)
+    if f.vector != "none":
+        mean = mean + w["x_of_s"] * s[..., 1]
+        observed = observed + normal(pair_of(x), w["xs_of_s"] * s, w["xs_scale"]).sum(-1)
     if f.count != "none":
-        s = w["c_of_z1"] * z1 + (w["c_of_z2"] * z2 if f.second_latent else 0.0)
+        predictor = w["c_of_z1"] * z1 + (w["c_of_z2"] * z2 if f.second_latent else 0.0)
         c = counted(x, f.count)
-        log_partition = torch.nn.functional.softplus(s) if f.count == "bernoulli" else s.exp() + torch.lgamma(c + 1.0)
-        observed = observed + c * s - log_partition
+        bernoulli = f.count == "bernoulli"
+        log_partition = functional.softplus(predictor) if bernoulli else predictor.exp() + torch.lgamma(c + 1.0)
+        observed = observed + c * predictor - log_partition
     observed = observed + normal(x, mean, w["x_scale"])
     if f.missing:
         observed = observed + (x > 0.0) * normal(x**2, w["x2_of_z1"] * z1, w["x2_scale"])

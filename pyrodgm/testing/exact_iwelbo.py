@@ -9,8 +9,8 @@ from torch import Tensor
 from pyrodgm.testing.exact import Values, guide_values, log_weights, terms
 from pyrodgm.testing.random_pair import RandomPair
 
-DRAWN = ["z1", "z2", "tau", "u", "v", "y", "b", "a", "r"]
-IN_THE_DATA_PLATE = ["x", "x2_observed", "x2_unobserved", "x3", "c", "n", "w", *DRAWN]
+DRAWN = ["z1", "z2", "tau", "u", "v", "y", "b", "a", "r", "s"]
+IN_THE_DATA_PLATE = ["x", "x2_observed", "x2_unobserved", "x3", "xs", "c", "n", "w", *DRAWN]
 
 
 def weights_are_refused(pair: RandomPair, batch: tuple[Tensor, ...]) -> list[str]:
@@ -60,19 +60,23 @@ def exact_iwelbo(
 
     log_w = weights(drawn)
     shares = torch.ones(log_w.shape[-1]) if shares is None else shares
-    loss = -scale * (shares * ((order * log_w).logsumexp(0) - math.log(count))).sum() / order
+    bounds = (shares * ((order * log_w).logsumexp(0) - math.log(count))) / order
+    loss = -scale * bounds.sum()
     if gradient == "reparam":
         return loss, gradient_of(loss, pair)
     normalised = (order * log_w).softmax(0).detach()
-    sized = shares * normalised
+    plain = torch.zeros_like(bounds)
+    if gradient == "dreg" and pair.features.mask == "both":  # such rows keep the score term
+        plain = (batch[0] >= 0.5).to(plain) if len(plain) == len(batch[0]) else (batch[0] >= 0.5).any().to(plain)
+    sized = (1.0 - plain) * shares * normalised
     slopes = torch.autograd.grad((sized * weights(leaves)).sum(), list(leaves.values()), allow_unused=True)
     factor = 1.0 - weight * order * (1.0 - normalised) if gradient == "dreg" else torch.ones_like(normalised)
     surrogate = (sized * weights({n: z.detach() for n, z in leaves.items()}, posterior=False)).sum()
     for (name, z), slope in zip(drawn.items(), slopes, strict=True):
         if slope is not None:
-            own = factor.unsqueeze(-1) if name == "v" else factor
+            own = factor.unsqueeze(-1) if name in ("v", "s") else factor
             surrogate = surrogate + ((own * slope).detach() * z).sum()
-    return loss, gradient_of(-scale * surrogate, pair)
+    return loss, gradient_of(-scale * (surrogate + (plain * bounds).sum()), pair)
 
 
 def gradient_of(loss: Tensor, pair: RandomPair) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pyro.distributions import Gamma
+from pyro.distributions import Gamma, MultivariateNormal
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
@@ -101,9 +101,17 @@ class FixedNoise(Messenger):
         shape = (-1, *[1] * (-1 - frames[0].dim))
         if self.rule.weights is not None:
             msg["scale"] = msg["scale"] * (self.rule.size * self.rule.weights).reshape(shape)
-        if msg["done"] or msg["is_observed"] or msg["name"] not in self.rule.noise:
+        fn, given = msg["fn"], self.rule.noise
+        names = [name for name in (msg["name"], *(f"{msg['name']}{i}" for i in range(2))) if name in given]
+        if msg["done"] or msg["is_observed"] or not names:
             return
-        noise, fn = self.rule.noise[msg["name"]].reshape(shape), msg["fn"]
+        if fn.event_shape:
+            noise = torch.stack([given[name] for name in names], -1).reshape(*shape, len(names))
+            correlated = isinstance(fn, MultivariateNormal)
+            step = (fn.scale_tril @ noise.unsqueeze(-1)).squeeze(-1) if correlated else fn.base_dist.scale * noise
+            msg["value"], msg["done"] = fn.mean + step, True
+            return
+        noise = given[msg["name"]].reshape(shape)
         if isinstance(fn, Gamma):
             msg["value"] = gamma_points(fn.concentration, fn.rate, noise)
         else:

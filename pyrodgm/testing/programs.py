@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from pyrodgm.testing.random_pair import Features
+from pyrodgm.testing.features import Features
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

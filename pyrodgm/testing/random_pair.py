@@ -1,8 +1,7 @@
 """Small random pairs of Pyro programs whose evidence and bounds are known exactly."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -10,82 +9,28 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.testing.features import Features
+
 INNER = 2  # elements of the inner plate that are seen
 LABELS = 3
-
-
-@dataclass(frozen=True)
-class Features:
-    """What a random pair has.
-
-    Attributes:
-        label: A site ``y`` with three values, summed out.
-        second_label: A site ``b`` with two values whose prior depends on ``y``, and an observation that depends on it
-            alone.
-        dependent_labels: Whether the guide's ``b`` depends on ``y`` too.
-        global_latent: A site ``g`` outside the data plate, with or without a guide site of that name.
-        second_latent: A site ``z2`` whose prior depends on ``z1``.
-        reversed_guide: Whether the guide draws ``z2`` before ``z1``.
-        model_only: A site ``u`` that the guide lacks.
-        own_site: A site ``tau`` that the prior draws itself, with or without a guide site of that name.
-        auxiliary: An auxiliary site of the guide, of which ``z1`` is a function.
-        deterministic: Deterministic sites in both programs.
-        missing: A second observation, missing for some data (``obs_mask``).
-        count: An observation with a probability of its own kind, given by ``z1`` and, if there is one, ``z2``.
-        rate: A gamma site ``r`` with a Poisson observation, with or without its like in the guide.
-        inner: A second plate, left or right of that of the data.
-        inner_latent: A site ``v`` in it.
-        inner_subsampled: Whether it is subsampled.
-        subsampled: Whether the data plate is.
-        mask: A mask of ``z1``, in both programs or in the model alone, there by a handler or of the distribution.
-        scale: A scale of ``z1``, likewise.
-        tied: Whether the guide shares a parameter with the model.
-        frozen: Whether a parameter is not trained.
-        argument: Whether the programs take a second argument.
-        fault: A site that has to be refused: a ``stray`` one of the guide, a ``factor`` in the guide, one that is
-            ``observed`` in the model alone, or a ``discrete`` one of the model whose parameter cannot be trained.
-        seed: Of all numbers.
-    """
-
-    label: bool = False
-    second_label: bool = False
-    dependent_labels: bool = False
-    global_latent: Literal["none", "paired", "model"] = "none"
-    second_latent: bool = False
-    reversed_guide: bool = False
-    model_only: bool = False
-    own_site: Literal["none", "paired", "model"] = "none"
-    auxiliary: bool = False
-    deterministic: bool = False
-    missing: bool = False
-    count: Literal["none", "bernoulli", "poisson"] = "none"
-    rate: Literal["none", "paired", "model"] = "none"
-    inner: Literal["none", "left", "right"] = "none"
-    inner_latent: bool = False
-    inner_subsampled: bool = False
-    subsampled: bool = False
-    mask: Literal["none", "both", "model", "own"] = "none"
-    scale: Literal["none", "both", "model"] = "none"
-    tied: bool = False
-    frozen: bool = False
-    argument: bool = False
-    fault: Literal["none", "stray", "factor", "observed", "discrete"] = "none"
-    seed: int = 0
-
-    def names(self) -> list[str]:
-        """The features that are there, choices as ``name=choice``."""
-        values = {name: value for name, value in vars(self).items() if name != "seed" and value not in (False, "none")}
-        return [name if value is True else f"{name}={value}" for name, value in values.items()]
 
 
 _NAMES = """
     y_logit b_logit b_of_y prior_loc tau_loc z1_of_g z1_of_y z2_of_z1 z2_of_b u_of_z1 x_of_z2 x_of_u x_of_y
     x_of_g x_of_c x2_of_z1 v_of_z1 q_g q_y q_y_of_x q_b q_b_of_y q_tau q_tau_of_x q_z1 q_z1_of_x q_z1_of_y
     q_z1_of_tau q_z1_of_z2 q_z2 q_z2_of_x q_z2_of_z1 q_v q_v_of_x c_of_z1 c_of_z2 q_r_of_x
+    s_below s_of_z1 x_of_s xs_of_s q_s q_s_of_x q_s_of_z1 q_s_below
 """
 WEIGHTS = _NAMES.split()
-SCALES = [f"{name}_scale" for name in ("prior", "tau", "z2", "u", "x", "x2", "v", "w")] + ["r_shape", "r_rate"]
-GUIDE_SCALES = [f"q_{name}_scale" for name in ("g", "tau", "z1", "z2", "v")] + ["q_stretch", "q_r_shape", "q_r_rate"]
+SCALES = [f"{name}_scale" for name in ("prior", "tau", "z2", "u", "x", "x2", "v", "w", "s", "xs")] + [
+    "r_shape",
+    "r_rate",
+]
+GUIDE_SCALES = [f"q_{name}_scale" for name in ("g", "tau", "z1", "z2", "v", "s")] + [
+    "q_stretch",
+    "q_r_shape",
+    "q_r_rate",
+]
 
 
 def counted(x: Tensor, kind: str) -> Tensor:
@@ -96,6 +41,22 @@ def counted(x: Tensor, kind: str) -> Tensor:
 def rare(x: Tensor) -> Tensor:
     """The data of the site ``n``."""
     return (3.0 * x.abs()).floor()
+
+
+def pair_of(x: Tensor) -> Tensor:
+    """The data of the site ``xs``, ``[*, 2]``."""
+    return torch.stack([x, x.cos()], -1)
+
+
+def beside(first: Tensor, second: Tensor) -> Tensor:
+    """Two elements of a vector, ``[*, 2]``."""
+    return torch.stack(torch.broadcast_tensors(first, second), -1)
+
+
+def factor(scale: Tensor, below: Tensor) -> Tensor:
+    """A lower-triangular matrix ``[2, 2]``, the Cholesky factor of a covariance."""
+    zero = torch.zeros_like(scale)
+    return torch.stack([torch.stack([scale, zero]), torch.stack([below, scale])])
 
 
 class _Prior(nn.Module):
@@ -189,9 +150,15 @@ class RandomPair(nn.Module):
                 loc = w["z2_of_z1"] * z1 + (w["z2_of_b"] * b if f.second_label and f.label else 0.0)
                 z2 = pyro.sample("z2", dist.Normal(loc, w["z2_scale"]))
                 mean = mean + w["x_of_z2"] * z2
+            if f.vector != "none":
+                loc = beside(w["s_of_z1"] * z1, torch.zeros_like(z1))
+                s = pyro.sample("s", dist.MultivariateNormal(loc, scale_tril=factor(w["s_scale"], w["s_below"])))
+                mean = mean + w["x_of_s"] * s[..., 1]
+                fn = dist.Normal(w["xs_of_s"] * s, w["xs_scale"]).to_event(1)
+                pyro.sample("xs", fn, obs=pair_of(column))
             if f.count != "none":
-                s = w["c_of_z1"] * z1 + (w["c_of_z2"] * z2 if f.second_latent else 0.0)
-                fn = dist.Bernoulli(logits=s) if f.count == "bernoulli" else dist.Poisson(s.exp())
+                predictor = w["c_of_z1"] * z1 + (w["c_of_z2"] * z2 if f.second_latent else 0.0)
+                fn = dist.Bernoulli(logits=predictor) if f.count == "bernoulli" else dist.Poisson(predictor.exp())
                 pyro.sample("c", fn, obs=counted(column, f.count))
             pyro.sample("x", dist.Normal(mean, w["x_scale"]), obs=column)
             if f.missing:
@@ -244,6 +211,13 @@ class RandomPair(nn.Module):
             if f.second_latent and not first:
                 loc = w["q_z2"] + w["q_z2_of_x"] * column + w["q_z2_of_z1"] * z1
                 pyro.sample("z2", dist.Normal(loc, w["q_z2_scale"]))
+            if f.vector in ("diagonal", "correlated"):
+                loc = beside(w["q_s"] + w["q_s_of_x"] * column, w["q_s_of_z1"] * z1)
+                if f.vector == "diagonal":
+                    fn = dist.Normal(loc, w["q_s_scale"]).to_event(1)
+                else:
+                    fn = dist.MultivariateNormal(loc, scale_tril=factor(w["q_s_scale"], w["q_s_below"]))
+                pyro.sample("s", fn)
             if f.inner != "none" and f.inner_latent:
                 with self._inner():
                     pyro.sample("v", dist.Normal(w["q_v"] + w["q_v_of_x"] * self._inside(column), w["q_v_scale"]))

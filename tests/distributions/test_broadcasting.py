@@ -4,7 +4,6 @@ import pyro.distributions as dist
 import pyro.poutine as poutine
 import pytest
 import torch
-from distribution_cases import CASES
 from pairs import D, dvaes_gi
 from torch.distributions import kl_divergence
 
@@ -50,33 +49,6 @@ def test_divergence_from_an_expanded_boltzmann_machine_has_the_batch_of_both(p_b
     log_p = p.log_prob(states.reshape(8, *[1] * len(p_batch), 3))
     right = (log_p.exp() * (log_p - machine.log_prob(states).reshape(8, *[1] * len(p_batch)))).sum(0)
     assert torch.allclose(found, right.expand(found.shape))
-
-
-each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-SUMMED_BY_TORCH = {"StickLogits", "GEMLogits"}  # in torch's Independent, which takes no empty batches of any family
-
-
-@each_case
-def test_empty_batches(case):
-    d = case.distribution(validate_args=False)  # torch's own checks of events fail on empty batches
-    empty = d.expand((0, case.batch))
-    x = empty.sample((3,))
-    assert x.shape == (3, 0, case.batch, *d.event_shape)
-    if type(d).__name__ not in SUMMED_BY_TORCH:
-        assert empty.log_prob(x).shape == (3, 0, case.batch)
-        assert d.log_prob(d.sample((0,))).shape == (0, case.batch)
-
-
-@each_case
-@pytest.mark.parametrize(("params", "value"), [(torch.float32, torch.float64), (torch.float64, torch.float32)])
-def test_values_of_another_width_than_the_parameters(case, params, value):
-    """Parameters and values that both are float32 numbers, so that each width has the same right value."""
-    narrow = {name: p.float() for name, p in case.params.items()}
-    x = case.build(**narrow).sample((50,))
-    right = case.build(**{name: p.double() for name, p in narrow.items()}, validate_args=False).log_prob(x.double())
-    found = case.build(**{name: p.to(params) for name, p in narrow.items()}, validate_args=False).log_prob(x.to(value))
-    assert found.is_floating_point()
-    torch.testing.assert_close(found.double(), right, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])

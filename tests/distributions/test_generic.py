@@ -10,10 +10,8 @@ import pytest
 import torch
 from distribution_cases import CASES, ELSEWHERE
 from torch.distributions import Distribution, constraints
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrodgm import distributions
-from pyrodgm.testing import check_distribution
 
 FALSE_ALARM = 1e-6
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -37,11 +35,6 @@ def test_every_distribution_is_enrolled():
     enrolled = {type(case.distribution()).__name__ for case in CASES}
     assert named == enrolled | ELSEWHERE.keys()
     assert not enrolled & ELSEWHERE.keys()
-
-
-@each_case
-def test_checks_that_others_may_import(case):
-    check_distribution(case.distribution(), case.moments)
 
 
 @each_case
@@ -155,92 +148,6 @@ def test_values_outside_support(case):
     for outside in case.outside:
         with pytest.raises(ValueError, match="support"):
             d.log_prob(torch.as_tensor(outside))
-
-
-@each_case
-def test_float32(case):
-    d, d32 = case.distribution(), case.distribution(torch.float32)
-    x = d32.sample((100,))
-    assert x.dtype == d32.log_prob(x).dtype == torch.float32
-    assert not case.moments or d32.mean.dtype == torch.float32
-    expected = d.log_prob(x.double())
-    error = (d32.log_prob(x).double() - expected).abs() / expected.abs().clamp(min=1)
-    assert error.max() < case.float32_error
-
-
-@pytest.mark.slow
-@each_case
-def test_make_fx(case):
-    """A traced step equals the eager one, also at parameters other than those it was traced at."""
-
-    def step(*values):
-        d = case.build(**dict(zip(case.params, values, strict=True)), validate_args=False)
-        x = d((5,))
-        # a density with points of mass has no gradient with respect to its draws
-        loss = d.log_prob(x.detach() if case.discrete else x).mean() + x.mean()
-        return (x, loss, *torch.autograd.grad(loss, values))
-
-    def inputs(scale):
-        return [(v * scale).requires_grad_() for v in case.params.values()]
-
-    traced = make_fx(step)(*inputs(1.0))
-    torch.manual_seed(3)
-    got = traced(*inputs(1.1))
-    torch.manual_seed(3)
-    torch.testing.assert_close(got, step(*inputs(1.1)))
-
-
-@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's gamma sampler under vmap
-@each_case
-def test_functional_transforms(case):
-    """torch.func.grad of a draw's density equals backward, and works under vmap."""
-    if not case.distribution().has_rsample:
-        return
-
-    def loss(*values):
-        d = case.build(**dict(zip(case.params, values, strict=True)), validate_args=False)
-        x = d.rsample()
-        return d.log_prob(x.detach() if case.discrete else x).sum() + x.sum()
-
-    values = [v.clone().requires_grad_() for v in case.params.values()]
-    gradient = torch.func.grad(loss, tuple(range(len(values))))
-    torch.manual_seed(0)
-    expected = torch.autograd.grad(loss(*values), values)
-    torch.manual_seed(0)
-    torch.testing.assert_close(gradient(*case.params.values()), expected)
-    batched = torch.func.vmap(gradient, randomness="different")(*case.params.values())
-    assert all(b.shape == e.shape and b.isfinite().all() for b, e in zip(batched, expected, strict=True))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's gamma sampler under vmap
-@each_case
-def test_forward_mode(case, dtype):
-    """Derivatives of density and draws along a direction: forward mode equals reverse mode, also under vmap."""
-    values = tuple(v.to(dtype) for v in case.params.values())
-    directions = tuple(torch.full_like(v, 0.3) for v in values)
-    point = case.distribution(dtype).sample()
-    tolerance = {"rtol": 1e-3, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 1e-8, "atol": 1e-8}
-
-    def build(*values):
-        return case.build(**dict(zip(case.params, values, strict=True)), validate_args=False)
-
-    def density(*values):
-        return build(*values).log_prob(point).sum()
-
-    def draw(*values):
-        torch.manual_seed(0)
-        return build(*values).rsample().sum()
-
-    for function in (density, draw) if build(*values).has_rsample else (density,):
-        primal, tangent = torch.func.jvp(function, values, directions)
-        slopes = torch.func.grad(function, tuple(range(len(values))))(*values)
-        expected = sum((slope * direction).sum() for slope, direction in zip(slopes, directions, strict=True))
-        assert primal.dtype == dtype
-        torch.testing.assert_close(tangent, expected, **tolerance)
-    many = torch.func.vmap(lambda *shifts: torch.func.jvp(density, values, shifts)[1])
-    batched = many(*(torch.stack([d, 2 * d]) for d in directions))
-    torch.testing.assert_close(batched[1], 2 * batched[0], **tolerance)
 
 
 @pytest.mark.cuda

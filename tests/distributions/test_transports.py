@@ -56,12 +56,3 @@ def test_any_way_of_a_draw(case, seed, steps, dtype):
     with torch.inference_mode():
         inside = case.distribution(dtype).log_prob(moved.clone())
     torch.testing.assert_close(inside, expected[0])
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_density_does_not_depend_on_what_was_drawn_before(case):
-    d = case.distribution()
-    value = d.sample()
-    before = d.log_prob(value)
-    d.sample((3,))
-    torch.testing.assert_close(d.log_prob(value.clone()), before, rtol=0, atol=0)

@@ -8,7 +8,8 @@ import torch
 
 from pyrodgm.testing.evidence import exact_posterior
 from pyrodgm.testing.exact import drawn_sites, exact_elbo, exact_rule, gamma_divergence, guide_values
-from pyrodgm.testing.random_pair import Features, RandomPair, counted, rare
+from pyrodgm.testing.features import Features
+from pyrodgm.testing.random_pair import RandomPair, counted, rare
 
 
 def likelihood(kind, predictor):

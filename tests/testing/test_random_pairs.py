@@ -13,15 +13,18 @@ from pyro.infer.importance import vectorized_importance_weights
 
 from pyrodgm.infer import ELBO, log_likelihood
 from pyrodgm.testing.check_estimators import BATCH, check_estimators
+from pyrodgm.testing.check_gradients import check_gradients, has_gradients
 from pyrodgm.testing.evidence import log_evidence
 from pyrodgm.testing.exact import drawn_sites, exact_elbo, exact_rule
 from pyrodgm.testing.exact_iwelbo import exact_iwelbo
+from pyrodgm.testing.features import Features
 from pyrodgm.testing.noise import FixedNoise, hermite
 from pyrodgm.testing.programs import programs, random_programs
-from pyrodgm.testing.random_pair import Features, RandomPair
+from pyrodgm.testing.random_pair import RandomPair
 
 PROGRAMS = list(random_programs(180))
 GROUPS = 12
+AVERAGED = [features for features in random_programs(80, seed=7) if has_gradients(features)]
 KINDS = ("reparam", "dreg", "stl")
 
 
@@ -39,6 +42,12 @@ def test_estimators_in_every_mode(features):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("features", AVERAGED[::4], ids=lambda f: str(f.seed))
+def test_gradients_of_random_programs_on_average(features):
+    check_gradients(features)
+
+
+@pytest.mark.slow
 @settings(max_examples=16, deadline=None, derandomize=True, database=None)
 @given(programs())
 def test_estimators_on_programs_that_shrink(features):
@@ -49,7 +58,7 @@ def test_estimators_on_programs_that_shrink(features):
 def test_every_feature_is_there_often_enough():
     counts = Counter(name for features in PROGRAMS for name in features.names())
     everything = {name for features in random_programs(2000) for name in features.names()}
-    assert len(everything) == 34
+    assert len(everything) == 37
     rare = {name for name in everything if name.startswith("fault")}
     assert min(counts[name] for name in everything - rare) >= 8, counts
     assert min(counts[name] for name in rare) >= 1, counts
@@ -98,7 +107,11 @@ def test_doubly_reparametrised_gradients_are_on_average_those_of_the_bound(featu
 
 def exact_by_pyro(features):
     """Whether Pyro's estimators have the same value: they count sites of the model alone."""
-    alone = features.model_only or "model" in (features.own_site, features.global_latent) or features.missing
+    alone = (
+        features.model_only
+        or "model" in (features.own_site, features.global_latent, features.vector)
+        or features.missing
+    )
     return not alone and features.fault == "none" and features.rate == "none"  # which they sample
 
 

@@ -61,6 +61,10 @@ class LogitOf(TorchDistribution):
         inside = into_open_interval(value.sigmoid())
         return self.fraction.log_prob(inside) + logsigmoid(value) + logsigmoid(-value)
 
+    def fraction_mean(self) -> Tensor:
+        """Mean of the fraction, ``[*batch]``."""
+        return self.fraction.mean
+
     def fraction_moments(self) -> tuple[Tensor, Tensor]:
         """Mean and variance of the fraction, ``[*batch]`` each."""
         return self.fraction.mean, self.fraction.variance

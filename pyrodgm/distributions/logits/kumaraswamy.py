@@ -87,6 +87,10 @@ class KumaraswamyLogit(ConcentrationLogit):
         a, b = self._wide()
         return a.log() + b.log() + a * expected_log + expected_log1m - (b - 1.0) / b
 
+    def fraction_mean(self) -> Tensor:
+        a, b = self._wide()
+        return self._narrow(kumaraswamy_log_moment(a, b, 1).exp())
+
     def fraction_moments(self) -> tuple[Tensor, Tensor]:
         a, b = self._wide()
         log_mean, log_square = kumaraswamy_log_moment(a, b, 1), kumaraswamy_log_moment(a, b, 2)

@@ -50,6 +50,10 @@ class Logit(Scalar):
     def negative_entropy(self, expected_log: Tensor, expected_log1m: Tensor) -> Tensor:
         """E[log p(y)] given ``expected_logs()``, ``[*batch]`` in float64."""
 
+    def fraction_mean(self) -> Tensor:
+        """Mean of the fraction v, ``[*batch]``, where the variance is not asked for."""
+        return self.fraction_moments()[0]
+
     @abstractmethod
     def fraction_moments(self) -> tuple[Tensor, Tensor]:
         """Mean and variance of the fraction v, ``[*batch]`` each."""

@@ -34,7 +34,8 @@ class IWELBO(TensorELBO):
             ``"reparam"``, the plain derivative of the bound, unbiased;
             ``"stl"``, sticking the landing, without the score term: unbiased for K = 1, biased for larger K, and free
             of variance where the guide is exact;
-            ``"dreg"``, doubly reparametrised: unbiased, with a signal that does not vanish as K grows.
+            ``"dreg"``, doubly reparametrised: unbiased, with a signal that does not vanish as K grows; the plain
+            derivative in rows in which a latent site is masked.
         kl_weight: Multiplies log p(z) - log q(z | x) in each weight.
         max_plate_nesting: As in :class:`pyro.infer.ELBO`.
 
@@ -82,12 +83,13 @@ class IWELBO(TensorELBO):
             return -rows.scale * self._bound(self._log_p(reading, rows) - self._log_q(reading, rows)).sum()
 
         # log q as a function of the samples alone: at leaves, so that the guide's parameters get no score gradient
-        latents = {site["name"]: site["value"] for site in counted(guide_trace) if not site["is_observed"]}
+        drawn = {site["name"]: site for site in counted(guide_trace) if not site["is_observed"]}
+        latents = {name: site["value"] for name, site in drawn.items()}
         leaves = {name: z.detach().requires_grad_() for name, z in latents.items() if z.requires_grad}
         leaf_trace = run(guide, leaves)
         # log p at samples whose gradient is scaled on its way back into the guide
         factor: list[Tensor] = []
-        scaled = {name: _scale_gradient(latents[name], factor) for name in leaves}
+        scaled = {name: _scale_gradient(latents[name], len(drawn[name]["fn"].event_shape), factor) for name in leaves}
         reading = read(run(model, scaled), leaf_trace)
         reading.require_gradients(type(self).__name__)
         reading.require_densities(self.gradient)
@@ -96,10 +98,17 @@ class IWELBO(TensorELBO):
         log_p, log_q = self._log_p(reading, rows), self._log_q(reading, rows)
         log_w = (log_p - log_q).detach()
         weight = self._weight(log_w)
-        # the rest of the score term: of the log-weight, only the divergence's share depends on the guide
-        share = self.kl_weight.to(weight) * (1.0 - self.alpha) * (1.0 - weight)
-        factor.append(1.0 - share if self.gradient == "dreg" else torch.ones_like(weight))
         surrogate = (weight * log_p).sum()
+        if self.gradient == "dreg":
+            # the rest of the score term: of the log-weight, only the divergence's share depends on the guide
+            share = self.kl_weight.to(weight) * (1.0 - self.alpha) * (1.0 - weight)
+            if (whole := rows.unmasked([latent.q for latent in reading.latents])) is not None:
+                # a masked site has no density to differentiate by its draw: rows with one keep the score term
+                share = share * whole
+                surrogate = surrogate - (weight * (1.0 - whole) * log_q).sum()
+            factor.append(1.0 - share)
+        else:
+            factor.append(torch.ones_like(weight))
         for name, leaf in leaves.items():
             (slope,) = torch.autograd.grad(
                 (weight * log_q).sum(), leaf, retain_graph=True, materialize_grads=True, allow_unused=True
@@ -130,8 +139,14 @@ class IWELBO(TensorELBO):
         return torch.softmax((1.0 - self.alpha) * log_w, dim=-self.max_plate_nesting)
 
 
-def _scale_gradient(z: Tensor, factor: list[Tensor]) -> Tensor:
-    """The same values; their gradient is multiplied by ``factor[0]``, known only once the weights are."""
+def _scale_gradient(z: Tensor, event_dim: int, factor: list[Tensor]) -> Tensor:
+    """The same values; their gradient is multiplied by ``factor[0]`` ``[*rows]``, known only once the weights are."""
     alias = z.view_as(z)
-    alias.register_hook(lambda g: g * factor[0].reshape(factor[0].shape + (1,) * (g.dim() - factor[0].dim())))
+
+    def scale(gradient: Tensor) -> Tensor:
+        shape = factor[0].shape
+        plates = shape[max(len(shape) - (z.dim() - event_dim), 0) :]  # those further left have size 1
+        return gradient * factor[0].reshape(plates + (1,) * event_dim)
+
+    alias.register_hook(scale)
     return alias

@@ -61,6 +61,14 @@ class Rows:
         terms = [sum_rows(log_prob(site), self.dims) / self.scale for site in sites]
         return torch.stack(torch.broadcast_tensors(*terms)).sum(0) if terms else torch.zeros(())
 
+    def unmasked(self, sites: Iterable[Site]) -> Tensor | None:
+        """1 for rows in which no element of these sites is masked, else 0, ``[*rows]``; None where none has a mask."""
+        masks = [torch.as_tensor(mask) for mask in map(mask_of, sites) if mask is not True]
+        if not masks:
+            return None
+        hidden = sum(sum_rows((~mask).to(torch.get_default_dtype()), self.dims) for mask in masks)
+        return torch.as_tensor(hidden == 0).to(torch.get_default_dtype())
+
 
 def _check_masks(latent: Latent) -> None:
     """Refuse a site that only one of the programs masks: its weight would not be that of a proposal."""

@@ -30,7 +30,8 @@ from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import StandardNormal
 from pyrodgm.testing.check_estimators import BATCH
 from pyrodgm.testing.exact_iwelbo import exact_iwelbo
-from pyrodgm.testing.random_pair import Features, RandomPair
+from pyrodgm.testing.features import Features
+from pyrodgm.testing.random_pair import RandomPair
 
 X = torch.tensor([0.3, -1.2, 2.0, 0.9], dtype=torch.float64)
 EVIDENCE = dist.Normal(0.0, math.sqrt(2.0)).log_prob(X)
