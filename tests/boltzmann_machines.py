@@ -4,6 +4,8 @@ import itertools
 
 import torch
 
+from pyrodgm.boltzmann import GraphMachine
+
 
 def random_machine(left, right, coupling=1.0, seed=0, dtype=torch.float64):
     """Normal couplings, centred so that the units are balanced whatever the coupling."""
@@ -37,3 +39,18 @@ def brute_force(weights, left_bias, right_bias):
     for j in range(len(right_bias)):
         energy += right[:, j] * right_bias[j]
     return left, right, energy.softmax(0), energy.logsumexp(0)
+
+
+def all_states(units):
+    """All states, ``[2^n, n]``, the last unit changing fastest."""
+    return torch.tensor(list(itertools.product([0.0, 1.0], repeat=units)))
+
+
+def random_graph_machine(graph, coupling=1.0, seed=0):
+    """Normal couplings, and biases that balance the units but for a random field."""
+    generator = torch.Generator().manual_seed(seed)
+    couplings = coupling * torch.randn(len(graph.edges), generator=generator)
+    biases = 0.3 * torch.randn(graph.num_units, generator=generator)
+    for k in (0, 1):
+        biases.index_add_(0, graph.edges[:, k], -0.5 * couplings)
+    return GraphMachine(graph, couplings, biases)

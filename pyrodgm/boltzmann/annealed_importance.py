@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,6 +10,9 @@ from torch import Tensor
 from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.boltzmann.energy import check_one_machine, left_field, right_field, softplus
 from pyrodgm.boltzmann.gibbs import draw_bits
+
+if TYPE_CHECKING:
+    from pyrodgm.boltzmann.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,33 @@ def annealed_importance_sampling(
         raise FloatingPointError("the energies of the chains are not finite")
     log_base = softplus(base_left.double()).sum() + softplus(base_right.double()).sum()
     return _summarise(log_base, log_weights)
+
+
+@torch.no_grad()
+def anneal_from_independent_units(
+    machine: "Machine", num_temperatures: int, num_chains: int, base: Tensor | None
+) -> LogPartition:
+    """What :func:`annealed_importance_sampling` does, on any graph, with no unit summed out of the weights.
+
+    Raises:
+        ValueError: If a number is too small, or the machine has batch dimensions.
+        FloatingPointError: If the energies are not finite.
+    """
+    num_temperatures = whole_number("num_temperatures", num_temperatures)
+    num_chains = whole_number("num_chains", num_chains, 2)
+    machine.check_single()
+    base = torch.zeros_like(machine.biases) if base is None else base
+    states = draw_bits(base.expand(num_chains, -1).clone())
+    energy = machine.negative_energy(states)
+    log_weights = torch.zeros(num_chains, dtype=torch.float64, device=states.device)
+    for k in range(1, num_temperatures + 1):
+        log_weights += (energy - states @ base) / num_temperatures
+        if k < num_temperatures:
+            swept = machine.sweep(states, 1, k / num_temperatures, base)
+            states, energy = swept.states, swept.negative_energy
+    if not torch.isfinite(log_weights).all():
+        raise FloatingPointError("the energies of the chains are not finite")
+    return _summarise(softplus(base.double()).sum(), log_weights)
 
 
 def _summarise(log_base: Tensor, log_weights: Tensor) -> LogPartition:

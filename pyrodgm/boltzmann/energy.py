@@ -15,9 +15,7 @@ def check_parameters(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> 
     Raises:
         ValueError: Names the argument, its shape and the shape that the weights ask for.
     """
-    for name, value in (("weights", weights), ("left_bias", left_bias), ("right_bias", right_bias)):
-        if is_validation_enabled() and not _is_finite(value):
-            raise ValueError(f"{name} must be finite, got NaN or infinite values")
+    check_finite(weights=weights, left_bias=left_bias, right_bias=right_bias)
     if weights.dim() < 2:
         raise ValueError(f"weights must have shape [*batch, L, R], got {list(weights.shape)}")
     for name, bias, units in (
@@ -29,6 +27,17 @@ def check_parameters(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> 
                 f"{name} must have one value for each of the {units} units of its side of weights "
                 f"{list(weights.shape)}, got shape {list(bias.shape)}"
             )
+
+
+def check_finite(**values: Tensor) -> None:
+    """Refuse tensors with NaN or infinite values, where Pyro validates arguments.
+
+    Raises:
+        ValueError: Names the argument.
+    """
+    for name, value in values.items():
+        if is_validation_enabled() and not _is_finite(value):
+            raise ValueError(f"{name} must be finite, got NaN or infinite values")
 
 
 def _is_finite(value: Tensor) -> bool:

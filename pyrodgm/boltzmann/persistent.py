@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from pyrodgm.boltzmann.energy import check_states, negative_energy
+from pyrodgm.boltzmann.energy import check_parameters, check_states, negative_energy
 from pyrodgm.boltzmann.gibbs import gibbs_sweeps
 from pyrodgm.boltzmann.moments import Moments, sample_moments
 
@@ -78,6 +78,8 @@ def log_partition_change(
         >>> log_partition_change(before, after, both, both)  # log((1 + e) / 2)
         tensor(0.6201)
     """
+    for machine in (before, after):
+        check_parameters(*machine)
     weights, left_bias, right_bias = (b - a for a, b in zip(before, after, strict=True))
     log_weights = negative_energy(weights, left_bias, right_bias, left, right)
     return log_weights.logsumexp(0) - math.log(len(left))

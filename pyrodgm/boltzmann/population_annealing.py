@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import whole_number
-from pyrodgm.boltzmann.energy import check_one_machine, left_field, right_field
-from pyrodgm.boltzmann.gibbs import draw_bits, random_states
+from pyrodgm.boltzmann.annealed_importance import LogPartition
+from pyrodgm.boltzmann.bipartite_machine import BipartiteMachine
+from pyrodgm.boltzmann.energy import check_one_machine
+from pyrodgm.boltzmann.machine import Machine, Swept
 from pyrodgm.boltzmann.resampling import systematic_resample
 
 CANDIDATES = 16  # steps in inverse temperature that are looked at together
@@ -19,18 +21,28 @@ class Population:
     """A population at the machine's own temperature, and what its annealing says of it.
 
     Attributes:
-        left: ``[N, L]`` in {0, 1}.
-        right: ``[N, R]`` in {0, 1}.
+        states: ``[N, n]`` in {0, 1}.
         log_partition: Estimated log Z in nats, ``[]``, float64.
         families: Index of the first ancestor of each member, ``[N]``, int64.
         inverse_temperatures: Those visited, from above 0 to 1, ``[K]``.
+        num_left: Number of left units L of a machine of two layers; 0 on other graphs.
     """
 
-    left: Tensor
-    right: Tensor
+    states: Tensor
     log_partition: Tensor
     families: Tensor
     inverse_temperatures: Tensor
+    num_left: int = 0
+
+    @property
+    def left(self) -> Tensor:
+        """The left units of a machine of two layers, ``[N, L]``."""
+        return self.states[:, : self.num_left]
+
+    @property
+    def right(self) -> Tensor:
+        """The right units of a machine of two layers, ``[N, R]``."""
+        return self.states[:, self.num_left :]
 
     @property
     def family_sizes(self) -> Tensor:
@@ -53,6 +65,16 @@ class Population:
         """
         sizes = self.family_sizes.to(torch.float64)
         return sizes.sum().square() / sizes.square().sum()
+
+    @property
+    def estimate(self) -> LogPartition:
+        r"""Log Z with the error that the growth of families tells, and the effective population.
+
+        .. math:: \hat\sigma^2 = \sum_f (n_f / N)^2 - 1 / N
+        """
+        effective = self.effective_population
+        error = (1.0 / effective - 1.0 / len(self.families)).clamp(min=0.0).sqrt()
+        return LogPartition(self.log_partition, error, effective)
 
 
 @torch.no_grad()
@@ -98,6 +120,34 @@ def population_annealing(
         (0.69314..., 100)
     """
     check_one_machine(weights, left_bias, right_bias)
+    machine = BipartiteMachine(weights, left_bias, right_bias)
+    return anneal_population(
+        machine,
+        population_size,
+        target_ess=target_ess,
+        num_temperatures=num_temperatures,
+        num_sweeps=num_sweeps,
+    )
+
+
+@torch.no_grad()
+def anneal_population(
+    machine: Machine,
+    population_size: int = 1024,
+    *,
+    target_ess: float = 0.9,
+    num_temperatures: int | None = None,
+    num_sweeps: int = 1,
+) -> Population:
+    """Anneal a population to a machine on any graph; see :func:`population_annealing`.
+
+    Example:
+        >>> from pyrodgm.boltzmann import Graph, GraphMachine
+        >>> machine = GraphMachine(Graph.complete(5), torch.zeros(10), torch.zeros(5))
+        >>> anneal_population(machine, 100).log_partition.item() / 5  # log 2
+        0.69314...
+    """
+    machine.check_single()
     population_size = whole_number("population_size", population_size, 2)
     if not 0.0 < target_ess < 1.0:
         raise ValueError(f"target_ess must lie in (0, 1), got {target_ess}")
@@ -105,13 +155,13 @@ def population_annealing(
         if number is not None and number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
 
-    left, right = random_states(weights, population_size)
-    field = left_field(weights, left_bias, right)
-    families = torch.arange(population_size, device=weights.device)
-    log_partition = torch.full((), sum(weights.shape) * math.log(2.0), dtype=torch.float64, device=weights.device)
+    states = machine.random_states(population_size)
+    swept = Swept((states,), machine.negative_energy(states))
+    families = torch.arange(population_size, device=machine.biases.device)
+    log_partition = machine.biases.new_full((), machine.num_units * math.log(2.0), dtype=torch.float64)
     beta, visited = torch.zeros_like(log_partition), list[Tensor]()
     while True:
-        negative_energy = ((left * field).sum(-1) + right @ right_bias).double()
+        negative_energy = swept.negative_energy.double()
         least = 0.0 if num_temperatures is None else (1.0 - beta) / (num_temperatures - len(visited))
         step = torch.maximum(_step(negative_energy, 1.0 - beta, target_ess), torch.as_tensor(least).to(beta))
         beta = beta + step
@@ -119,16 +169,13 @@ def population_annealing(
         log_weights = step * negative_energy
         log_partition = log_partition + log_weights.logsumexp(0) - math.log(population_size)
         index = systematic_resample(log_weights)
-        families, left = families[index], left[index]
-        scale = beta.to(weights.dtype)
-        for _ in range(num_sweeps):
-            right = draw_bits(right_field(weights, right_bias, left).mul_(scale))
-            field = left_field(weights, left_bias, right)
-            left = draw_bits(field * scale)
+        families = families[index]
+        swept = machine.sweep(swept, num_sweeps, beta, rows=index)
         if num_temperatures is None and not torch.isfinite(log_partition):
             raise FloatingPointError("the energies of the population are not finite")
         if len(visited) == num_temperatures or (num_temperatures is None and beta >= 1.0):
-            return Population(left, right, log_partition, families, torch.stack(visited))
+            num_left = machine.weights.shape[0] if isinstance(machine, BipartiteMachine) else 0
+            return Population(swept.states, log_partition, families, torch.stack(visited), num_left)
 
 
 def _step(negative_energy: Tensor, longest: Tensor, target_ess: float) -> Tensor:

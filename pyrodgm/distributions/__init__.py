@@ -47,6 +47,7 @@ from pyrodgm.distributions.sticks import (
     sticks_to_mass,
     weights_to_fractions,
 )
+from pyrodgm.distributions.visible_boltzmann import VisibleBoltzmann
 
 __all__ = [
     "GEM",
@@ -87,6 +88,7 @@ __all__ = [
     "StickBreaking",
     "StickLogits",
     "UniformExponentialSmoothing",
+    "VisibleBoltzmann",
     "ZeroInflatedNegativeBinomialCounts",
     "bits_divergence",
     "divergence_given",

@@ -8,29 +8,31 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrodgm.boltzmann.energy import left_field, right_field, softplus
+from pyrodgm.boltzmann import BipartiteMachine
+from pyrodgm.boltzmann.energy import softplus
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 
 
 class GaussianIntegralBoltzmann(TorchDistribution):
     r"""Density of zeta, where z is from a Boltzmann machine and zeta is normal around z with a precision from it.
 
-    .. math:: \zeta \mid z \sim N(z, A^{-1}), \quad A = \begin{pmatrix} \beta I & W \\ W^\top & \beta I \end{pmatrix},
+    .. math:: \zeta \mid z \sim N(z, A^{-1}), \quad A = \beta I + \begin{pmatrix} 0 & W \\ W^\top & 0 \end{pmatrix},
         \qquad \log p(\zeta) = \tfrac12 \log\det\frac{A}{2\pi} - \tfrac12 \zeta^\top A \zeta
         + \sum_i \log\bigl(1 + e^{(A \zeta)_i + b_i - \beta / 2}\bigr) - \log Z
 
     The quadratic term of the energy cancels that of the normal density, so the sum over z is closed: the density is
-    exact but for log Z, for machines of any size. For A to be positive definite, beta is raised where it must be: it is
-    the larger of ``beta`` and ``margin`` above the largest singular value of W, which is minus the least eigenvalue of
-    the couplings. The gradient with respect to W goes through that too.
+    exact but for log Z, for machines of any size; on another graph A is beta I plus its symmetric couplings. For A to
+    be positive definite, beta is raised where it must be: it is the larger of ``beta`` and ``margin`` above minus the
+    least eigenvalue of the couplings, which for two layers is the largest singular value of W. The gradient with
+    respect to W goes through that too.
 
     Args:
-        machine: distribution of z, ``[L + R]``.
+        machine: distribution of z, ``[n]``.
         beta: positive; least precision of a unit.
-        margin: positive; how far beta stays above the largest singular value.
+        margin: positive; how far beta stays above minus the least eigenvalue.
 
     Raises:
-        ValueError: ``beta`` or ``margin`` is not positive.
+        ValueError: ``beta`` or ``margin`` is not positive, or some units of the machine are hidden.
 
     Sources: Zhang et al. (2012), "Continuous relaxations for discrete Hamiltonian Monte Carlo", NeurIPS; Vahdat,
     Andriyash and Macready (2018), DVAE#, arXiv 1805.07445, section 4.
@@ -50,6 +52,8 @@ class GaussianIntegralBoltzmann(TorchDistribution):
         for name, value in (("beta", beta), ("margin", margin)):
             if not value > 0.0:
                 raise ValueError(f"{name} must be positive, got {value}")
+        if not isinstance(machine, BoltzmannMachine):
+            raise ValueError(f"machine must be a BoltzmannMachine without hidden units, got {type(machine).__name__}")
         self.machine, self.least_beta, self.margin = machine, beta, margin
         super().__init__(machine.batch_shape, machine.event_shape, validate_args=validate_args)
 
@@ -64,7 +68,12 @@ class GaussianIntegralBoltzmann(TorchDistribution):
 
     def _beta_and_log_det(self) -> tuple[Tensor, Tensor]:
         """beta, raised where it must be, and log det A; ``[*batch]`` as the parameters were given."""
-        weights = self.machine.parameters[0]
+        energy = self.machine.energy
+        if not isinstance(energy, BipartiteMachine):
+            values = torch.linalg.eigvalsh(energy.coupling_matrix())
+            beta = (self.margin - values[..., 0]).clamp(min=self.least_beta)
+            return beta, (beta.unsqueeze(-1) + values).log().sum(-1)
+        weights = energy.weights
         if weights.shape[-2] < weights.shape[-1]:
             weights = weights.mT
         squares = torch.linalg.eigvalsh(weights.mT @ weights)  # of the singular values, increasing
@@ -82,28 +91,21 @@ class GaussianIntegralBoltzmann(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        weights, left_bias, right_bias = self.machine.parameters
-        left, right = self.machine.split(value)
+        energy = self.machine.energy
         beta, log_det = self._beta_and_log_det()
-        scale = beta.unsqueeze(-1)
-        left_logits = left_field(weights, left_bias, right)
-        right_logits = right_field(weights, right_bias, left)
+        fields = energy.fields(value)
         # the quadratic form, and the sum over z
-        coupling = (left * (left_logits - left_bias)).sum(-1)
+        coupling = 0.5 * (value * (fields - energy.biases)).sum(-1)
         log_normal = 0.5 * (log_det - beta * value.square().sum(-1)) - coupling
-        log_sum = softplus(left_logits + scale * (left - 0.5)).sum(-1)
-        log_sum = log_sum + softplus(right_logits + scale * (right - 0.5)).sum(-1)
+        log_sum = softplus(fields + beta.unsqueeze(-1) * (value - 0.5)).sum(-1)
         constant = 0.5 * self.event_shape[0] * math.log(2.0 * math.pi)
         result = log_normal + log_sum - constant - self.machine.log_partition
         return result.expand(torch.broadcast_shapes(result.shape, self.batch_shape))
 
     def _cholesky(self) -> Tensor:
-        """Lower factor of A, ``[*batch, L + R, L + R]`` as the parameters were given."""
-        weights = self.machine.parameters[0]
-        number, others = weights.shape[-2:]
-        precision = torch.diag_embed(self.beta.unsqueeze(-1).expand(*weights.shape[:-2], number + others)).contiguous()
-        precision[..., :number, number:] = weights
-        precision[..., number:, :number] = weights.mT
+        """Lower factor of A, ``[*batch, n, n]`` as the parameters were given."""
+        couplings = self.machine.energy.coupling_matrix()
+        precision = couplings + torch.diag_embed(self.beta.unsqueeze(-1).expand(couplings.shape[:-1]))
         return torch.linalg.cholesky(precision)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

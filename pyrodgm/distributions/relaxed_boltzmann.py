@@ -7,8 +7,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrodgm import boltzmann
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
+from pyrodgm.distributions.visible_boltzmann import VisibleBoltzmann
 
 if TYPE_CHECKING:
     from pyrodgm.distributions.smoothing import Smoothing
@@ -22,18 +22,19 @@ class RelaxedBoltzmann(TorchDistribution):
         \Delta_i = \log \frac{r(\zeta_i \mid 1)}{r(\zeta_i \mid 0)}
 
     The sum over z is the partition function of a machine whose biases the value shifts. It is exact where
-    ``num_iterations`` is None: a sum over the states of the smaller side for each value. Otherwise it is the mean-field
-    lower bound, :func:`pyrodgm.boltzmann.mean_field_log_partition`: then ``log_prob`` is a lower bound of log p(zeta)
-    (so that an evidence bound made with it remains one), and its gradient is that of the energy at the fixed mean
-    field.
+    ``num_iterations`` is None: a sum over the states of the smaller side, or by elimination, for each value. Otherwise
+    it is the mean-field lower bound, :func:`pyrodgm.boltzmann.mean_field_log_partition`: then ``log_prob`` is a lower
+    bound of log p(zeta) (so that an evidence bound made with it remains one), and its gradient is that of the energy at
+    the fixed mean field.
 
     Args:
-        machine: distribution of z, ``[L + R]``.
+        machine: distribution of z, ``[n]``, on any graph; or of its visible units, which alone are smoothed.
         smoothing: the densities of zeta given z.
         num_iterations: None for the exact sum, or mean-field iterations, at least 1; 5 are the published number.
 
     Raises:
-        ValueError: ``num_iterations`` is not positive, or None for a machine whose sides both have more than 22 units.
+        ValueError: ``num_iterations`` is not positive, or None for a machine too large for exact
+            sums.
 
     Source: Vahdat, Andriyash and Macready (2018), DVAE#, arXiv 1805.07445, sections 3 and 4.
 
@@ -48,16 +49,16 @@ class RelaxedBoltzmann(TorchDistribution):
 
     def __init__(
         self,
-        machine: BoltzmannMachine,
+        machine: BoltzmannMachine | VisibleBoltzmann,
         smoothing: "Smoothing",
         num_iterations: int | None = None,
         *,
         validate_args: bool | None = None,
     ) -> None:
-        if num_iterations is None and not boltzmann.can_enumerate(machine.weights):
+        if num_iterations is None and not machine.energy.can_sum():
             raise ValueError(
-                "num_iterations must be a number for a machine whose sides both have more than "
-                f"{boltzmann.MAX_UNITS} units, got None"
+                "num_iterations must be a number for a machine that is too large for exact sums, got None for "
+                f"{machine.energy}"
             )
         if num_iterations is not None and num_iterations < 1:
             raise ValueError(f"num_iterations must be at least 1, or None, got {num_iterations}")
@@ -80,13 +81,8 @@ class RelaxedBoltzmann(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        weights, left_bias, right_bias = self.machine.parameters
-        left_shift, right_shift = self.machine.split(self.smoothing.log_ratio(value))
-        shifted = weights, left_bias + left_shift, right_bias + right_shift
-        if self.num_iterations is None:
-            log_sum = boltzmann.exact_log_partition(*shifted)
-        else:
-            log_sum = boltzmann.mean_field_log_partition(*shifted, self.num_iterations)
+        shifted = self.machine.shifted(self.smoothing.log_ratio(value))
+        log_sum = shifted.log_partition() if self.num_iterations is None else shifted.mean_field(self.num_iterations)
         result = self.smoothing.log_prob(value, 0).sum(-1) + log_sum - self.machine.log_partition
         return result.expand(torch.broadcast_shapes(result.shape, self.batch_shape))
 

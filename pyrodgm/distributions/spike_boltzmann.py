@@ -11,6 +11,7 @@ from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.moments import FromMoments
 from pyrodgm.distributions.smoothing import ExponentialSmoothing
 from pyrodgm.distributions.spike_exponential import refuse_gradient
+from pyrodgm.distributions.visible_boltzmann import VisibleBoltzmann
 
 
 class SpikeBoltzmann(FromMoments, TorchDistribution):
@@ -23,7 +24,7 @@ class SpikeBoltzmann(FromMoments, TorchDistribution):
     0; train a posterior of :class:`SpikeExponential` on the registered divergence, which has the gradient for that.
 
     Args:
-        machine: the machine, of event shape ``[D]``.
+        machine: the machine, of event shape ``[D]``, or its visible units.
         beta: positive number; rate of the exponential.
 
     Raises:
@@ -40,7 +41,9 @@ class SpikeBoltzmann(FromMoments, TorchDistribution):
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
     support = constraints.independent(constraints.unit_interval, 1)
 
-    def __init__(self, machine: BoltzmannMachine, beta: float, *, validate_args: bool | None = None) -> None:
+    def __init__(
+        self, machine: BoltzmannMachine | VisibleBoltzmann, beta: float, *, validate_args: bool | None = None
+    ) -> None:
         self.machine, self.smoothing = machine, ExponentialSmoothing(beta)
         super().__init__(machine.batch_shape, machine.event_shape, validate_args=validate_args)
 

@@ -2,6 +2,7 @@
 
 from pyrodgm.experiment.config import TrainingConfig
 from pyrodgm.experiment.data import check_evaluation, load_data
+from pyrodgm.experiment.draws import DrawResults, draws_report
 from pyrodgm.experiment.evaluation import Evaluation, evaluate_run, rebuild
 from pyrodgm.experiment.report import Report, evaluated_pair, report, text_report, write_figures
 from pyrodgm.experiment.results import Results, evaluate, knn_summary, table
@@ -10,6 +11,7 @@ from pyrodgm.experiment.system import ImageSystem, PlainSystem, System
 from pyrodgm.experiment.training import Trained, summary, train
 
 __all__ = [
+    "DrawResults",
     "Evaluation",
     "ImageSystem",
     "PlainSystem",
@@ -22,6 +24,7 @@ __all__ = [
     "check_evaluation",
     "check_resumable",
     "describe",
+    "draws_report",
     "evaluate",
     "evaluate_run",
     "evaluated_pair",

@@ -11,6 +11,7 @@ from pyrodgm.models.gan import GAN
 from pyrodgm.models.hvae import HVAE
 from pyrodgm.models.nade import NADE
 from pyrodgm.models.pair import Pair
+from pyrodgm.models.rbm import RBM
 from pyrodgm.models.semi_supervised_vae import SemiSupervisedVAE
 from pyrodgm.models.sequence import SequenceModel
 from pyrodgm.models.stick_breaking_nade import StickBreakingNADE
@@ -24,6 +25,7 @@ __all__ = [
     "GAN",
     "HVAE",
     "NADE",
+    "RBM",
     "VAE",
     "AdversarialVAE",
     "BottomUpHVAE",

@@ -11,6 +11,7 @@ from pyrodgm.plots.comparison import log_likelihood_curve
 from pyrodgm.plots.components import component_usage
 from pyrodgm.plots.images import grown_samples, image_grid, reconstructions, side_by_side
 from pyrodgm.plots.latents import latent_and_decoder_sparsity, sticks_used, tsne
+from pyrodgm.plots.sampler import sampler_chains
 from pyrodgm.plots.saving import save, svg
 from pyrodgm.plots.scatter import scatter_by_class
 from pyrodgm.plots.traversal import traversal_page
@@ -27,6 +28,7 @@ __all__ = [
     "log_likelihood_curve",
     "log_likelihood_histogram",
     "reconstructions",
+    "sampler_chains",
     "save",
     "scatter_by_class",
     "side_by_side",

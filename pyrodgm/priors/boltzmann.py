@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pyro.distributions as dist
 import torch
@@ -10,38 +10,47 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from pyrodgm import boltzmann
-from pyrodgm.boltzmann import LogPartition, Moments
-from pyrodgm.distributions import BoltzmannMachine
+from pyrodgm.boltzmann import BipartiteMachine, Graph, GraphMachine, LogPartition, Machine, SamplerCheck
+from pyrodgm.boltzmann.samplers import Gibbs, ParallelTempering, PopulationAnnealing, Sampler
+from pyrodgm.distributions import BoltzmannMachine, VisibleBoltzmann
 
-Sampler = Literal["pcd", "pa", "exact"]
+SamplerName = Literal["pcd", "pa", "pt", "exact"]
 
 
 class BoltzmannPrior(nn.Module):
-    r"""A bipartite Boltzmann machine with learned couplings and biases, or what is made of it for continuous latents.
+    r"""A Boltzmann machine with learned couplings and biases, or what is made of it for continuous latents.
 
     .. math:: p(z) = \frac 1Z \exp\bigl(l^\top W r + b^\top l + c^\top r\bigr), \qquad z = [l, r] \in \{0, 1\}^{L + R}
 
+    for two full layers; or, on a graph, :math:`\sum_{(i, j)} w_{ij} z_i z_j + \sum_i b_i z_i` in the exponent.
+
     The gradient of log Z needs samples of the machine. In training mode each call first moves them on: persistent
     chains by ``num_sweeps`` Gibbs sweeps (``"pcd"``); or a new population by annealing over ``num_sweeps``
-    temperatures (``"pa"``), which also finds modes that chains do not. The samples are buffers, so they are saved,
-    resumed and moved with the module, and advance inside a traced step. In evaluation mode they stay as they are.
+    temperatures (``"pa"``), or ladders of chains at ten temperatures by ``num_sweeps`` rounds (``"pt"``), which also
+    find modes that chains do not; or by any :class:`pyrodgm.boltzmann.Sampler`.
+    The samples are buffers, so they are saved, resumed and moved with the module, and advance inside a traced step. In
+    evaluation mode they stay as they are.
 
-    The value of log Z in training is the population's own estimate, or is tracked along the chains from where it was
+    The value of log Z in training is the sampler's own estimate, or is tracked along the samples from where it was
     last known: good for looking at, not for reporting. In evaluation mode it is estimated by annealed importance
-    sampling (exact sums for up to 16 units on the smaller side), once for each state of the parameters, with random
-    numbers of its own; only while a training step is traced does it stay as it is. The buffer ``log_partition_error``
-    is the standard error of that estimate; it is infinite during training.
+    sampling (exact sums for up to 16 units on the smaller side, or a graph of width up to 12), once for each state of
+    the parameters, with random numbers of its own; only while a training step is traced does it stay as it is. The
+    buffer ``log_partition_error`` is the standard error of that estimate; it is infinite during training.
 
     Args:
-        left: Number of left units L.
+        left: Number of left units L; or a graph of n units, with which ``right`` is left out.
         right: Number of right units R.
         relaxation: Makes the distribution of the latents from that of z: ``RelaxedBoltzmann`` with a smoothing, say, by
             :func:`functools.partial`. By default the latents are z.
-        sampler: ``"pcd"``, ``"pa"``, or ``"exact"`` for sums over the states of the smaller side, of at most 22 units.
+        sampler: ``"pcd"``, ``"pa"``, ``"pt"``, ``"exact"`` for exact sums (up to 22 units on the smaller side, or a
+            graph of width up to 20), or a sampler.
         num_chains: Number of chains, or size of the population.
-        num_sweeps: Gibbs sweeps, or temperatures, a call.
+        num_sweeps: Gibbs sweeps, temperatures or rounds a call of ``"pcd"``, ``"pa"`` or ``"pt"``.
+        num_visible: If given, the first so many units are latents, and the others are hidden and summed out, as in
+            :class:`pyrodgm.distributions.VisibleBoltzmann`; for two layers the left ones.
 
-    Called with nothing it returns a distribution with event shape ``[L + R]``. Weights and biases start at 0.
+    Called with nothing it returns a distribution with event shape ``[n]``, ``[L + R]`` for two layers, or
+    ``[num_visible]``. Couplings and biases start at 0.
 
     Raises:
         ValueError: If ``sampler`` is unknown, a number is too small, or the machine too large for exact sums.
@@ -55,70 +64,92 @@ class BoltzmannPrior(nn.Module):
         >>> prior = BoltzmannPrior(100, 100, relaxation)
         >>> prior().log_prob(torch.rand(7, 200)).shape
         torch.Size([7])
+        >>> ring = Graph(30, [(i, (i + 1) % 30) for i in range(30)])
+        >>> BoltzmannPrior(ring, relaxation=relaxation)().event_shape
+        torch.Size([30])
     """
 
-    left_chains: Tensor
-    right_chains: Tensor
+    chains: Tensor
     log_partition: Tensor
     log_partition_error: Tensor
     estimated_at: Tensor
 
     def __init__(
         self,
-        left: int,
-        right: int,
-        relaxation: Callable[[BoltzmannMachine], dist.TorchDistribution] | None = None,
-        sampler: Sampler = "pcd",
+        left: int | Graph,
+        right: int | None = None,
+        relaxation: Callable[[Any], dist.TorchDistribution] | None = None,
+        sampler: SamplerName | Sampler = "pcd",
         num_chains: int = 1000,
         num_sweeps: int = 40,
+        num_visible: int | None = None,
     ) -> None:
         super().__init__()
-        if sampler not in get_args(Sampler):
-            raise ValueError(f"sampler must be one of {', '.join(get_args(Sampler))}, got {sampler!r}")
-        for name, number, least in (
-            ("left", left, 1),
-            ("right", right, 1),
-            ("num_chains", num_chains, 2),
-            ("num_sweeps", num_sweeps, 1),
-        ):
+        self.graph = left if isinstance(left, Graph) else None
+        self._add_parameters(left, right)
+        for name, number, least in (("num_chains", num_chains, 2), ("num_sweeps", num_sweeps, 1)):
             if number < least:
                 raise ValueError(f"{name} must be at least {least}, got {number}")
+        self.relaxation, self.num_visible = relaxation, num_visible
+        self.sampler = _sampler(sampler, num_sweeps)
+        machine = self.machine().detach()
+        if self.sampler is None:
+            if not machine.can_sum():
+                raise ValueError(
+                    f"sampler must be 'pcd', 'pa', 'pt' or your own for {machine}, too large for 'exact' sums"
+                )
+            return
+        state = self.sampler.start(machine, num_chains)
+        self.kept = tuple(name for name in state if name != "states")
+        self.register_buffer("chains", state["states"])
+        for name in self.kept:
+            self.register_buffer(f"sampler_{name}", state[name])
+        self.register_buffer("log_partition", torch.tensor(machine.num_units * math.log(2.0)))
+        self.register_buffer("log_partition_error", torch.tensor(0.0))
+        self.register_buffer("estimated_at", self._flat())
+
+    def _add_parameters(self, left: int | Graph, right: int | None) -> None:
+        if isinstance(left, Graph):
+            if right is not None:
+                raise ValueError(f"right must be left out with a graph, got {right}")
+            self.couplings = nn.Parameter(torch.zeros(len(left.edges)))
+            self.biases = nn.Parameter(torch.zeros(left.num_units))
+            return
+        if right is None:
+            raise ValueError("right must be given with a number of left units, got None")
+        for name, number in (("left", left), ("right", right)):
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
         self.weights = nn.Parameter(torch.zeros(left, right))
         self.left_bias = nn.Parameter(torch.zeros(left))
         self.right_bias = nn.Parameter(torch.zeros(right))
-        self.relaxation, self.sampler, self.num_sweeps = relaxation, sampler, num_sweeps
-        if sampler == "exact":
-            if not boltzmann.can_enumerate(self.weights):
-                raise ValueError(
-                    f"sampler must be 'pcd' or 'pa' where both sides have more than {boltzmann.MAX_UNITS} units, "
-                    f"got 'exact' for {left} and {right}"
-                )
-            return
-        left_chains, right_chains = boltzmann.random_states(self.weights.detach(), num_chains)
-        self.register_buffer("left_chains", left_chains)
-        self.register_buffer("right_chains", right_chains)
-        self.register_buffer("log_partition", torch.tensor((left + right) * math.log(2.0)))
-        self.register_buffer("log_partition_error", torch.tensor(0.0))
-        self.register_buffer("estimated_at", self._flat())
+
+    def machine(self) -> Machine:
+        """The energy, with the parameters of the module."""
+        if self.graph is not None:
+            return GraphMachine(self.graph, self.couplings, self.biases)
+        return BipartiteMachine(self.weights, self.left_bias, self.right_bias)
 
     def forward(self) -> dist.TorchDistribution:
         machine = self.discrete()
         return machine if self.relaxation is None else self.relaxation(machine)
 
-    def discrete(self) -> BoltzmannMachine:
+    def discrete(self) -> BoltzmannMachine | VisibleBoltzmann:
         """The distribution of z itself; moves the samples on as a call of the module does."""
-        given = self.weights, self.left_bias, self.right_bias
-        if self.sampler == "exact":
-            return BoltzmannMachine(*given)
-        chains = self.left_chains, self.right_chains
+        units = self._all_units()
+        return units if self.num_visible is None else VisibleBoltzmann(units, self.num_visible)
+
+    def _all_units(self) -> BoltzmannMachine:
+        machine = self.machine()
+        if self.sampler is None:
+            return BoltzmannMachine(machine)
         if self.training:
-            moments = self._advance()
-        else:
-            if get_proxy_mode() is None and self._is_stale():
-                self.estimate_log_partition()
-            moments = boltzmann.sample_moments(*given, *chains)
+            self._advance(machine.detach(), self.sampler)
+        elif get_proxy_mode() is None and self._is_stale():
+            self.estimate_log_partition()
+        moments = machine.sample_moments(self.chains)
         # cloned: the buffer changes in place, and a distribution should not change under its user
-        return BoltzmannMachine(*given, log_partition=self.log_partition.clone(), moments=moments, chains=chains)
+        return BoltzmannMachine(machine, log_partition=self.log_partition.clone(), moments=moments, chains=self.chains)
 
     @torch.no_grad()
     def estimate_log_partition(
@@ -131,60 +162,75 @@ class BoltzmannPrior(nn.Module):
             num_chains: Likewise.
             seed: Seed of the chains; the caller's random state is left as it was.
         """
-        given = self.weights, self.left_bias, self.right_bias
-        if self.sampler == "exact" or boltzmann.can_enumerate(self.weights, boltzmann.FAST_UNITS):
-            value = boltzmann.exact_log_partition(*given)
+        machine = self.machine()
+        if self.sampler is None or machine.can_sum(fast=True):
+            value = machine.log_partition()
             estimate = LogPartition(value, torch.zeros_like(value), torch.full_like(value, math.inf))
         else:
-            device = self.weights.device
+            device = machine.biases.device
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(seed)
-                estimate = boltzmann.annealed_importance_sampling(*given, num_temperatures, num_chains)
-        if self.sampler != "exact":
+                estimate = machine.estimate_log_partition(num_temperatures, num_chains)
+        if self.sampler is not None:
             self.log_partition.copy_(estimate.value)
             self.log_partition_error.copy_(estimate.standard_error)
             self.estimated_at.copy_(self._flat())
         return estimate
 
+    def check_sampler(self, num_calls: int = 20) -> SamplerCheck | None:
+        """Whether the samples can be trusted, from further calls of the sampler, which are not kept; None for sums."""
+        if self.sampler is None:
+            return None
+        return boltzmann.check_sampler(self.machine().detach(), self.sampler, self._state(), num_calls)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {"states": self.chains, **{name: getattr(self, f"sampler_{name}") for name in self.kept}}
+
     @torch.no_grad()
     def sample_gibbs(self, num_samples: int, num_sweeps: int = 1000) -> Tensor:
-        """States z ``[num_samples, L + R]`` of new chains after ``num_sweeps`` Gibbs sweeps from fair coins."""
-        left, _ = boltzmann.random_states(self.weights, num_samples)
-        states = boltzmann.gibbs_sweeps(self.weights, self.left_bias, self.right_bias, left, num_sweeps)
-        return torch.cat(states, -1)
+        """States z ``[num_samples, D]`` of new chains after ``num_sweeps`` Gibbs sweeps from fair coins."""
+        machine = self.machine()
+        return machine.gibbs(machine.random_states(num_samples), num_sweeps)[:, : self.num_visible]
 
     @torch.no_grad()
     def sample_annealed(self, num_samples: int, population_size: int = 1024) -> Tensor:
-        """States z ``[num_samples, L + R]``, members of a population of at least as many, by annealing."""
-        size = max(population_size, num_samples)
-        population = boltzmann.population_annealing(self.weights, self.left_bias, self.right_bias, size)
-        rows = torch.randperm(size, device=self.weights.device)[:num_samples]
-        return torch.cat([population.left[rows], population.right[rows]], -1)
+        """States z ``[num_samples, D]``, members of a population of at least as many, by annealing."""
+        states = boltzmann.anneal_population(self.machine(), max(population_size, num_samples)).states
+        return states[torch.randperm(len(states), device=states.device)[:num_samples], : self.num_visible]
 
     @torch.no_grad()
-    def _advance(self) -> Moments:
-        given = self.weights.detach(), self.left_bias.detach(), self.right_bias.detach()
-        chains = self.left_chains, self.right_chains
-        if self.sampler == "pcd":
-            self.log_partition.add_(boltzmann.log_partition_change(self._unflat(self.estimated_at), given, *chains))
-            moments = boltzmann.advance_chains(*given, *chains, self.num_sweeps)
+    def _advance(self, machine: Machine, sampler: Sampler) -> None:
+        state = self._state()
+        samples = sampler.sample(machine, state)
+        if samples.log_partition is None:
+            change = machine.log_partition_change(self._unflat(self.estimated_at, machine), self.chains)
+            self.log_partition.add_(change)
         else:
-            population = boltzmann.population_annealing(*given, len(self.left_chains), num_temperatures=self.num_sweeps)
-            self.left_chains.copy_(population.left)
-            self.right_chains.copy_(population.right)
-            self.log_partition.copy_(population.log_partition)
-            moments = boltzmann.sample_moments(*given, *chains)
+            self.log_partition.copy_(samples.log_partition.value)
+        for name, buffer in state.items():
+            buffer.copy_(samples.state[name])
         self.estimated_at.copy_(self._flat())
         self.log_partition_error.fill_(math.inf)
-        return moments
 
     def _is_stale(self) -> bool:
         return not (torch.isfinite(self.log_partition_error) and torch.equal(self.estimated_at, self._flat()))
 
     def _flat(self) -> Tensor:
-        return torch.cat([self.weights.detach().flatten(), self.left_bias.detach(), self.right_bias.detach()])
+        return torch.cat([t.detach().flatten() for t in self.machine().parameters])
 
-    def _unflat(self, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        left, right = self.weights.shape
-        weights, left_bias, right_bias = flat.split([left * right, left, right])
-        return weights.view(left, right), left_bias, right_bias
+    def _unflat(self, flat: Tensor, like: Machine) -> Machine:
+        parts = flat.split([t.numel() for t in like.parameters])
+        return like.replace(*(part.view_as(t) for part, t in zip(parts, like.parameters, strict=True)))
+
+
+def _sampler(sampler: SamplerName | Sampler, num_sweeps: int) -> Sampler | None:
+    """The sampler of that name, or as it was given; None for exact sums."""
+    if not isinstance(sampler, str):
+        return sampler
+    if sampler not in get_args(SamplerName):
+        raise ValueError(f"sampler must be one of {', '.join(get_args(SamplerName))}, or a sampler, got {sampler!r}")
+    if sampler == "exact":
+        return None
+    if sampler == "pt":
+        return ParallelTempering(num_rounds=max(2, num_sweeps))
+    return Gibbs(num_sweeps) if sampler == "pcd" else PopulationAnnealing(num_sweeps)

@@ -3,10 +3,13 @@
 from pyrodgm.experiment import System
 from pyrodgm.zoo import (
     adaptive_language_model,
+    adversarial_autoencoder,
+    adversarial_variational_bayes,
     count_vae,
     density_network,
     dirichlet_process_vae,
     dvae,
+    gan,
     gaussian_mixture_vae,
     iwae,
     ladder_vae,
@@ -14,6 +17,7 @@ from pyrodgm.zoo import (
     semi_supervised,
     stick_breaking_nade,
     stick_breaking_vae,
+    vae_gan,
     vampprior,
 )
 
@@ -31,6 +35,10 @@ _ALL: tuple[System, ...] = (
     stick_breaking_nade.SYSTEM,
     adaptive_language_model.SYSTEM,
     parity.SYSTEM,
+    gan.SYSTEM,
+    vae_gan.SYSTEM,
+    adversarial_autoencoder.SYSTEM,
+    adversarial_variational_bayes.SYSTEM,
 )
 
 SYSTEMS: dict[str, System] = {system.name: system for system in _ALL}

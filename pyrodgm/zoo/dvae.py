@@ -62,12 +62,13 @@ class Config(experiment.TrainingConfig):
     """Samples: of the importance-weighted bound for dvaes_* and gumbolt, to average the bound over for the others."""
     beta: float | None = None
     """Inverse temperature of the smoothing; None: the published one."""
-    sampler: Literal["pcd", "pa", "exact"] = "pa"
-    """What gives the gradient of log Z: persistent chains, population annealing, or an exact sum (small machines)."""
+    sampler: Literal["pcd", "pa", "pt", "exact"] = "pa"
+    """What gives the gradient of log Z: persistent chains, population annealing, parallel tempering, or an exact sum
+    (small machines)."""
     chains: int = 1000
-    """Chains, or members of the population."""
+    """Chains, ladders of chains, or members of the population."""
     sweeps: int = 40
-    """Gibbs sweeps per step."""
+    """Gibbs sweeps, or rounds of parallel tempering, per step."""
     schedule: Literal["published", "constant"] = "published"
     """Learning rate: times 1/10 for the first 2 % of the steps, 1 to 60 %, 1/3 to 75 %, 1/10 to 95 %, then 1/33."""
     weight_decay: float = 1e-4

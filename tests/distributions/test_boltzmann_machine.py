@@ -158,8 +158,10 @@ def test_the_value_is_the_one_given_however_large_the_moments():
 
 def test_what_is_missing_is_named():
     large = [torch.zeros(23, 30, requires_grad=True), torch.zeros(23), torch.zeros(30)]
-    with pytest.raises(ValueError, match=r"log_partition must be given .* got weights \[23, 30\]"):
-        BoltzmannMachine(*large)
+    unknown = BoltzmannMachine(*large)
+    assert unknown.sample((3,)).shape == (3, 53)  # which needs no log Z
+    with pytest.raises(ValueError, match=r"log_partition must be given .* got BipartiteMachine\(23 \+ 30 units\)"):
+        unknown.log_prob(torch.zeros(53))
     machine = BoltzmannMachine(*large, log_partition=torch.tensor(1.0))
     with torch.no_grad():
         assert machine.log_prob(torch.zeros(53)).item() == -1.0

@@ -218,7 +218,9 @@ def test_large_machines_take_the_bound_and_say_so():
         given = torch.zeros(30, 40), torch.zeros(30), torch.linspace(-1, 1, 40)
         log_partition = 30 * math.log(2.0) + torch.log1p(given[2].exp()).sum()
     machine = BoltzmannMachine(*given, log_partition=log_partition)
-    with pytest.raises(ValueError, match="num_iterations must be a number for a machine whose sides both have more"):
+    with pytest.raises(
+        ValueError, match="num_iterations must be a number for a machine that is too large for exact sums"
+    ):
         RelaxedBoltzmann(machine, GaussianSmoothing(8.0))
     with pytest.raises(ValueError, match="num_iterations must be at least 1, or None, got 0"):
         RelaxedBoltzmann(machine, GaussianSmoothing(8.0), 0)

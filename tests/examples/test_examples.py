@@ -28,7 +28,8 @@ LADDER = f"{SHORT} --latent 3 2 2 --hidden 5 4 3 --no-figures"
 COUNTS = "--no-figures --latent 2 --hidden 4 --epochs 2 --warmup 1 --num-samples 30 --num-images 6"
 IWAE = f"{SHORT} --batch-size 100 --latent 3 2 --hidden 4 3 --particles 3 --schedule-epochs 2"
 
-# Examples with results of their own kind have their tests in test_sequence_examples.py.
+# Examples with results of their own kind have their tests in test_sequence_examples.py, test_adversarial_examples.py.
+ADVERSARIAL = {"gan.py", "vae_gan.py", "adversarial_autoencoder.py", "adversarial_variational_bayes.py"}
 SEQUENCES = {"adaptive_language_model.py", "parity.py", "stick_breaking_nade.py"}
 PARTLY = (
     "--data digits --train-images 400 --label-fraction 0.05 --truncation 3 --hidden 4 --epochs 2 --num-samples 30 "
@@ -122,7 +123,7 @@ def chains():
 
 def test_every_example_is_run():
     programs = {file.name for file in EXAMPLES.glob("*.py") if "__main__" in file.read_text()}
-    assert programs == {command.strip("&").split()[0] for command in COMMANDS} | SEQUENCES
+    assert programs == {command.strip("&").split()[0] for command in COMMANDS} | SEQUENCES | ADVERSARIAL
 
 
 @pytest.mark.slow

@@ -4,12 +4,15 @@ import copy
 import math
 from functools import partial
 
+import networkx
 import pyro
 import pytest
 import torch
+from boltzmann_machines import random_graph_machine
 from pyro.infer.importance import vectorized_importance_weights
 
 from pyrodgm import boltzmann, datasets
+from pyrodgm.boltzmann import Dimod, Graph
 from pyrodgm.distributions import BoltzmannMachine, GaussianSmoothing, RelaxedBoltzmann
 from pyrodgm.infer import ELBO, FitSettings, TrainStep, fit, log_likelihood
 from pyrodgm.likelihoods import BernoulliLikelihood
@@ -61,23 +64,22 @@ def test_samples_move_in_training_and_rest_in_evaluation(sampler):
     prior = with_couplings(BoltzmannPrior(18, 20, sampler=sampler, num_chains=50, num_sweeps=3), 0.3)
     before = copy.deepcopy(prior.state_dict())
     prior()
-    assert not torch.equal(prior.left_chains, before["left_chains"])
-    assert not torch.equal(prior.right_chains, before["right_chains"])
+    assert not torch.equal(prior.chains[:, :18], before["chains"][:, :18])
+    assert not torch.equal(prior.chains[:, 18:], before["chains"][:, 18:])
     assert prior.log_partition_error.item() == math.inf
     moved, state = copy.deepcopy(prior.state_dict()), torch.get_rng_state()
     prior.eval()
     with torch.no_grad():
         machine = prior()
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(prior.left_chains, moved["left_chains"])
-    assert torch.equal(prior.right_chains, moved["right_chains"])
+    assert torch.equal(prior.chains, moved["chains"])
     error = prior.log_partition_error.item()
     assert 0 < error < 0.1
     assert machine.log_partition.item() == pytest.approx(exact(prior).log_partition.item(), abs=4 * error)
     # with a gradient the chains give it, still without moving
     value = prior().log_prob(torch.zeros(38))
     assert torch.autograd.grad(value, prior.left_bias)[0].abs().max() > 0.1
-    assert torch.equal(prior.left_chains, moved["left_chains"])
+    assert torch.equal(prior.chains, moved["chains"])
 
 
 @pytest.mark.slow
@@ -145,7 +147,7 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path):
             )
         states.append(pair.state_dict())
     assert states[0].keys() == states[1].keys()
-    assert "prior.left_chains" in states[0]
+    assert "prior.chains" in states[0]
     for name in states[0]:
         assert torch.equal(states[0][name], states[1][name]), name
 
@@ -157,23 +159,23 @@ def test_likelihoods_are_made_with_the_estimate_and_the_pair_is_left_as_it_was()
     step = TrainStep(pair, ELBO(), torch.optim.Adam(pair.parameters()), compile="traced")
     x = torch.rand(6, 64).round()
     step(x)
-    chains = pair.prior.left_chains.clone()
+    chains = pair.prior.chains.clone()
     assert pair.prior.log_partition_error == math.inf
     result = log_likelihood(pair, x, 20, seed=0)
     assert torch.isfinite(result.values).all()
-    assert torch.equal(pair.prior.left_chains, chains)
+    assert torch.equal(pair.prior.chains, chains)
     reference = exact(pair.prior).log_partition.item()
     assert pair.prior.log_partition.item() == pytest.approx(reference, abs=0.1)
     assert pair.prior.log_partition_error < 0.1
     pair.eval()
     assert torch.isfinite(step(x))  # a traced step in evaluation mode
-    assert torch.equal(pair.prior.left_chains, chains)
+    assert torch.equal(pair.prior.chains, chains)
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="sampler must be one of pcd, pa, exact, got 'cd'"):
+    with pytest.raises(ValueError, match="sampler must be one of pcd, pa, pt, exact, or a sampler, got 'cd'"):
         BoltzmannPrior(3, 4, sampler="cd")
-    with pytest.raises(ValueError, match="got 'exact' for 23 and 30"):
+    with pytest.raises(ValueError, match=r"BipartiteMachine\(23 \+ 30 units\), too large for 'exact' sums"):
         BoltzmannPrior(23, 30, sampler="exact")
     for name, value in (("left", 0), ("right", 0), ("num_chains", 1), ("num_sweeps", 0)):
         with pytest.raises(ValueError, match=f"{name} must be at least"):
@@ -197,3 +199,88 @@ def test_pyro_evaluates_with_the_estimate_too():
     assert pair.prior.log_partition_error < 0.1
     ours = log_likelihood(pair, x, 50, seed=3, keep=True)
     assert torch.allclose(ours.log_weights[:, 0], theirs)
+
+
+GRAPH = Graph(7, [(0, 1), (1, 2), (2, 0), (2, 3), (3, 4), (4, 5), (5, 6), (6, 3)])
+
+
+@pytest.mark.slow
+def test_learns_a_machine_on_a_graph():
+    teacher = BoltzmannMachine(random_graph_machine(GRAPH, 2.0))
+    data = teacher.sample((4000,))
+    prior = BoltzmannPrior(GRAPH, num_chains=1000, num_sweeps=5)
+    optimizer = torch.optim.Adam(prior.parameters(), lr=0.1)
+    for i in range(200):
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - i / 200)
+        optimizer.zero_grad()
+        (-prior().log_prob(data).mean()).backward()
+        optimizer.step()
+    student = BoltzmannMachine(prior.machine().detach())
+    states = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 7)
+    p = teacher.log_prob(states)
+    assert (p.exp() * (p - student.log_prob(states))).sum() < 0.02
+    assert prior.log_partition.item() == pytest.approx(student.log_partition.item(), abs=0.3)
+
+
+def test_a_wide_graph_is_estimated_and_trains_in_a_traced_step():
+    graph = Graph.from_networkx(networkx.random_regular_graph(8, 34, seed=0))
+    relaxation = partial(RelaxedBoltzmann, smoothing=GaussianSmoothing(8.0), num_iterations=5)
+    prior = BoltzmannPrior(graph, relaxation=relaxation, num_chains=20, num_sweeps=2)
+    pair = VAE(prior, BernoulliLikelihood(mlp(34, [16], 64)), GaussianPosterior(mlp(64, [16], 68)))
+    states = []
+    start = copy.deepcopy(pair.state_dict())
+    for mode in ("eager", "traced"):
+        pair.load_state_dict(start)
+        step = TrainStep(pair, ELBO(), torch.optim.Adam(pair.parameters(), 0.1), compile=mode)
+        torch.manual_seed(0)
+        for _ in range(3):
+            step(torch.rand(6, 64).round())
+        assert step.mode == mode
+        states.append(copy.deepcopy(pair.state_dict()))
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], msg=name)
+    assert prior.couplings.abs().max() > 0.1
+    pair.eval()
+    with torch.no_grad():
+        value = prior.discrete().log_partition.item()
+    again = prior.machine().estimate_log_partition(500, 500)
+    assert value == pytest.approx(again.value.item(), abs=5 * again.standard_error.item())
+    assert 0 < prior.log_partition_error < 0.2
+    assert prior.sample_gibbs(5, 2).shape == prior.sample_annealed(5).shape == (5, 34)
+
+
+def test_other_samplers_train_and_keep_their_state():
+    graph = Graph.from_networkx(networkx.random_regular_graph(4, 30, seed=0))
+    prior = BoltzmannPrior(graph, sampler="pt", num_chains=20, num_sweeps=2)
+    with torch.no_grad():
+        prior.couplings.normal_(0.0, 2.0)
+    before = copy.deepcopy(prior.state_dict())
+    prior().log_prob(torch.zeros(30)).backward()
+    moved = {name for name, value in prior.state_dict().items() if not torch.equal(value, before[name])}
+    assert {"chains", "sampler_hotter", "sampler_inverse_temperatures", "log_partition"} <= moved
+    assert prior.couplings.grad.abs().max() > 0
+    other = BoltzmannPrior(graph, sampler="pt", num_chains=20, num_sweeps=2)
+    other.load_state_dict(prior.state_dict())
+    assert torch.equal(other.sampler_hotter, prior.sampler_hotter)
+    samplers = pytest.importorskip("dwave.samplers")
+    options = {"beta_range": (0.01, 1.0), "num_sweeps": 50, "seed": 1}
+    annealed = BoltzmannPrior(GRAPH, sampler=Dimod(samplers.SimulatedAnnealingSampler(), options), num_chains=200)
+    data = BoltzmannMachine(random_graph_machine(GRAPH, 2.0)).sample((500,))
+    first = annealed().log_prob(data).mean().item()
+    optimizer = torch.optim.Adam(annealed.parameters(), 0.2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        (-annealed().log_prob(data).mean()).backward()
+        optimizer.step()
+    exact = BoltzmannMachine(annealed.machine().detach())
+    assert exact.log_prob(data).mean() > first + 0.3
+    assert annealed.log_partition.item() == pytest.approx(exact.log_partition.item(), abs=0.5)  # tracked by change
+
+
+def test_graphs_and_numbers_of_units_are_not_mixed_up():
+    with pytest.raises(ValueError, match="right must be left out with a graph, got 3"):
+        BoltzmannPrior(GRAPH, 3)
+    with pytest.raises(ValueError, match="right must be given with a number of left units, got None"):
+        BoltzmannPrior(3)
+    with pytest.raises(ValueError, match="too large for 'exact' sums"):
+        BoltzmannPrior(Graph.complete(30), sampler="exact")

@@ -10,6 +10,7 @@ import torch
 
 from pyrodgm import datasets, experiment, zoo
 from pyrodgm.experiment import ImageSystem
+from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective
 
 FILES = {file.stem for file in Path(zoo.__file__).parent.glob("*.py")} - {"__init__"}
 IMAGES = [system for system in zoo.SYSTEMS.values() if isinstance(system, ImageSystem)]
@@ -39,6 +40,10 @@ TINY = {
     "ladder_vae": {"latent": (4, 3, 2), "hidden": (5, 4, 3)},
     "density_network": {"latent": 2, "hidden": (4,), "particles": 3},
     "count_vae": {"data": "digit_counts", "prior": "vampprior", "components": 3, "latent": 2, "hidden": (4,)},
+    "gan": {"latent": 2, "hidden": (4,)},
+    "vae_gan": {"latent": 2, "hidden": (4,)},
+    "adversarial_autoencoder": {"latent": 2, "hidden": (4,), "components": 3},
+    "adversarial_variational_bayes": {"latent": 2, "hidden": (4,)},
     "stick_breaking_nade": {"hidden": 6, "max_steps": 2},
 }
 
@@ -66,6 +71,8 @@ def test_objective_of_the_untrained_pair_is_finite_and_reaches_all_parts(system)
     config = system.config(**{"data": "digits", **TINY[system.name]})
     data = system.load_data(config, None).to(dtype=torch.float64)
     pair, objective = system.build(config, data).double(), system.objective(config)
+    if isinstance(objective, AdversarialObjective):
+        objective = objective.of(pair)
     x = data.binarize(data.train.images[:10])
     batch = (x, data.train.labels[:5].clamp(min=0)) if system.name == "semi_supervised" else (x,)
     loss = objective.differentiable_loss(pair.model, pair.guide, *batch)

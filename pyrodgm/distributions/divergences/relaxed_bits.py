@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.distributions import Independent, register_kl
 from torch.nn.functional import logsigmoid
 
+from pyrodgm.boltzmann import BipartiteMachine, Machine
+from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.divergences.given import register_given
 from pyrodgm.distributions.hierarchical import Hierarchical
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
@@ -49,6 +51,8 @@ def bits_divergence(q: Hierarchical, p: Any, value: Tensor) -> Tensor:
         raise NotImplementedError(f"no bits in {type(q).__name__} and {type(p).__name__}")
     if q.event_shape != p.event_shape:
         raise ValueError(f"q and p must have as many bits, got {list(q.event_shape)} and {list(p.event_shape)}")
+    if not isinstance(p.machine, BoltzmannMachine):
+        raise NotImplementedError("no divergence of the bits to machines with hidden units")
     groups = q.groups(value)
     bases = [getattr(group, "base_dist", group) for group in groups]
     family = SpikeExponential if isinstance(p, SpikeBoltzmann) else OverlappingBernoulli
@@ -60,10 +64,18 @@ def bits_divergence(q: Hierarchical, p: Any, value: Tensor) -> Tensor:
     logits = torch.cat([base.logits for base in bases], -1)
     probs = logits.sigmoid()
     negative_entropy = probs * logsigmoid(logits) + (-logits).sigmoid() * logsigmoid(-logits)
+    energy = _expected_energy(p.machine, probs, bases, values)
+    return negative_entropy.sum(-1) - energy + p.machine.log_partition
+
+
+def _expected_energy(machine: BoltzmannMachine, probs: Tensor, bases: list[Any], values: tuple[Tensor, ...]) -> Tensor:
+    """Expectation of minus the energy, a pair of bits of two groups with the earlier one given its smoothed bit."""
+    if machine.energy.batch_shape:
+        raise NotImplementedError(f"no divergence of the bits to machines of batch shape {list(machine.batch_shape)}")
+    if not isinstance(machine.energy, BipartiteMachine):
+        return _expected_energy_on_graph(machine.energy, probs, bases, values)
     # A left unit is never in a later group than a right one: the left side comes first.
-    weights, left_bias, right_bias = p.machine.parameters
-    if weights.dim() > 2 or left_bias.dim() > 1 or right_bias.dim() > 1:
-        raise NotImplementedError(f"no divergence of the bits to machines of batch shape {list(p.batch_shape)}")
+    weights, left_bias, right_bias = machine.energy.parameters
     left = len(left_bias)
     energy = probs[..., :left] @ left_bias + probs[..., left:] @ right_bias
     start = 0
@@ -75,10 +87,29 @@ def bits_divergence(q: Hierarchical, p: Any, value: Tensor) -> Tensor:
             earlier = torch.cat([*given, probs[..., start:]], -1)[..., :left]
             field = earlier @ weights[:, first - left : end - left]
             energy = energy + (field * probs[..., first:end]).sum(-1)
-        if end < q.event_shape[0]:
+        if end < machine.event_shape[0]:
             given.append(_bits_given(base, own))
         start = end
-    return negative_entropy.sum(-1) - energy + p.machine.log_partition
+    return energy
+
+
+def _expected_energy_on_graph(machine: Machine, probs: Tensor, bases: list[Any], values: tuple[Tensor, ...]) -> Tensor:
+    # Field of each group: from its own bits, each pair of which is met twice, and from the earlier groups' bits.
+    energy = (probs * machine.biases).sum(-1)
+    couplings = machine.coupling_matrix()
+    start = 0
+    given: list[Tensor] = []
+    for base, own in zip(bases, values, strict=True):
+        end = start + own.shape[-1]
+        here = probs[..., start:end]
+        field = 0.5 * here @ couplings[start:end, start:end]
+        if given:
+            field = field + torch.cat(given, -1) @ couplings[:start, start:end]
+        energy = energy + (field * here).sum(-1)
+        if end < probs.shape[-1]:
+            given.append(_bits_given(base, own))
+        start = end
+    return energy
 
 
 def _bits_given(base: Any, value: Tensor) -> Tensor:
@@ -97,5 +128,5 @@ def _kl_hierarchical_spike_boltzmann(q: Hierarchical, p: SpikeBoltzmann) -> Tens
 @register_kl(Independent, SpikeBoltzmann)
 def _kl_independent_spike_boltzmann(q: Any, p: SpikeBoltzmann) -> Tensor:
     # One group: nothing depends on a draw.
-    nothing = torch.zeros(q.batch_shape + q.event_shape, device=p.machine.weights.device)
+    nothing = torch.zeros(q.batch_shape + q.event_shape, device=p.machine.parameters[0].device)
     return bits_divergence(Hierarchical(lambda earlier: q, q.event_shape), p, nothing)

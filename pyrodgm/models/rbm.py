@@ -1,0 +1,56 @@
+"""The restricted Boltzmann machine of binary data."""
+
+from typing import Any
+
+import pyro
+import torch
+from pyro.nn import pyro_method
+from torch import Tensor
+
+from pyrodgm.models.pair import Pair
+from pyrodgm.priors import BoltzmannPrior
+
+
+class RBM(Pair):
+    r"""Binary data as the left units of a machine of two layers, whose right units are hidden and summed out.
+
+    .. math:: \log p(x) = b^\top x + \sum_j \log\bigl(1 + e^{(x^\top W + c)_j}\bigr) - \log Z
+
+    There is no latent site: the bound of any estimator is log p(x), in training with the value of log Z that the
+    sampler has, and with its gradient. In evaluation mode log Z is that of annealed importance sampling, with its
+    standard error in ``rbm.prior.log_partition_error``.
+
+    Args:
+        visible: Number of visible units, the pixels.
+        hidden: Number of hidden units.
+        mean: Mean of the training data, ``[visible]`` in [0, 1], at which the visible units start; a half by default.
+        machine: Further arguments of :class:`pyrodgm.priors.BoltzmannPrior`: ``sampler``, ``num_chains``,
+            ``num_sweeps``.
+
+    Weights start as normal draws of standard deviation 0.01.
+
+    Source: Smolensky (1986); Tieleman (2008), ICML (persistent chains); Salakhutdinov and Murray (2008), ICML (AIS).
+
+    Example:
+        >>> rbm = RBM(64, 20, num_chains=50, num_sweeps=1)
+        >>> from pyro.infer import Trace_ELBO
+        >>> Trace_ELBO().differentiable_loss(rbm.model, rbm.guide, torch.zeros(5, 64)).shape
+        torch.Size([])
+    """
+
+    def __init__(self, visible: int, hidden: int, mean: Tensor | None = None, **machine: Any) -> None:
+        super().__init__()
+        self.prior = BoltzmannPrior(visible, hidden, num_visible=visible, **machine)
+        with torch.no_grad():
+            self.prior.weights.normal_(0.0, 0.01)
+            if mean is not None:
+                self.prior.left_bias.copy_(mean.clamp(0.01, 0.99).logit())
+
+    @pyro_method
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", x.shape[0], dim=-1):
+            pyro.sample("x", self.prior(), obs=x)
+
+    @pyro_method
+    def guide(self, x: Tensor) -> None:
+        """Nothing: there is no latent site."""
