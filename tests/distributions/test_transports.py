@@ -90,7 +90,7 @@ BY_FUNCTION = {"Hierarchical": hierarchical, "RecurrentSticks": recurrent_sticks
 
 
 def test_every_distribution_without_a_row_is_here():
-    assert BY_FUNCTION.keys() == ELSEWHERE.keys()
+    assert BY_FUNCTION.keys() | {"Implicit"} == ELSEWHERE.keys()  # which has no density
 
 
 @pytest.mark.parametrize("name", BY_FUNCTION)
