@@ -299,6 +299,16 @@ def build_gaussian_integral(validate_args=None, **parameters):
     return dgm.GaussianIntegralBoltzmann(machine, 4.0, 2.0, validate_args=validate_args)
 
 
+def build_visible(validate_args=None, **parameters):
+    machine = dgm.BoltzmannMachine(**parameters, validate_args=validate_args)
+    return dgm.VisibleBoltzmann(machine, 2, validate_args=validate_args)
+
+
+def visible_log_density(value, weights, left_bias, right_bias):
+    states = [np.concatenate([value, np.broadcast_to(h, (*value.shape[:-1], 3))], -1) for h in BITS.numpy()]
+    return special.logsumexp([machine_log_density(s, weights, left_bias, right_bias) for s in states], axis=0)
+
+
 def build_continued_boltzmann(validate_args=None, **parameters):
     machine = dgm.BoltzmannMachine(**parameters, validate_args=validate_args)
     return dgm.ContinuedBoltzmann(machine, validate_args=validate_args)
@@ -341,6 +351,7 @@ TWO_UNITS = {
     "right_bias": torch.tensor([[0.2], [2.0]], dtype=torch.float64),
 }
 UNITS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 5)
+VISIBLE_UNITS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 2)
 UNIT_POINTS = wide(1e-30, 1e-9, 0.1, 0.5, 0.93, 1 - 1e-9)
 SIMPLEX_POINTS = wide([0.2, 0.3, 0.5], [0.01, 0.98, 0.01], [1e-12, 1e-3, 1 - 1e-3 - 1e-12], [0.9, 0.09, 0.01])
 BITS = torch.cartesian_prod(*[wide(0.0, 1.0)] * 3)
@@ -652,6 +663,21 @@ CASES = [
         UNITS,
         lambda: (UNITS, torch.ones(32, dtype=torch.float64)),
         [[0.5, 0.0, 1.0, 1.0, 0.0], [math.nan, 0.0, 1.0, 1.0, 0.0]],
+        event_dim=1,
+        discrete=True,
+    ),
+    Case(
+        "VisibleBoltzmann",
+        build_visible,
+        {
+            "weights": wide([[1.0, -2.0, 0.5], [0.3, 1.5, -1.0]], [[-4.0, 3.0, 0.0], [2.0, -1.0, 0.7]]),
+            "left_bias": wide([0.5, -0.2], [1.0, 0.0]),
+            "right_bias": wide([-1.0, 0.4, 0.0], [0.3, -2.0, 0.1]),
+        },
+        visible_log_density,
+        VISIBLE_UNITS,
+        lambda: (VISIBLE_UNITS, torch.ones(4, dtype=torch.float64)),
+        [[0.5, 0.0], [math.nan, 0.0]],
         event_dim=1,
         discrete=True,
     ),

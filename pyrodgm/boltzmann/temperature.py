@@ -58,6 +58,8 @@ def estimate_inverse_temperature(machine: Machine, states: Tensor) -> InverseTem
 
     if not aligned.any():
         return InverseTemperature(1.0, math.inf)
+    if (aligned >= 0.0).all() or (aligned <= 0.0).all():
+        return InverseTemperature(math.inf if aligned.sum() > 0.0 else -math.inf, 0.0)
     low, high = -1.0, 1.0
     while slope(high) > 0.0 and high < LARGEST:
         low, high = high, 2.0 * high
