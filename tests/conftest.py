@@ -8,6 +8,7 @@ from pathlib import Path
 
 import made_data
 import missing
+import mpmath
 import pyro
 import pytest
 import torch
@@ -15,6 +16,7 @@ from example_runs import EXAMPLES
 
 # The tensors are small, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
+mpmath.mp.dps = 60  # digits of the oracles, whichever files are collected
 
 SLOW_FOLDERS = {"benchmarks", "cli", "examples", "experiment", "figures", "plots", "testing", "zoo"}
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"

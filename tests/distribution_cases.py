@@ -14,8 +14,6 @@ from torch import Tensor
 
 from pyrodgm import distributions as dgm
 
-mp.mp.dps = 50
-
 Grid = tuple[Tensor, Tensor]
 
 
@@ -99,7 +97,7 @@ def small_shape_gamma_ratio_log_density(value, concentration1, concentration0):
     x_top, y_top = mp.loggamma(a + 1) / a, mp.loggamma(b + 1) / b
     # P(x < t) = t^a / (a Gamma(a)) up to where that is 1, and likewise y: log x = logit + log y.
     top = min(y_top, x_top - logit)
-    cuts = [top - mp.mpf(reach) / (a + b) for reach in (150, 50, 20, 5, 0)]
+    cuts = [top - mp.mpf(reach) / (a + b) for reach in (150, 100, 70, 50, 35, 20, 10, 5, 0)]
     density = mp.quad(lambda s: a * mp.exp(a * (logit + s - x_top)) * b * mp.exp(b * (s - y_top)), cuts)
     return float(mp.log(density) - mp.log(v) - mp.log(1 - v))
 

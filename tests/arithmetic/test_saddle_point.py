@@ -4,8 +4,6 @@ import torch
 
 from pyrodgm.arithmetic import log1p_minus, stirling_error
 
-mp.mp.dps = 40
-
 
 def expected(function, values):
     return torch.tensor([float(function(mp.mpf(v))) for v in values.tolist()])

@@ -11,8 +11,6 @@ from scipy import stats
 
 from pyrodgm.distributions import NegativeBinomialCounts, PoissonCounts, ZeroInflatedNegativeBinomialCounts
 
-mp.mp.dps = 60
-
 MEANS = [-200.0, -30.0, -3.0, 0.0, 2.302585092994046, 2.31, 9.0, 13.815510557964274, 13.82, 30.0]
 DISPERSIONS = [-25.0, -5.0, 0.0, 4.0, 14.0, 30.0]
 COUNTS = [0.0, 1.0, 2.0, 10.0, 1000.0, 1e6, 1e7]
