@@ -30,7 +30,8 @@ class InverseTemperature(NamedTuple):
 def estimate_inverse_temperature(machine: Machine, states: Tensor) -> InverseTemperature:
     r"""The inverse temperature at which samples of a machine are likeliest, unit by unit given the others.
 
-    .. math:: \hat\beta = \operatorname{argmax}_\beta \sum_n \sum_i \log \sigma\bigl(\beta\, (2 z_{ni} - 1) f_i(z_n)\bigr), \qquad
+    .. math:: \hat\beta = \operatorname{argmax}_\beta
+              \sum_n \sum_i \log \sigma\bigl(\beta\, (2 z_{ni} - 1) f_i(z_n)\bigr), \qquad
               f_i = \log \frac{p(z_i = 1 \mid z_{-i})}{p(z_i = 0 \mid z_{-i})}
 
     The error is that of the sandwich. A machine without couplings and biases has every temperature: 1 with an infinite
