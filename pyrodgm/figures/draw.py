@@ -68,7 +68,7 @@ def _latents(scene: Scene) -> "dict[str, Figure]":
         figures["tsne"] = plots.tsne(
             means.cpu(), scene.labels.cpu(), seed=scene.seed, title=f"{name}: t-SNE of mean latents"
         )
-    if means.shape[1:] == (2,):
+    if means.shape[1:] == (2,) == scene.prior_draws(scene.top, 1).shape[1:]:  # two stick weights have one logit
         figures["manifold"] = plots.image_grid(
             scene.decode(scene.top, _quantile_grid(scene, scene.top)),
             scene.data.image_shape,

@@ -10,9 +10,9 @@ from pyrodgm.datasets import Dataset, Split
 from pyrodgm.figures import Scene, draw_pair
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import HVAE, VAE
-from pyrodgm.nn import Concatenate, Joint, mlp
-from pyrodgm.posteriors import GaussianPosterior
-from pyrodgm.priors import MixtureOfGaussians, StandardNormal
+from pyrodgm.nn import Concatenate, Joint, StickWeights, mlp
+from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
+from pyrodgm.priors import GEMPrior, MixtureOfGaussians, StandardNormal
 from pyrodgm.zoo.pairs import dense_dlgmm
 
 SHAPE = (1, 2, 2)
@@ -62,6 +62,12 @@ def test_upper_layer_of_two_is_shown_too(data):
     parts = GaussianPosterior(mlp(2, [], 4)), BernoulliLikelihood(joint), GaussianPosterior(mlp(4, [], 4))
     figures = mixture_figures(HVAE(MixtureOfGaussians(2, 5), *parts, GaussianPosterior(lower)), data)
     assert set(figures) == {"component_means", "manifold", "encodings"}
+
+
+def test_two_stick_weights_lie_on_a_line_and_have_no_manifold(data):
+    likelihood = BernoulliLikelihood(nn.Sequential(StickWeights(), mlp(2, [], 4)))
+    figures = mixture_figures(VAE(GEMPrior(2, 2.0), likelihood, StickBreakingPosterior(mlp(4, [], 2))), data)
+    assert "manifold" not in figures
 
 
 def test_manifold_runs_through_the_quantiles_of_the_prior(data):
