@@ -7,36 +7,36 @@ last has none either.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 
 from pyrodgm import experiment
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import AdversarialAutoencoderLoss
-from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.models import AdversarialVAE
 from pyrodgm.nn import Dense, Discriminator, mlp
 from pyrodgm.posteriors import GaussianPosterior, ImplicitPosterior
-from pyrodgm.zoo.pairs.adversarial import GAMES, GameName, PriorName, adam, decoder, named_prior
+from pyrodgm.zoo.pairs.adversarial import (
+    GAMES,
+    AdversarialVAEConfig,
+    GameName,
+    PriorName,
+    decoder,
+    named_prior,
+    optimizer,
+    settings,
+)
 
 
 @dataclass(frozen=True)
-class Config(experiment.TrainingConfig):
+class Config(AdversarialVAEConfig):
     """Train an adversarial autoencoder, evaluate its decoder and draws, and write figures."""
 
-    num_images: int | None = 100
     learning_rate: float = 3e-4
     latent: int = 8
-    """Number of latent dimensions."""
     hidden: tuple[int, ...] = (1000, 1000)
-    """Sizes of the hidden layers of decoder and, in reverse, of the other networks."""
     prior: PriorName = "mixture"
-    """Prior of the latents; sticks are those of a Dirichlet process, the latents the logits of their fractions."""
-    components: int = 500
-    """Components of a mixture, pseudo-inputs of a VampPrior."""
-    concentration: float = 5.0
-    """Concentration of the sticks."""
     encoder: Literal["deterministic", "gaussian", "noisy"] = "gaussian"
     """What a datum is encoded as: a point, a Gaussian, or the distribution that a network makes of noise."""
     noise_size: int = 32
@@ -45,10 +45,6 @@ class Config(experiment.TrainingConfig):
     """Weight of the adversarial term beside the reconstruction."""
     game: GameName = "non-saturating"
     """Losses of the two players: logistic and non-saturating, Wasserstein with gradient penalty, or hinge."""
-    critic_steps: int = 1
-    """Steps of the discriminator before each of the rest."""
-    beta1: float = 0.5
-    """Decay of the first moment of Adam, of both players."""
 
     @property
     def title(self) -> str:
@@ -65,24 +61,14 @@ def build(config: Config, data: Dataset) -> AdversarialVAE:
         posterior = GaussianPosterior(mlp(pixels, sizes, 2 * latent, layer=Dense))
     else:
         posterior = ImplicitPosterior(mlp(pixels + noise, sizes, latent, layer=Dense), latent, noise)
-    prior = named_prior(config.prior, posterior, latent, config.components, config.concentration, data)
-    likelihood = decoder(config.prior, latent, config.hidden, data)
+    prior = named_prior(config, posterior, data)
+    likelihood = decoder(config, data)
     return AdversarialVAE(prior, likelihood, posterior, Discriminator.dense(latent, sizes))
 
 
 def objective(config: Config) -> AdversarialAutoencoderLoss:
     """The losses that the flags name."""
     return AdversarialAutoencoderLoss(config.weight, GAMES[config.game]())
-
-
-def optimizer(config: Config) -> OptimizerMaker:
-    """The optimiser of both players, made from parameters."""
-    return adam(config.learning_rate, config.beta1)
-
-
-def settings(config: Config, data: Dataset) -> dict[str, Any]:
-    """Steps of the discriminator."""
-    return {"critic_steps": config.critic_steps}
 
 
 def main(config: Config) -> Iterator[str]:

@@ -8,38 +8,30 @@ Gaussian noise of `--noise`, by annealed importance sampling (Wu et al. 2017, ar
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
 from pyrodgm import experiment
 from pyrodgm.datasets import Dataset
 from pyrodgm.infer import GANLoss
-from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import ImplicitLikelihood
 from pyrodgm.models import GAN
 from pyrodgm.nn import Dense, Discriminator, mlp
 from pyrodgm.priors import StandardNormal
-from pyrodgm.zoo.pairs.adversarial import GAMES, GameName, adam
+from pyrodgm.zoo.pairs.adversarial import GAMES, GameName, TwoPlayerConfig, optimizer, settings
 
 
 @dataclass(frozen=True)
-class Config(experiment.TrainingConfig):
+class Config(TwoPlayerConfig):
     """Train a GAN, compare its draws with test images and write figures."""
 
     data: str = "grey_mnist"
-    num_images: int | None = 100
     learning_rate: float = 2e-4
     latent: int = 50
     """Number of latent dimensions."""
-    hidden: tuple[int, ...] = (256, 512)
-    """Sizes of the hidden layers of decoder and, in reverse, of the other networks."""
     game: GameName = "wasserstein"
     """Losses of the two players: logistic and non-saturating, Wasserstein with gradient penalty, or hinge."""
     critic_steps: int = 5
-    """Steps of the discriminator before each of the rest."""
-    beta1: float = 0.5
-    """Decay of the first moment of Adam, of both players."""
     noise: float = 0.2
     """Standard deviation of the noise on the images for the likelihood."""
 
@@ -60,16 +52,6 @@ def build(config: Config, data: Dataset) -> GAN:
 def objective(config: Config) -> GANLoss:
     """The losses that the flags name."""
     return GANLoss(GAMES[config.game]())
-
-
-def optimizer(config: Config) -> OptimizerMaker:
-    """The optimiser of both players, made from parameters."""
-    return adam(config.learning_rate, config.beta1)
-
-
-def settings(config: Config, data: Dataset) -> dict[str, Any]:
-    """Steps of the discriminator."""
-    return {"critic_steps": config.critic_steps}
 
 
 def main(config: Config) -> Iterator[str]:
