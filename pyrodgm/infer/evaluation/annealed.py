@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.graphs import Graphs
 from pyrodgm.infer.evaluation.refined import student
@@ -79,8 +80,10 @@ def annealed_log_likelihood(
     with evaluating(pair), flushing_denormals(), fork_rng(device_dtype[0]) if seed is not None else torch.no_grad():
         if seed is not None:
             torch.manual_seed(seed)
-        require_density(pair, x[:1].to(*device_dtype))
-        coordinates = Coordinates(pair, x[:1].to(*device_dtype))
+        one = x[:1].to(*device_dtype)
+        with fork_rng(one.device):
+            require_density(*traces(pair, one))
+        coordinates = Coordinates(pair, one)
         plan = coordinates.plan(None)
         graphs = Graphs("traced" if len(x) > 2 * block else "eager")
         for rows in x.split(block):

@@ -14,7 +14,7 @@ from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.datasets.split import aligned
 from pyrodgm.extras import needs_extra
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
-from pyrodgm.infer.estimators.sites import traces
+from pyrodgm.infer.estimators.sites import Trace, traces
 from pyrodgm.infer.evaluation.by_row import ByRow, by_row
 from pyrodgm.infer.evaluation.diagnostics import is_flagged
 from pyrodgm.infer.evaluation.refined.choice import refined_sampler
@@ -145,8 +145,10 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         stack.enter_context(fork_rng(device))
         x = x.clone() if x.is_inference() else x  # which no gradient may see
         one = x[:1].to(device, dtype)
-        require_density(pair, one)
-        supports, budget = _supports(pair, one), num_samples or USUAL_DRAWS
+        with fork_rng(device):
+            guide, model = traces(pair, one)
+        require_density(guide, model)
+        supports, budget = _supports(model, one), num_samples or USUAL_DRAWS
         long = len(x) * budget >= COMPILE_AFTER
         mode = ("compiled" if long else "auto") if compile == "auto" else compile
         refined: Any = None
@@ -158,7 +160,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
                 if proposal == "refined":
                     warnings.warn(f"the proposal is not refined, the guide serves: {error}", stacklevel=2)
         if refined is None:
-            require_density(pair, one, of_guide=True)
+            require_density(guide, model, of_guide=True)
         mode = "traced" if mode == "auto" else mode
         sampler: Sampler = refined or ImportanceSampler(pair, one, len(x), budget, max_bytes, mode, sum_out)
         team = world()
@@ -227,10 +229,8 @@ def _check_finite(values: Tensor, rows: Sequence[int]) -> None:
         raise FloatingPointError(f"the importance weights of datum {n} of x are not finite")
 
 
-def _supports(pair: Any, one: Tensor) -> dict[str, Any]:
+def _supports(model: Trace, one: Tensor) -> dict[str, Any]:
     """The supports of the unmasked sites that observe a datum without transforming it."""
-    with fork_rng(one.device):
-        _, model = traces(pair, one)
     sites = [s for s in counted(model) if s["is_observed"] and s["value"] is one and mask_of(s) is True]
     return {site["name"]: fn_of(site).support for site in sites}
 

@@ -1,25 +1,18 @@
 """Refusing likelihoods of models that have draws alone."""
 
-from typing import Any
-
-from torch import Tensor
-
 from pyrodgm.distributions import Implicit, NoDensityError
 from pyrodgm.infer.estimators.reading import counted, fn_of
-from pyrodgm.infer.estimators.sites import traces
-from pyrodgm.infer.tracing.contexts import fork_rng
+from pyrodgm.infer.estimators.sites import Trace
 
 
-def require_density(pair: Any, one: Tensor, of_guide: bool = False) -> None:
+def require_density(guide: Trace, model: Trace, of_guide: bool = False) -> None:
     """Raise NoDensityError for a site of the model, or of the guide, without a density; names it, and what to do.
 
     Args:
-        pair: A module with ``model`` and ``guide``.
-        one: A datum, ``[1, *event]``.
+        guide: A trace of the guide.
+        model: One of the model.
         of_guide: Whether the guide's density is needed too.
     """
-    with fork_rng(one.device):
-        guide, model = traces(pair, one)
     for site in (*counted(model), *(counted(guide) if of_guide else ())):
         if not isinstance(fn_of(site), Implicit):
             continue
