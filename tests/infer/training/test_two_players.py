@@ -119,6 +119,7 @@ def test_steps_are_those_of_a_loop_by_hand():
     assert all(torch.allclose(a, b, rtol=1e-10) for a, b in zip(pair.parameters(), twin.parameters(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gan-Wasserstein", "aae-vampprior", "avb-contrast"])
 def test_a_resumed_run_is_the_uninterrupted_one(name, tmp_path):
     options = {"settings": {"critic_steps": 2, "critic_optimizer": SGD}}
