@@ -132,6 +132,7 @@ def test_divergence_is_that_of_the_densities(x, y):
     assert ELBO().describe(pair.model, pair.guide, x, y) == {"sticks": "exact"}
 
 
+@pytest.mark.slow
 def test_bound_and_importance_sampling_against_quadrature():
     """One time step and two inner steps: log p(y | x) is an integral over one fraction."""
     network = StickBreakingRNN(F, H, max_steps=2)

@@ -230,6 +230,7 @@ def test_kumaraswamy_beta_anywhere(a, b, alpha, beta):
     assert abs(got - expected) < 1e-6 * abs(expected) + 1e-12
 
 
+@pytest.mark.slow
 @given(a=prior_range, b=prior_range, c=prior_range, d=prior_range)
 @settings(max_examples=30, deadline=None, derandomize=True)
 def test_never_negative_and_zero_only_at_equality(a, b, c, d):

@@ -265,6 +265,7 @@ class Drawn(Listed):
         return tuple(part[i] + 0.1 * np.random.standard_normal() for part in self.parts)
 
 
+@pytest.mark.slow
 def test_another_stream_of_the_same_length_is_not_resumed(tmp_path):
     y, c = columns(25)
     pairs = {

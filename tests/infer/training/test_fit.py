@@ -198,6 +198,7 @@ def test_tensorboard_has_the_metrics_too(uninterrupted):
     assert bounds == pytest.approx([row["valid_bound"] for row in rows], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_progress_bar_shows_the_running_bound(capsys):
     _, result = train(None, epochs=2, progress=True)
     shown = capsys.readouterr().err
@@ -205,6 +206,7 @@ def test_progress_bar_shows_the_running_bound(capsys):
     assert "10/10" in shown
 
 
+@pytest.mark.slow
 def test_without_a_folder_the_result_is_the_same(uninterrupted):
     assert same(train(None)[0], uninterrupted[1])
 
@@ -359,6 +361,7 @@ def test_fault_that_does_not_recur_is_blamed_on_no_step():
     assert torch.isfinite(pair.loc)
 
 
+@pytest.mark.slow
 def test_early_stopping_waits_for_the_warm_up_and_brings_the_best_back():
     x = small_data()
     pair = build()
@@ -380,6 +383,7 @@ def test_early_stopping_waits_for_the_warm_up_and_brings_the_best_back():
     assert result.best_bound == max(bounds)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:this pair cannot be traced")  # Trace_ELBO reads numbers off tensors
 def test_pyro_estimators_and_constrained_parameters_train_too():
     class Constrained(Pair):
@@ -415,6 +419,7 @@ def test_pyro_estimators_and_constrained_parameters_train_too():
     assert len(pyro.get_param_store()) == 0
 
 
+@pytest.mark.slow
 def test_fit_leaves_the_random_state_and_the_objective_alone():
     objective = ELBO(kl_weight=0.5)
     pair, data = build(), small_data()

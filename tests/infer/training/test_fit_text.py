@@ -48,6 +48,7 @@ def test_streams_cut_the_sequence_and_predict_every_symbol_once():
     assert bits.bits == pytest.approx(nats / 23 / math.log(2), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_bound_is_longer_and_stopping_early_is_faster():
     pair = make(StickBreakingRNN, max_steps=6)
     sequence = TEXT.encode(PATTERN[:200])

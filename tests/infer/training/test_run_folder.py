@@ -261,6 +261,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_one_process_at_a_time_and_none_after_its_death(run):
     before = contents(run)
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(run)], stdout=subprocess.PIPE, text=True)

@@ -88,6 +88,7 @@ def test_traced_equals_eager_with_all_that_a_pair_can_hold(objective):
     assert not torch.equal(state["chain"], deterministic().state_dict()["chain"])
 
 
+@pytest.mark.slow
 def test_noise_differs_between_steps_and_comes_from_the_seed():
     first, _ = run(ELBO(), "traced", steps=3)
     again, _ = run(ELBO(), "traced", steps=3)
@@ -201,6 +202,7 @@ def test_what_cannot_be_traced_runs_eagerly_with_one_warning_that_names_reason_a
     assert eager(torch.zeros(8, D)) == first
 
 
+@pytest.mark.slow
 def test_estimators_of_pyro_run_too():
     for objective in (TraceMeanField_ELBO(), Trace_ELBO()):
         pyro.set_rng_seed(0)
@@ -303,6 +305,7 @@ def test_compiled_graphs_keep_the_digits_of_expm1(dtype):
     assert (graph(torch.full_like(x, 1000.0))[0] == torch.inf).all()
 
 
+@pytest.mark.slow
 def test_compiled_graphs_take_inputs_of_other_layouts_and_dtypes():
     wide = torch.randn(4, 6)
     graph = flatten(lambda x: {"sum": x + 1, "rows": [x.sum(-1)]}, (wide,), compiled=True)
