@@ -1,7 +1,18 @@
 """Several processes that train or evaluate one model, started by ``torchrun``."""
 
-from pyrodgm.processes.collectives import all_sum, all_sums, broadcast_state, first, from_first, gather_rows, merged
+from pyrodgm.processes.collectives import (
+    all_sum,
+    all_sums,
+    broadcast_state,
+    first,
+    from_all,
+    from_first,
+    gather_rows,
+    merged,
+)
+from pyrodgm.processes.shards import draws_are_independent, independent_draws, pooled
 from pyrodgm.processes.share import Share, current_share, sharing
+from pyrodgm.processes.state import averaged_in, kinds_of, register_state, sharded_in
 from pyrodgm.processes.world import ProcessError, World, alone, world
 
 __all__ = [
@@ -11,12 +22,20 @@ __all__ = [
     "all_sum",
     "all_sums",
     "alone",
+    "averaged_in",
     "broadcast_state",
     "current_share",
+    "draws_are_independent",
     "first",
+    "from_all",
     "from_first",
     "gather_rows",
+    "independent_draws",
+    "kinds_of",
     "merged",
+    "pooled",
+    "register_state",
+    "sharded_in",
     "sharing",
     "world",
 ]

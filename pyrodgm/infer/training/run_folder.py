@@ -103,7 +103,7 @@ class RunFolder:
         if training.best_epoch == training.epoch:
             self._best = [*self._best[-1:], digest(training.best_weights)]
         run = {**self._described, "architecture": self._architecture, "best": self._best}
-        save_state({**training.state(), "run": run}, self.path / STATE)
+        save_state({**training.whole_state(), "run": run}, self.path / STATE)
         if training.best_epoch == training.epoch:
             self._write_best(training)
         for name, rows in _tables(training).items():

@@ -20,6 +20,7 @@ from pyrodgm.infer.training.many.member import Member, options_of
 from pyrodgm.infer.training.many.stack import Stack, take_out
 from pyrodgm.infer.training.refusals import refuse_two_players
 from pyrodgm.infer.training.settings import FitSettings, Plan, require
+from pyrodgm.processes import world
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def fit_many(
         The trained pairs in the order of ``runs``, each with its result.
 
     Raises:
-        ValueError: If the pairs are not of one shape, or ``data`` are a stream.
+        ValueError: If the pairs are not of one shape, ``data`` are a stream, or several processes work together.
         UntraceableError: If an operation of the pair cannot be traced or stacked; names it.
 
     Example:
@@ -80,6 +81,7 @@ def fit_many(
         3
     """
     require(len(runs) > 0, "runs", list(runs), "at least one")
+    require(world().size == 1, "processes", world().size, "1 where models share a graph, as in processes.alone()")
     require(settings.valid_score is None, "valid_score", settings.valid_score, "None where models share a graph")
     with ExitStack() as stack:
         stack.enter_context(fork_rng(torch.device("cpu")))
