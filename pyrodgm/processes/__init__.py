@@ -13,7 +13,7 @@ from pyrodgm.processes.collectives import (
 from pyrodgm.processes.shards import draws_are_independent, independent_draws, pooled
 from pyrodgm.processes.share import Share, current_share, sharing
 from pyrodgm.processes.state import averaged_in, kinds_of, register_state, sharded_in
-from pyrodgm.processes.world import ProcessError, World, alone, world
+from pyrodgm.processes.world import ProcessError, World, alone, current_job, restarted_job, world
 
 __all__ = [
     "ProcessError",
@@ -24,6 +24,7 @@ __all__ = [
     "alone",
     "averaged_in",
     "broadcast_state",
+    "current_job",
     "current_share",
     "draws_are_independent",
     "first",
@@ -35,6 +36,7 @@ __all__ = [
     "merged",
     "pooled",
     "register_state",
+    "restarted_job",
     "sharded_in",
     "sharing",
     "world",
