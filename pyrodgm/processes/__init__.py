@@ -10,6 +10,7 @@ from pyrodgm.processes.collectives import (
     gather_rows,
     merged,
 )
+from pyrodgm.processes.memory import in_shared_memory
 from pyrodgm.processes.shards import draws_are_independent, independent_draws, pooled
 from pyrodgm.processes.share import Share, current_share, sharing
 from pyrodgm.processes.state import averaged_in, kinds_of, register_state, sharded_in
@@ -31,6 +32,7 @@ __all__ = [
     "from_all",
     "from_first",
     "gather_rows",
+    "in_shared_memory",
     "independent_draws",
     "kinds_of",
     "merged",
