@@ -1,6 +1,7 @@
 """Batches of a ``DataLoader``, which need not fit in memory."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -46,14 +47,15 @@ class StreamFeed:
         self.taken = self.skip = 0
         self.batches: Iterator[tuple[Batch, bool]] | None = None
         self.form: Any = None
+        self.read: Callable[[int], Iterator[tuple[Batch, bool]]] = self._whole  # a pass from behind so many batches
 
     def next(self) -> Inputs:
+        return self._next(self.read)
+
+    def _next(self, read: Callable[[int], Iterator[tuple[Batch, bool]]]) -> Inputs:
         if self.batches is None:
             self.start, self.taken = self._place(), self.skip
-            self.batches = loader_batches(self.loader, self.like)
-            for _ in range(self.skip):
-                self._fetch()
-            self.skip = 0
+            self.batches, self.skip = read(self.skip), 0
         batch, last = self._fetch()
         self.taken += 1
         if last:
@@ -76,7 +78,7 @@ class StreamFeed:
         before, generator = self.state(), self.loader.generator
         if generator is not None:  # which may be in any state
             generator.manual_seed(0)
-        inputs = self.next()
+        inputs = self._next(self._whole)
         self.load(before)
         self._digests.append(digest({str(i): value for i, value in enumerate(inputs)})[:16])
         if len(self._digests) > 1:
@@ -103,6 +105,9 @@ class StreamFeed:
         self.start = {"rng": state["rng"], "generator": state["generator"]}
         if self.loader.generator is not None:
             self.loader.generator.set_state(state["generator"])
+
+    def _whole(self, skip: int) -> Iterator[tuple[Batch, bool]]:
+        return itertools.islice(loader_batches(self.loader, self.like), skip, None)
 
     def _place(self) -> dict[str, Any]:
         generator = self.loader.generator
@@ -139,19 +144,25 @@ def loader_batches(loader: DataLoader[Any], like: nn.Module) -> Iterator[tuple[B
     Two batches are fetched ahead, so that a last one of one datum can join the one before it.
     """
     queue: list[Batch] = []
-    dtype = device_and_dtype(like)[1]
-    real = None
-    for given in loader:
-        batch = _as_batch(given, like)
-        if real is None:
-            real = become_real(like, batch, dtype)
-        queue.append(with_first(batch, dtype) if real else batch)
+    for batch in as_batches(loader, like):
+        queue.append(batch)
         if len(queue) == 3:
             yield queue.pop(0), False
     if len(queue) == 2 and len(first_tensor(queue[1])) == 1 < len(first_tensor(queue[0])):
         queue = [_join(*queue)]
     for i, batch in enumerate(queue):
         yield batch, i == len(queue) - 1
+
+
+def as_batches(loader: DataLoader[Any], like: nn.Module) -> Iterator[Batch]:
+    """What a loader gives in one pass as arguments on the device of ``like``."""
+    dtype = device_and_dtype(like)[1]
+    real = None
+    for given in loader:
+        batch = _as_batch(given, like)
+        if real is None:
+            real = become_real(like, batch, dtype)
+        yield with_first(batch, dtype) if real else batch
 
 
 def loader_length(loader: DataLoader[Any]) -> int | None:
