@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from pyrodgm.datasets.shards import Shards
 from pyrodgm.infer.tracing._compat import tree_flatten, tree_unflatten
 from pyrodgm.infer.tracing.arguments import Batch, Keywords, first_tensor, split_arguments
 from pyrodgm.infer.training.checkpoint import digest
@@ -47,6 +48,7 @@ class StreamFeed:
         self.taken = self.skip = 0
         self.batches: Iterator[tuple[Batch, bool]] | None = None
         self.form: Any = None
+        self.processes = 1  # among which the items of a pass are divided
         self.read: Callable[[int], Iterator[tuple[Batch, bool]]] = self._whole  # a pass from behind so many batches
 
     def next(self) -> Inputs:
@@ -96,18 +98,25 @@ class StreamFeed:
         return bound, {"valid_bound": bound}
 
     def state(self) -> dict[str, Any]:
+        divided = {} if self.processes == 1 else {"processes": self.processes}
         if self.batches is None and not self.skip:
-            return {**self._place(), "taken": 0}
-        return {**self.start, "taken": self.taken or self.skip}
+            return {**self._place(), **divided, "taken": 0}
+        return {**self.start, **divided, "taken": self.taken or self.skip}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.batches, self.rng, self.skip, self.taken = None, state["rng"], state["taken"], 0
+        divided_alike = state.get("processes", 1) == self.processes
+        self.batches, self.rng, self.taken = None, state["rng"], 0
+        self.skip = state["taken"] if divided_alike else 0
         self.start = {"rng": state["rng"], "generator": state["generator"]}
         if self.loader.generator is not None:
             self.loader.generator.set_state(state["generator"])
 
     def _whole(self, skip: int) -> Iterator[tuple[Batch, bool]]:
-        return itertools.islice(loader_batches(self.loader, self.like), skip, None)
+        loader = self.loader
+        if isinstance(loader.dataset, Shards):
+            seed = int(torch.randint(2**62, ()))
+            skip = loader.dataset.begin(seed, (0, 1), skip, loader.batch_size, loader.num_workers)
+        yield from itertools.islice(loader_batches(loader, self.like), skip, None)
 
     def _place(self) -> dict[str, Any]:
         generator = self.loader.generator
