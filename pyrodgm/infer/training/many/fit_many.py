@@ -54,7 +54,8 @@ def fit_many(
         make_pair: Called with each of ``runs``, after ``torch.manual_seed`` with its seed, makes a model/guide pair.
             All pairs have tensors of the same names and shapes.
         runs: A seed for each model; or options of :func:`fit` by name that are its own: ``seed``, ``optimizer``,
-            ``objective`` (which differ in ``kl_weight`` alone), ``kl_warmup``, ``patience``, ``run_dir``, ``resume``.
+            ``objective`` (which differ in ``kl_weight`` alone), ``kl_warmup``, ``patience``, ``run_dir``, ``resume``,
+            ``settings`` (which differ in ``config`` alone).
         data: What :func:`fit` takes, in memory, on the CPU.
         settings: As in :func:`fit`, the same for all, without ``valid_score``.
         options: Options of :func:`fit` that all models share.
@@ -82,7 +83,6 @@ def fit_many(
     """
     require(len(runs) > 0, "runs", list(runs), "at least one")
     require(world().size == 1, "processes", world().size, "1 where models share a graph, as in processes.alone()")
-    require(settings.valid_score is None, "valid_score", settings.valid_score, "None where models share a graph")
     with ExitStack() as stack:
         stack.enter_context(fork_rng(torch.device("cpu")))
         members = [begin_member(make_pair, run, data, {**options, "settings": settings}, stack) for run in runs]
@@ -103,6 +103,7 @@ def begin_member(
     torch.manual_seed(plan.seed)
     pair, settings = make_pair(run), plan.settings
     refuse_two_players(plan, "where models share a graph")
+    require(settings.valid_score is None, "valid_score", settings.valid_score, "None where models share a graph")
     device = device_of(pair, plan)
     require(device.type == "cpu", "device", str(device), "that of the CPU where models share a graph")
     require(settings.accumulate == 1, "accumulate", settings.accumulate, "1 where models share a graph")
