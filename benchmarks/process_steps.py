@@ -153,12 +153,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30, help="rounds of ten steps each")
     arguments = parser.parse_args()
     if arguments.what == "volume":
-        print(
-            f"{'a step of two processes':32}{'parameters':>12}{'gradient, B':>14}{'sent, B':>14}{'more, B':>12}  messages"
-        )
+        titles = ("parameters", "gradient, B", "sent, B", "more, B", "messages")
+        print(f"{'a step of two processes':32}" + "".join(f"{title:>14}" for title in titles))
         for name in FAMILIES:
             gradient, sent, count = run(2, volume, name)[0]
-            print(f"{name:32}{gradient // 4:>12,}{gradient:>14,}{sent:>14,}{sent - gradient:>12,}{count:>10}")
+            numbers = (gradient // 4, gradient, sent, sent - gradient, count)
+            print(f"{name:32}" + "".join(f"{number:>14,}" for number in numbers))
         return
     for size in arguments.sizes:
         together, single, memory = run(size, times, arguments.rounds)[0]
