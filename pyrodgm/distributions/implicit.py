@@ -8,10 +8,12 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
+from pyrodgm.errors import PyrodgmError
+
 Draw = Callable[[torch.Size], Tensor]
 
 
-class NoDensityError(NotImplementedError):
+class NoDensityError(PyrodgmError, NotImplementedError):
     """A density was asked for where only draws can be made."""
 
 
