@@ -33,7 +33,7 @@ def draws_are_independent() -> bool:
     return _independent.get()
 
 
-def pooled(means: Sequence[Tensor], log_mean: Tensor) -> tuple[list[Tensor], Tensor]:
+def pooled(means: Sequence[Tensor], log_mean: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     """Means over entries of which each process has as many: those over the entries of all, in one message.
 
     Args:
@@ -45,15 +45,15 @@ def pooled(means: Sequence[Tensor], log_mean: Tensor) -> tuple[list[Tensor], Ten
 
     Example:
         >>> pooled([torch.ones(2)], torch.tensor(3.0))  # of a single process
-        ([tensor([1., 1.])], tensor(3.))
+        ((tensor([1., 1.]),), tensor(3.))
     """
     team = world()
     if team.size == 1:
-        return list(means), log_mean
+        return tuple(means), log_mean
     own = torch.zeros(team.size, dtype=torch.float64, device=log_mean.device)
     own[team.rank] = log_mean
     sizes = [mean.numel() for mean in means]
     flat = torch.cat([own, *(mean.flatten().double() / team.size for mean in means)])
     logs, *parts = all_sum(flat).split([team.size, *sizes])
-    together = [part.view(mean.shape).to(mean.dtype) for part, mean in zip(parts, means, strict=True)]
+    together = tuple(part.view(mean.shape).to(mean.dtype) for part, mean in zip(parts, means, strict=True))
     return together, (logs.logsumexp(0) - math.log(team.size)).to(log_mean.dtype)

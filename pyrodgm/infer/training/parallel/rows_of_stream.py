@@ -1,7 +1,7 @@
 """A stream of which each process reads its rows of every batch."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -44,7 +44,7 @@ class RowsOfStream:
         self.order = _Order(loader.batch_sampler, world)
         self.loader: DataLoader[Any] = DataLoader(
             _Items(loader.dataset),
-            batch_sampler=self.order,  # type: ignore[arg-type]  # its indices are keys
+            batch_sampler=self.order,
             num_workers=loader.num_workers,
             collate_fn=loader.collate_fn,
             pin_memory=loader.pin_memory,
@@ -156,9 +156,10 @@ class _Items(Dataset[Any]):
     def __getitems__(self, keys: list[Key]) -> list[Any]:
         state = torch.get_rng_state()
         try:
-            if getattr(self.data, "__getitems__", None):
+            together: Callable[[list[Any]], list[Any]] | None = getattr(self.data, "__getitems__", None)
+            if together is not None:
                 torch.default_generator.manual_seed(keys[0][0])
-                return self.data.__getitems__([index for _, index in keys])
+                return together([index for _, index in keys])
             return [self[key] for key in keys]
         finally:
             torch.set_rng_state(state)

@@ -64,8 +64,8 @@ class SharedFeed:
         return self.feed.next()
 
     def arguments(self, *inputs: Tensor) -> Batch:
-        share = current_share()
-        return self.feed.arguments(*(inputs if share is None else self.own(inputs, share)))
+        total = len(inputs[0])
+        return self.feed.arguments(*self.own(inputs, current_share() or Share(0, total, total)))
 
     def context(self, *inputs: Tensor) -> AbstractContextManager[Any]:
         return self.feed.context(*inputs)  # which looks at the share itself
