@@ -190,6 +190,30 @@ def test_semi_supervised_errors_of_several_seeds(launch, tmp_path):
     assert f"{errors[1]:.2f} % of all test images are classified wrongly" in text
 
 
+def metrics_of(path):
+    with (path / "metrics.csv").open() as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_several_seeds_are_trained_together_and_come_to_what_each_comes_to_alone(launch, tmp_path):
+    text = launch(f"vampprior.py {TINY} --run {tmp_path / 'run'} --no-figures --seed 3 --num-seeds 2")
+    launch(f"vampprior.py {TINY} --run {tmp_path / 'alone'} --no-figures --seed 4")
+    for row, other in zip(metrics_of(tmp_path / "run-4"), metrics_of(tmp_path / "alone"), strict=True):
+        assert row == pytest.approx(other, rel=1e-4)
+    values = [results(tmp_path / f"run-{seed}", -100.0)["log_likelihood"] for seed in (3, 4)]
+    assert values[1] == pytest.approx(results(tmp_path / "alone", -100.0)["log_likelihood"], rel=1e-3)
+    assert "mean ± standard deviation over seeds 3, 4" in text
+    mean, deviation = map(float, re.search(r"^log_likelihood +(\S+) ± (\S+)$", text, re.M).groups())
+    assert mean == pytest.approx(sum(values) / 2, abs=1e-4)
+    assert deviation == pytest.approx(abs(values[0] - values[1]) / 2**0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("flags", ["--num-seeds 0", "--num-seeds 2 --compare 2"])
+def test_seeds_that_cannot_be_trained_are_refused(launch, flags):
+    with pytest.raises(ValueError, match="--num-seeds"):
+        launch(f"density_network.py --data digits {flags}")
+
+
 def test_demo_compares_both_priors_and_leaves_an_older_run_alone(launch, tmp_path):
     (tmp_path / "demo").mkdir()
     text = launch(f"demo.py --run {tmp_path / 'demo'} --epochs 1 --num-samples 30")
