@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.distributions import NegativeBinomialCounts, PoissonCounts, ZeroInflatedNegativeBinomialCounts
+from pyrodgm.processes import register_state
 
 Dispersion = Literal["gene", "datum"]
 SMALLEST_MEAN = 1e-4  # of a gene that the training data hardly have
@@ -21,7 +22,7 @@ class _Means(nn.Module):
         super().__init__()
         if mean is not None and not ((mean >= 0) & mean.isfinite()).all():
             raise ValueError(f"mean must hold numbers from 0, got values from {mean.min():.4g} to {mean.max():.4g}")
-        self.register_buffer("bias", None if mean is None else mean.clamp(min=SMALLEST_MEAN).log())
+        register_state(self, "replicated", "bias", None if mean is None else mean.clamp(min=SMALLEST_MEAN).log())
 
     def forward(self, scores: Tensor, log_library: Tensor | None) -> Tensor:
         if self.bias is not None:

@@ -6,6 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.processes import register_state
+
 
 class GaussianLikelihood(nn.Module):
     r"""Independent Gaussians whose means a network gives, and their scales too if they are to depend on the latents.
@@ -52,7 +54,7 @@ class GaussianLikelihood(nn.Module):
         if learn_scale and value is not None:
             self.log_scale = nn.Parameter(value)
         else:
-            self.register_buffer("log_scale", value)
+            register_state(self, "replicated", "log_scale", value)
 
     def forward(self, *latents: Tensor) -> dist.TorchDistribution:
         out = self.net(*latents)

@@ -17,6 +17,7 @@ from pyrodgm.likelihoods import CategoricalLikelihood
 from pyrodgm.models.pair import Pair
 from pyrodgm.nn import stick_weights
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, RecurrentNetwork, StickBreakingRNN, Unrolled
+from pyrodgm.processes import register_state
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class SequenceModel(Pair):
         if not time_penalty >= 0.0:
             raise ValueError(f"time_penalty: expected at least 0, got {time_penalty}")
         self.network, self.encoder, self.likelihood = network, encoder, likelihood
-        self.register_buffer("concentration", torch.tensor(float(concentration)))
-        self.register_buffer("time_penalty", torch.tensor(float(time_penalty)), persistent=False)
+        register_state(self, "replicated", "concentration", torch.tensor(float(concentration)))
+        register_state(self, "replicated", "time_penalty", torch.tensor(float(time_penalty)), persistent=False)
         self.carry(0)
 
     @classmethod
@@ -112,7 +113,7 @@ class SequenceModel(Pair):
         """Let windows of ``batch_size`` streams follow each other from now on, the next ones from zero states."""
         for name in ("carried", "reached"):
             state = self.network.input_weight.new_zeros(batch_size, self.network.state_size).detach()
-            self.register_buffer(name, state, persistent=False)
+            register_state(self, "sharded", name, state, persistent=False)
 
     def restart(self) -> None:
         """Begin the next windows with zero states."""

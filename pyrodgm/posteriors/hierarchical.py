@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyrodgm.distributions import Hierarchical
 from pyrodgm.posteriors.binary_latents import BinaryLatents
+from pyrodgm.processes import register_state
 
 
 class HierarchicalPosterior(nn.Module):
@@ -54,7 +55,7 @@ class HierarchicalPosterior(nn.Module):
             raise ValueError(f"nets, latents and sizes must be one each a group, at least one; got {lengths}")
         self.nets, self.latents = nn.ModuleList(nets), nn.ModuleList(latents)
         self.sizes = list(sizes)
-        self.register_buffer("mean", mean)
+        register_state(self, "replicated", "mean", mean)
 
     def forward(self, x: Tensor) -> Hierarchical:
         return Hierarchical(lambda earlier: self.latents[len(earlier)](self._outputs(x, earlier)), self.sizes)

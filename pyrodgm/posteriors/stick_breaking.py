@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.distributions import BetaLogit, GammaRatioLogit, KumaraswamyLogit, NormalLogit, StickLogits
+from pyrodgm.processes import register_state
 
 Fractions = Literal["kumaraswamy", "beta", "gamma", "logit_normal"]
 
@@ -73,7 +74,7 @@ class StickBreakingPosterior(nn.Module):
             raise ValueError(f"concentration must lie between 0.1 and 100, got {concentration}")
         self.net, self.fractions = net, fractions
         start = _logit_start if fractions == "logit_normal" else _start
-        self.register_buffer("start", start(torch.tensor(concentration, dtype=torch.get_default_dtype())))
+        register_state(self, "replicated", "start", start(torch.tensor(concentration, dtype=torch.get_default_dtype())))
         linear = [module for module in net.modules() if isinstance(module, nn.Linear)]
         if linear:
             with torch.no_grad():

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.distributions import BetaLogit, StickLogits
+from pyrodgm.processes import register_state
 
 
 class SymmetricDirichletPrior(nn.Module):
@@ -44,8 +45,8 @@ class SymmetricDirichletPrior(nn.Module):
         if not (concentration > 0 and math.isfinite(concentration)):
             raise ValueError(f"concentration must be positive, got {concentration}")
         later = torch.arange(num_components - 1, 0, -1, dtype=torch.get_default_dtype())
-        self.register_buffer("first", torch.full_like(later, concentration), persistent=False)
-        self.register_buffer("second", concentration * later, persistent=False)
+        register_state(self, "replicated", "first", torch.full_like(later, concentration), persistent=False)
+        register_state(self, "replicated", "second", concentration * later, persistent=False)
 
     def forward(self) -> dist.TorchDistribution:
         return StickLogits(BetaLogit(self.first, self.second))

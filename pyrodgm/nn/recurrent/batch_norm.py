@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from pyrodgm.nn.recurrent.network import RecurrentNetwork, Unrolled
+from pyrodgm.processes import register_state
 
 
 class BatchNormLSTM(RecurrentNetwork):
@@ -55,8 +56,8 @@ class BatchNormLSTM(RecurrentNetwork):
         self.max_positions, self.momentum = max_positions, momentum
         for name, size in (("input", 4 * hidden_size), ("hidden", 4 * hidden_size), ("cell", hidden_size)):
             setattr(self, f"{name}_scale", nn.Parameter(torch.full((size,), scale)))
-            self.register_buffer(f"{name}_mean", torch.zeros(max_positions, size))
-            self.register_buffer(f"{name}_variance", torch.ones(max_positions, size))
+            register_state(self, "averaged", f"{name}_mean", torch.zeros(max_positions, size))
+            register_state(self, "averaged", f"{name}_variance", torch.ones(max_positions, size))
         self.cell_shift = nn.Parameter(torch.zeros(hidden_size))
 
     def reset_parameters(self) -> None:
