@@ -82,7 +82,8 @@ def sounds(pair: VAE, data: Dataset, seed: int) -> dict[str, Tensor]:
         torch.manual_seed(seed)
         found = {"test": x, "reconstructed": reconstruct(pair, x), "samples": sample_means(pair, x)}
         if isinstance(pair.prior, VampPrior):
-            chosen = pair.prior.pseudo_inputs[:SHOWN]
+            inputs = pair.prior.pseudo_inputs
+            chosen = inputs[torch.arange(SHOWN) % len(inputs)]
             grown = pair.likelihood(pair.posterior(chosen).sample()).mean
             found |= {"pseudo-inputs": chosen, "grown": grown}
     return {name: 2 * values.cpu() - 1 for name, values in found.items()}
