@@ -32,7 +32,7 @@ def demo(config: Demo) -> None:
     # Networks this small gain nothing from a second thread, and lose much where the cores have other work too.
     torch.set_num_threads(1)
     before = torch.get_default_dtype()
-    # In double precision the order of sums, which depends on the processor and the number of processes, shows in no digit.
+    # In double precision the order of sums, which depends on processor and number of processes, shows in no digit.
     torch.set_default_dtype(torch.float64)
     try:
         _compare(config)
