@@ -42,6 +42,7 @@ TINY = {
     "ladder_vae": {"latent": (4, 3, 2), "hidden": (5, 4, 3)},
     "density_network": {"latent": 2, "hidden": (4,), "particles": 3},
     "count_vae": {"data": "digit_counts", "prior": "vampprior", "components": 3, "latent": 2, "hidden": (4,)},
+    "sound_vae": {"data": "plucked_strings", "components": 3, "latent": 2, "hidden": (4,)},
     "gan": {"latent": 2, "hidden": (4,)},
     "vae_gan": {"latent": 2, "hidden": (4,)},
     "adversarial_autoencoder": {"latent": 2, "hidden": (4,), "components": 3},
