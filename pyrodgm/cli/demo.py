@@ -31,16 +31,6 @@ def demo(config: Demo) -> None:
     print_anywhere()
     # Networks this small gain nothing from a second thread, and lose much where the cores have other work too.
     torch.set_num_threads(1)
-    before = torch.get_default_dtype()
-    # In double precision the order of sums, which depends on processor and number of processes, shows in no digit.
-    torch.set_default_dtype(torch.float64)
-    try:
-        _compare(config)
-    finally:
-        torch.set_default_dtype(before)
-
-
-def _compare(config: Demo) -> None:
     say = print if world().rank == 0 else _say_nothing
     number = int(from_first(first(lambda: _free(config.run)) or 0))
     folder = _folder(config.run, number)
