@@ -218,6 +218,7 @@ def test_dtype(build, x, dtype):
     assert all(p.grad.dtype == dtype and torch.isfinite(p.grad).all() for p in pair.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.cuda)])
 def test_device(build, x, device):
     if device == "cuda" and not torch.cuda.is_available():
