@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import one_of, whole_number
+
 MaskType = Literal["A", "B"]
 
 
@@ -52,10 +54,12 @@ class MaskedConv2d(nn.Conv2d):
         groups_in_order: int = 1,
         bias: bool = True,
     ) -> None:
+        in_channels, out_channels = whole_number("in_channels", in_channels), whole_number("out_channels", out_channels)
+        kernel_size = whole_number("kernel_size", kernel_size)
+        groups_in_order = whole_number("groups_in_order", groups_in_order)
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
-        if mask_type not in get_args(MaskType):
-            raise ValueError(f"mask_type must be A or B, got {mask_type!r}")
+        one_of("mask_type", mask_type, get_args(MaskType))
         for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
             if channels % groups_in_order:
                 raise ValueError(f"{name} must be a multiple of the {groups_in_order} groups, got {channels}")
@@ -72,8 +76,13 @@ class MaskedConv2d(nn.Conv2d):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
+    @property
+    def seen(self) -> Tensor:
+        """The weights, zero where they see what they must not."""
+        return self.weight * self.mask
+
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.weight * self.mask, self.bias)
+        return self._conv_forward(x, self.seen, self.bias)
 
     def at(self, window: Tensor) -> Tensor:
         """The output at one pixel, ``[N, out_channels]``, from what is around and above it.
@@ -82,7 +91,7 @@ class MaskedConv2d(nn.Conv2d):
             window: ``[N, in_channels, kernel_size // 2 + 1, kernel_size]``, the pixel in the middle of the last row;
                 zeros outside the image.
         """
-        seen = (self.weight * self.mask)[:, :, : window.shape[-2]].flatten(1)
+        seen = self.seen[:, :, : window.shape[-2]].flatten(1)
         return F.linear(window.flatten(1), seen, self.bias)
 
     def extra_repr(self) -> Any:

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import one_of, whole_number, whole_numbers
 from pyrodgm.nn.masked_conv import MaskedConv2d
+from pyrodgm.nn.recomputed import recomputed
 
 Norm = Literal["channel", "batch"]
 
@@ -28,15 +31,26 @@ class ChannelNorm(nn.Module):
 
     def __init__(self, channels: int, groups: int = 1) -> None:
         super().__init__()
-        self.groups = groups
+        channels, self.groups = whole_number("channels", channels), whole_number("groups", groups)
+        if channels % self.groups:
+            raise ValueError(f"channels must be a multiple of the {groups} groups, got {channels}")
         self.scale, self.shift = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x.unflatten(1, (self.groups, -1))
-        y = y - y.mean(2, keepdim=True)
-        y = (y * (y.square().mean(2, keepdim=True) + 1e-5).rsqrt()).reshape(x.shape)
-        shape = (-1, *[1] * (x.dim() - 2))
-        return y * self.scale.reshape(shape) + self.shift.reshape(shape)
+        return _normalised(x, self.scale, self.shift, self.groups)
+
+
+def _normalised(x: Tensor, scale: Tensor, shift: Tensor, groups: int) -> Tensor:
+    y = x.unflatten(1, (groups, -1))
+    y = y - y.mean(2, keepdim=True)
+    y = (y * (y.square().mean(2, keepdim=True) + 1e-5).rsqrt()).reshape(x.shape)
+    shape = (-1, *[1] * (x.dim() - 2))
+    return y * scale.reshape(shape) + shift.reshape(shape)
+
+
+def _normalised_conv(groups: int, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor) -> Tensor:
+    """Channel norm, ReLU and a convolution that keeps height and width."""
+    return conv2d(_normalised(x, scale, shift, groups).relu(), weight, padding=weight.shape[-1] // 2)
 
 
 class PixelCNN(nn.Module):
@@ -83,11 +97,12 @@ class PixelCNN(nn.Module):
         norm: Norm = "channel",
     ) -> None:
         super().__init__()
-        if norm not in get_args(Norm):
-            raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}; got {norm!r}")
-        layers = whole_number("layers", layers)
-        self.image_shape, self.outputs = image_shape, outputs
-        channels = image_shape[0]
+        one_of("norm", norm, get_args(Norm))
+        channels, height, width = whole_numbers("image_shape", image_shape, length=3)
+        context_channels = whole_number("context_channels", context_channels)
+        hidden, layers = whole_number("hidden", hidden), whole_number("layers", layers)
+        kernel_size, outputs = whole_number("kernel_size", kernel_size), whole_number("outputs", outputs)
+        self.image_shape, self.outputs = (channels, height, width), outputs
         if norm == "channel" and hidden <= channels:  # one feature's deviation from its own mean is always 0
             raise ValueError(f"hidden must be above {channels} for {channels} channels and channel norm, got {hidden}")
         hidden = math.ceil(hidden / channels) * channels
@@ -107,9 +122,12 @@ class PixelCNN(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         h = _on_images(self.convs[0], x) + self.embed(context)
         leading, h = h.shape[:-3], h.reshape(-1, *h.shape[-3:])
-        h = self.norms[0](h).relu()
-        for conv, norm in zip(self.convs[1:], self.norms[1:], strict=True):
-            h = norm(conv(h)).relu()
+        for norm, conv in zip(self.norms[:-1], self.convs[1:], strict=True):
+            if isinstance(norm, ChannelNorm):  # whose results, three for each layer, are most of what there is to keep
+                h = recomputed(partial(_normalised_conv, norm.groups), h, norm.scale, norm.shift, conv.seen)
+            else:
+                h = conv(norm(h).relu())
+        h = self.norms[-1](h).relu()
         return self._by_output(self.last(h)).reshape(*leading, self.outputs, *self.image_shape)
 
     def embed(self, context: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ __all__ = [
     "in_particle_plate",
     "is_draw",
     "is_in_place",
+    "lazy_clone",
     "mask_of_distribution",
     "pickled_state",
     "registers",
@@ -90,6 +91,16 @@ def trace_graph(function: Callable[..., Any], leaves: list[Any], decompositions:
     graph.graph.eliminate_dead_code(does_more_than_it_returns)
     graph.recompile()
     return graph
+
+
+def lazy_clone(tensor: Tensor) -> Tensor:
+    """A copy, which shares the memory of the tensor until one of the two is written to, where PyTorch can do that."""
+    if tensor.device.type != "cpu" or tensor.is_inference():  # captured graphs hold addresses
+        return tensor.clone()
+    try:
+        return torch._lazy_clone(tensor.detach())
+    except RuntimeError:  # memory that is not PyTorch's own
+        return tensor.clone()
 
 
 def does_more_than_it_returns(node: Node) -> bool:
