@@ -14,7 +14,7 @@ ROOT = PACKAGE.parent
 
 # From the lowest floor to the highest; a room may import rooms of its own floor, if these do not import it.
 FLOORS = (
-    ("extras",),
+    ("errors", "extras"),
     ("arithmetic", "boltzmann", "datasets", "distributions", "plots", "processes"),
     ("nn",),
     ("likelihoods", "posteriors", "priors"),
@@ -67,6 +67,14 @@ def edges():
         if module:
             own = room_of(module)
             yield from ((file, own, room) for room in map(room_of, imported(file)) if room != own)
+
+
+def test_errors_have_one_base():
+    nodes = [node for file in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
+    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
+    errors = {c.name: [ast.unparse(base) for base in c.bases] for c in classes if c.name.endswith("Error")}
+    assert errors.pop("PyrodgmError") == ["Exception"]
+    assert not {name: bases for name, bases in errors.items() if bases[0] != "PyrodgmError"}
 
 
 def test_imports_point_down():

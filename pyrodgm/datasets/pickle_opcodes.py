@@ -5,6 +5,8 @@ import pickletools
 from collections.abc import Iterator
 from typing import Any
 
+from pyrodgm.errors import PyrodgmError
+
 OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 MARK = "mark"
 PLAIN, CONTAINER = "plain", "container"  # kinds of values: containers as keys would be hashed, whatever they hold
@@ -31,7 +33,7 @@ REPLACES = {
 }
 
 
-class RefusedError(Exception):
+class UnsafePickleError(PyrodgmError):
     """A pickle asks for something that is not read."""
 
 
@@ -43,7 +45,7 @@ def check_opcodes(content: bytes) -> None:
     memo entries are no more than opcodes, keys are no containers, and no size exceeds that of the content.
 
     Raises:
-        RefusedError: it has another opcode.
+        UnsafePickleError: it has another opcode.
         ValueError: it asks for more than it needs.
         Exception: it is damaged.
     """
@@ -76,7 +78,7 @@ def check_opcodes(content: bytes) -> None:
             if argument > len(content) - position:
                 raise ValueError(f"a frame of {argument} bytes at byte {position} of {len(content)}")
         elif name not in ("PROTO", "STOP"):
-            raise RefusedError(f"the opcode {name} at byte {position}")
+            raise UnsafePickleError(f"the opcode {name} at byte {position}")
 
 
 def _opcodes(content: bytes) -> Iterator[tuple[str, Any, int]]:

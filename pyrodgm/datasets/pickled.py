@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrodgm.datasets.pickle_opcodes import RefusedError, check_opcodes
+from pyrodgm.datasets.pickle_opcodes import UnsafePickleError, check_opcodes
 
 
 def parse_pickle(content: bytes) -> Any:
@@ -34,7 +34,7 @@ def parse_pickle(content: bytes) -> Any:
     try:
         check_opcodes(content)
         return _built(_Unpickler(content).load(), set(), {})
-    except RefusedError as error:
+    except UnsafePickleError as error:
         raise ValueError(f"content: the pickle asks for {error}; only arrays of numbers are read from it") from None
     except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(f"content: no pickle of NumPy arrays: {error or type(error).__name__}") from error
@@ -45,12 +45,12 @@ class _Type:
 
     def __init__(self, code: str, *_: Any) -> None:
         if not isinstance(code, str) or not re.fullmatch(r"b1|[iuf][1248]", code):
-            raise RefusedError(f"an array of the type {code!r}")
+            raise UnsafePickleError(f"an array of the type {code!r}")
         self.code, self.order = code, "|"
 
     def __setstate__(self, state: Any) -> None:
         if state[1] not in ("<", ">", "|"):
-            raise RefusedError(f"the byte order {state[1]!r}")
+            raise UnsafePickleError(f"the byte order {state[1]!r}")
         self.order = state[1]
 
 
@@ -73,7 +73,7 @@ class _Array:
     def _make(self, encoded: dict[int, bytes]) -> np.ndarray:
         _, shape, kind, fortran, stored = self.state
         if not isinstance(kind, _Type):
-            raise RefusedError("an array without a type")
+            raise UnsafePickleError("an array without a type")
         if isinstance(stored, str):
             if id(stored) not in encoded:
                 encoded[id(stored)] = stored.encode("latin1")
@@ -104,13 +104,13 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) == ("_codecs", "encode"):
             return self._encode
         if (module, name) not in self.NAMES:
-            raise RefusedError(f"{module}.{name}")
+            raise UnsafePickleError(f"{module}.{name}")
         return self.NAMES[module, name]
 
     def _encode(self, text: Any, encoding: Any) -> bytes:
         """What stands for `_codecs.encode`, which has other encodings, some with code behind them."""
         if not isinstance(text, str) or encoding != "latin1":
-            raise RefusedError(f"_codecs.encode of a {type(text).__name__} as {encoding!r}")
+            raise UnsafePickleError(f"_codecs.encode of a {type(text).__name__} as {encoding!r}")
         self.left -= len(text)
         if self.left < 0:
             raise ValueError("one text in it is encoded again and again")
@@ -131,4 +131,4 @@ def _built(value: Any, seen: set[int], encoded: dict[int, bytes]) -> Any:
         return type(value)(_built(item, seen, encoded) for item in value)
     if isinstance(value, (str, bytes, int, float, bool, type(None))):
         return value
-    raise RefusedError(f"a {type(value).__name__}")
+    raise UnsafePickleError(f"a {type(value).__name__}")

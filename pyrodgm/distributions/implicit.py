@@ -9,11 +9,12 @@ from pyro.distributions import constraints
 from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import callables, whole_numbers
+from pyrodgm.errors import PyrodgmError
 
 Draw = Callable[[torch.Size], Tensor]
 
 
-class NoDensityError(NotImplementedError):
+class NoDensityError(PyrodgmError, NotImplementedError):
     """A density was asked for where only draws can be made."""
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
+from pyrodgm.errors import PyrodgmError
+
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
-class ProcessError(RuntimeError):
+class ProcessError(PyrodgmError, RuntimeError):
     """The first process failed at what it does for all of them."""
 
 

@@ -9,11 +9,12 @@ from pyro.distributions import Delta
 from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 
+from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.estimators.sites import Site, Trace, is_enumerated, samples
 from pyrodgm.infer.tracing._compat import mask_of_distribution
 
 
-class ProgramError(ValueError):
+class ProgramError(PyrodgmError, ValueError):
     """A site that cannot be counted.
 
     Attributes:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx import GraphModule
 
+from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.tracing._compat import (
     TreeSpec,
     compile_graph,
@@ -32,7 +33,7 @@ Context = Callable[..., AbstractContextManager[Any]]
 Player = Callable[[nn.Module], Iterable[nn.Parameter]]
 
 
-class UntraceableError(RuntimeError):
+class UntraceableError(PyrodgmError, RuntimeError):
     """A program whose operations depend on the values of tensors, or that leaves tensors, cannot be traced."""
 
 

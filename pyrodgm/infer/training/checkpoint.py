@@ -13,12 +13,13 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.errors import PyrodgmError
 from pyrodgm.extras import needs_extra
 
 SEAL = 32  # bytes
 
 
-class DamagedFileError(ValueError):
+class DamagedFileError(PyrodgmError, ValueError):
     """A file on disk is not what was written there."""
 
 

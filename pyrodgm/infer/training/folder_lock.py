@@ -3,8 +3,10 @@
 import sqlite3
 from pathlib import Path
 
+from pyrodgm.errors import PyrodgmError
 
-class FolderInUseError(RuntimeError):
+
+class FolderInUseError(PyrodgmError, RuntimeError):
     """Another run, in this process or another, is writing to the folder."""
 
 

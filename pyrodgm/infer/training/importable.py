@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from pyro.nn import PyroModule
 from torch import nn
 
+from pyrodgm.errors import PyrodgmError
+
 PARTS = tuple(
     f"pyrodgm.{name}" for name in ("boltzmann", "distributions", "likelihoods", "models", "nn", "posteriors", "priors")
 )
@@ -18,7 +20,7 @@ VALUES = (*PARTS, "torch.distributions", "pyro.distributions", "zuko")
 MIXIN = "PyroModule["
 
 
-class RefusedError(ValueError):
+class RefusedError(PyrodgmError, ValueError):
     """Something that is not written to a file, or not made from one."""
 
 

@@ -11,11 +11,12 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from pyrodgm.distributions import NoDensityError
+from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.tracing.arguments import Batch, split_arguments
 from pyrodgm.infer.tracing.contexts import own_parameters
 
 
-class NonFiniteError(FloatingPointError):
+class NonFiniteError(PyrodgmError, FloatingPointError):
     """Training met a value that is not finite.
 
     Attributes:

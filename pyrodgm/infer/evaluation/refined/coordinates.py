@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Independent, constraints
 from torch.func import jvp, vmap
 
+from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.estimators.reading import counted, mask_of
 from pyrodgm.infer.estimators.sites import Site, Trace, traces
 from pyrodgm.infer.evaluation.refined.bijections import Identity, bijection
@@ -24,7 +25,7 @@ from pyrodgm.infer.evaluation.refined.gauss_newton import Plan
 PARTICLES = -2  # dimension of the points, left of the data plate
 
 
-class UnsupportedError(ValueError):
+class UnsupportedError(PyrodgmError, ValueError):
     """A pair whose latents are no real vector a datum, or that says nothing of its curvature."""
 
 

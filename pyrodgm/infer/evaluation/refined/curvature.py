@@ -23,10 +23,11 @@ from pyrodgm.distributions import (
     PoissonCounts,
     ZeroInflatedNegativeBinomialCounts,
 )
+from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.tracing._compat import mask_of_distribution
 
 
-class NoCurvatureError(TypeError):
+class NoCurvatureError(PyrodgmError, TypeError):
     """A family of distributions that says nothing of its curvature."""
 
 
