@@ -59,6 +59,7 @@ LEFT_OUT = {
     "datasets.Text": "made by load_text and from_strings",
     "boltzmann.Machine": "abstract",
     "boltzmann.Sampler": "a protocol",
+    "distributions.GreyBernoulli": "the Bernoulli of PyTorch, which checks its arguments, on another support",
     "distributions.Smoothing": "abstract",
     "distributions.logits.Logit": "abstract",
     "infer.Callback": "takes nothing",
@@ -304,7 +305,6 @@ CALLS: dict[str, Call] = {
         "margin": 5.0,
     },
     "distributions.GaussianSmoothing": lambda: {"beta": 3.0, "shift": 0.0},
-    "distributions.GreyBernoulli": lambda: {"logits": torch.zeros(3)},
     "distributions.Hierarchical": lambda: {
         "conditional": lambda earlier: dist.Bernoulli(0.5).expand([2]).to_event(1),
         "sizes": [2, 2],

@@ -56,14 +56,14 @@ CALLS: dict[str, Call] = {
     "infer.VAEGANLoss": lambda: {"kl_weight": 1.0, "feature_weight": 1.0},
     "infer.Wasserstein": lambda: {"penalty": 10.0},
     "infer.active_units": on(vae, threshold=0.01),
-    "infer.annealed_log_likelihood": on(vae, chains=2, temperatures=2, block=3, seed=1),
+    "infer.annealed_log_likelihood": on(vae, x=bits(1, 4), chains=1, temperatures=1, block=1, seed=1),
     "infer.bidirectional": lambda: {
         "pair": vae(),
         "num_data": 2,
         "like": bits(1, 4),
         "num_samples": 60,
-        "chains": 2,
-        "temperatures": 2,
+        "chains": 1,
+        "temperatures": 1,
         "seed": 1,
     },
     "infer.bits_per_symbol": lambda: {

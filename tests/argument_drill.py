@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, is_dataclass
 from functools import cache
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any
 
 import argument_calls
@@ -84,12 +84,30 @@ class Found:
 def try_all(name: str) -> Found:
     """Every odd and wrong value for each argument of one function, and those that it must take."""
     found = Found()
+    also = []
     for argument, kind in arguments(name).items():
         if kind is not None:
-            for values, must in ((kind.wrong, "be refused"), (kind.odd, ""), (kind.also, "be taken")):
+            also.append([(argument, value) for value in kind.also])
+            for values, must in ((kind.wrong, "be refused"), (kind.odd, "")):
                 for value in values:
                     try_value(name, argument, value, must, found)
+    for together in zip_longest(*also):  # one call for several arguments: some take long
+        try_together(name, dict(pair for pair in together if pair is not None), found)
     return found
+
+
+def try_together(name: str, values: dict[str, Any], found: Found) -> None:
+    """Values that must be taken, one for each argument, in one call; one by one to say which is not."""
+    try:
+        fine = is_finite(resolve(name)(**{**CALLS[name](), **values}))
+    except Exception:
+        fine = False
+    if fine:
+        found.values += len(values)
+        found.finite += len(values)
+        return
+    for argument, value in values.items():
+        try_value(name, argument, value, "be taken", found)
 
 
 def try_value(name: str, argument: str, value: Any, must: str, found: Found) -> None:

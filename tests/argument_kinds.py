@@ -72,6 +72,7 @@ TENSORS = {
     **dict.fromkeys(["exemplars", "pseudo_inputs", "images", "originals", "reconstructed"], ("in [0, 1]", [-0.5, 1.5])),
     "k_hat": ("of numbers, infinite ones among them", []),
     "probs": ("of positive numbers", [0.0, -1.0]),
+    "distributions.DiagNormalMixture.logits": ("of numbers below infinity, minus infinity among them", []),
     "distributions.IsotropicNormalMixture.logits": ("of numbers below infinity, minus infinity among them", []),
     "counts": ("of numbers of at least 0", [-1.0]),
 }

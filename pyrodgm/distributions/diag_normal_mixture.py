@@ -65,7 +65,8 @@ class DiagNormalMixture(TorchDistribution):
         batch_shape = torch.broadcast_shapes(logits.shape[:-1], loc.shape[:-2], scale.shape[:-2])
         self._set(batch_shape, (logits, loc, scale))
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
-        refuse_infinite(self, logits=logits, loc=loc, scale=scale)
+        # minus infinity is the weight of nothing
+        refuse_infinite(self, logits=logits.clamp(min=0.0), loc=loc, scale=scale)
 
     def _set(self, batch_shape: torch.Size, given: tuple[Tensor, Tensor, Tensor]) -> None:
         # The arithmetic runs on the tensors as given: their expanded views would be broadcast in full.

@@ -1,10 +1,7 @@
 """The Bernoulli log-density of grey values."""
 
 from pyro.distributions import Bernoulli
-from torch import Tensor
 from torch.distributions import constraints
-
-from pyrodgm.arithmetic.arguments import finite_number, validated
 
 
 class GreyBernoulli(Bernoulli):
@@ -28,16 +25,3 @@ class GreyBernoulli(Bernoulli):
     """
 
     support = constraints.unit_interval
-
-    def __init__(
-        self,
-        probs: Tensor | float | None = None,
-        logits: Tensor | float | None = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        for name, value in (("probs", probs), ("logits", logits)):
-            if isinstance(value, Tensor):
-                validated(**{name: value})
-            elif value is not None:
-                finite_number(name, value)
-        super().__init__(probs, logits, validate_args=validate_args)

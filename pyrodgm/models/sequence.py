@@ -104,6 +104,8 @@ class SequenceModel(Pair):
         cls, network: RecurrentNetwork, num_symbols: int, *, concentration: float = 1.0, time_penalty: float = 0.01
     ) -> "SequenceModel":
         """A model of symbols from 0 to ``num_symbols`` - 1: embedded as inputs, categorical as targets."""
+        if not isinstance(network, RecurrentNetwork):
+            raise TypeError(f"network must be a RecurrentNetwork, got {network!r}")
         num_symbols = whole_number("num_symbols", num_symbols, 2)
         encoder = nn.Embedding(num_symbols, network.input_size)
         likelihood = CategoricalLikelihood(nn.Linear(network.hidden_size, num_symbols))

@@ -83,7 +83,7 @@ class ExemplarPrior(nn.Module):
             )
         limits = (("num_neighbours", num_neighbours, 1, count - 1), ("num_exemplars", num_exemplars, 2, count))
         for name, value, least, most in limits:
-            if value is not None and not least <= whole_number(name, value) <= most:
+            if value is not None and not least <= whole_number(name, value, None) <= most:
                 raise ValueError(f"{name} must lie between {least} and {most} for {count} exemplars, got {value}")
         self._shared_posterior = (posterior,)  # a tuple, so that it is not registered as a submodule
         self.num_neighbours, self.num_exemplars, self.binarize = num_neighbours, num_exemplars, binarize

@@ -80,7 +80,7 @@ class VampPrior(nn.Module):
         """
         tensors(images=images)
         std = finite_number("std", std, least=0.0)
-        if not 1 <= whole_number("num_components", num_components) <= len(images):
+        if not 1 <= whole_number("num_components", num_components, None) <= len(images):
             raise ValueError(
                 f"num_components must lie between 1 and the {len(images)} images given, got {num_components}"
             )

@@ -53,10 +53,10 @@ def bits_divergence(q: Hierarchical, p: Any, value: Tensor) -> Tensor:
     validated(value=value)
     if not isinstance(q, Hierarchical) or not isinstance(p, (RelaxedBoltzmann, SpikeBoltzmann)):
         raise NotImplementedError(f"no bits in {type(q).__name__} and {type(p).__name__}")
-    if value.shape[-1:] != q.event_shape:
-        raise ValueError(f"value must have shape [*, {q.event_shape[0]}], got {list(value.shape)}")
     if q.event_shape != p.event_shape:
         raise ValueError(f"q and p must have as many bits, got {list(q.event_shape)} and {list(p.event_shape)}")
+    if value.shape[-1:] != q.event_shape:
+        raise ValueError(f"value must have shape [*, {q.event_shape[0]}], got {list(value.shape)}")
     if not isinstance(p.machine, BoltzmannMachine):
         raise NotImplementedError("no divergence of the bits to machines with hidden units")
     groups = q.groups(value)

@@ -150,7 +150,7 @@ def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y
     """
     programs(pair, "guide")
     batch_size = whole_number("batch_size", batch_size)
-    labels = torch.as_tensor(labels) if isinstance(labels, list) else labels
+    labels = torch.as_tensor(labels) if isinstance(labels, list) or hasattr(labels, "__array__") else labels
     tensors(labels=labels)
     wrong, count = torch.zeros((), dtype=torch.int64), 0
     with evaluating(pair):
@@ -211,7 +211,7 @@ def knn_errors(
             raise ValueError(f"{name} must have shape [{count}], one for each row of features, got {list(value.shape)}")
     ks = whole_numbers("ks", ks)
     if not ks or not 1 <= min(ks) <= max(ks) <= len(train_features):
-        raise ValueError(f"ks, or k, must lie between 1 and the {len(train_features)} training points, got {list(ks)}")
+        raise ValueError(f"ks: each k must lie between 1 and the {len(train_features)} training points, got {list(ks)}")
     search = NearestNeighbors(n_neighbors=max(ks)).fit(train_features.flatten(1).cpu().numpy())
     with sharing(Share.of(len(test_features), world())) as share:
         own = test_features[share.rows].flatten(1).cpu().numpy()

@@ -48,6 +48,7 @@ __all__ = [
     "pickled_state",
     "registers",
     "set_call",
+    "shares_memory",
     "trace_graph",
     "tree_flatten",
     "tree_leaves",
@@ -101,6 +102,11 @@ def lazy_clone(tensor: Tensor) -> Tensor:
         return torch._lazy_clone(tensor.detach())
     except RuntimeError:  # memory that is not PyTorch's own
         return tensor.clone()
+
+
+def shares_memory(tensor: Tensor) -> bool:
+    """Whether a lazy clone of the tensor was made, and neither has been written to since."""
+    return torch._C._is_cow_tensor(tensor)
 
 
 def does_more_than_it_returns(node: Node) -> bool:
