@@ -42,6 +42,9 @@ demo: $(READY)
 demo-distributed: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m torch.distributed.run --standalone --nproc-per-node 2 examples/demo.py
 
+# Every worker rewrites and compiles all tests at its start unless what was compiled before is kept.
+test test-fast test-lowest: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(READY)
 	$(BIN)/python -m pytest
 

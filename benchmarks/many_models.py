@@ -6,6 +6,7 @@ python benchmarks/many_models.py --threads 1
 import argparse
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import torch
 from harness import alternate, report
@@ -21,24 +22,30 @@ from pyrodgm.posteriors import GaussianPosterior
 from pyrodgm.priors import StandardNormal, VampPrior
 
 COUNT = 8
-SIZES = {"small": ([32], 8, 100), "demo": ([128, 128], 16, 200)}  # hidden, latent, batch
+SIZES = {  # pixels, hidden layers, latents, batch, pseudo-inputs
+    "small": (64, [32], 8, 100, 100),
+    "demo": (64, [128, 128], 16, 200, 100),
+    "mnist": (784, [300, 300], 40, 100, 500),
+}
 
 
 def make(prior: str, size: str) -> Callable[[int], VAE]:
-    hidden, latent, _ = SIZES[size]
+    pixels, hidden, latent, _, pseudo_inputs = SIZES[size]
 
     def make_pair(run: int) -> VAE:
-        posterior = GaussianPosterior(mlp(64, hidden, 2 * latent))
-        components = VampPrior.around_mean(posterior, 100, torch.full((64,), 0.5))
+        posterior = GaussianPosterior(mlp(pixels, hidden, 2 * latent))
+        components = VampPrior.around_mean(posterior, pseudo_inputs, torch.full((pixels,), 0.5))
         chosen = components if prior == "vampprior" else StandardNormal(latent)
-        return VAE(chosen, BernoulliLikelihood(mlp(latent, hidden[::-1], 64)), posterior)
+        return VAE(chosen, BernoulliLikelihood(mlp(latent, hidden[::-1], pixels)), posterior)
 
     return make_pair
 
 
 def compare(prior: str, size: str, rounds: int) -> None:
-    data = datasets.load("digits")
-    options = {"epochs": 10**6, "batch_size": SIZES[size][2], "settings": FitSettings(compile="traced", progress=False)}
+    data: Any = datasets.load("digits")
+    if size == "mnist":
+        data = torch.rand(2000, 784, generator=torch.Generator().manual_seed(1)).round()
+    options = {"epochs": 10**6, "batch_size": SIZES[size][3], "settings": FitSettings(compile="traced", progress=False)}
     with ExitStack() as stack:
         together, alone = (
             [begin_member(make(prior, size), seed, data, options, stack) for seed in range(COUNT)] for _ in range(2)
@@ -68,9 +75,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["demo", "mnist"])
+    parser.add_argument("--priors", nargs="+", choices=["standard", "vampprior"], default=["standard", "vampprior"])
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    for size in SIZES:
-        for prior in ("standard", "vampprior"):
+    for size in args.sizes:
+        for prior in args.priors:
             compare(prior, size, args.rounds)

@@ -1,5 +1,6 @@
 """Every test starts from the same state and leaves none behind."""
 
+import multiprocessing
 import os
 import runpy
 import sys
@@ -54,6 +55,16 @@ def made_root(made_files, monkeypatch) -> Path:
     root, known = made_files
     made_data.accept(monkeypatch, known)
     return root
+
+
+@pytest.fixture(scope="session")
+def forkserver():
+    """Starts processes as copies of one that has imported what a run with a folder needs, which takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["pyrodgm.infer", "pyrodgm.models", "torch._dynamo", "torch.utils.tensorboard", "safetensors.torch", "pytest"]
+    )
+    return context
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def run_processes(size, function, folder):
 
 def _run(rank, size, function, folder):
     result, error = None, ""
+    torch.set_num_threads(1)  # the threads of the forked process are not here, and OpenMP would wait for them
     try:
         dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=size)
         result = function(rank)

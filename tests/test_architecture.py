@@ -111,11 +111,13 @@ print(before, len(sys.modules))
 """
 
 
+@pytest.mark.slow
 def test_import_is_as_light_as_that_of_pyro():
     before, after = map(int, run_python("-c", COUNT).stdout.split())
     assert after <= 1.05 * before
 
 
+@pytest.mark.slow
 def test_libraries_for_few_are_imported_where_they_are_used():
     rooms = [room for floor in FLOORS[:-1] for room in floor if (PACKAGE / room.replace(".", "/")).is_dir()]
     code = f"import sys\nfor room in {rooms}: __import__('pyrodgm.' + room)\nprint(*sys.modules)"

@@ -35,6 +35,7 @@ ROOMS = (
     "plots",
     "posteriors",
     "priors",
+    "processes",
     "testing",
 )
 

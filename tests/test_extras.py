@@ -5,6 +5,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
 from fresh_process import ROOT, run_python
 from packaging.requirements import Requirement
 
@@ -38,6 +39,7 @@ def imports_of_extras():
                     yield file, call.args[0].value, module
 
 
+@pytest.mark.slow
 def test_each_extra_brings_what_is_imported_for_it():
     brings = {extra: set(brought_by(requirements)) for extra, requirements in EXTRAS.items()}
     distributions = packages_distributions()
@@ -105,6 +107,7 @@ for extra, call in {
 """
 
 
+@pytest.mark.slow
 def test_the_base_trains_and_names_the_extra_of_what_is_missing(tmp_path):
     base, distributions = set(brought_by(PROJECT["dependencies"])), packages_distributions()
     optional = {*brought_by(EXTRAS["all"])} - base

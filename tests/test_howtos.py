@@ -10,13 +10,17 @@ import torch
 from fresh_process import ROOT, run_python
 
 PAGES = sorted(page for page in (ROOT / "docs" / "howto").glob("*.md") if page.stem not in ("index", "lightning"))
+QUICK = ("covariates", "run_folder", "schedules")
 
 
 def program(page):
     return "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem, marks=[] if page.stem in QUICK else pytest.mark.slow) for page in PAGES],
+)
 def test_program_runs(page, capsys, monkeypatch):
     torch.set_default_dtype(torch.float32)
     torch.manual_seed(0)

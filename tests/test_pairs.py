@@ -107,8 +107,8 @@ def test_evaluation_by_pyro_and_by_us_agree(build, x):
     torch.manual_seed(4)
     theirs, _, _ = vectorized_importance_weights(pair.model, pair.guide, x[:1], num_samples=500, max_plate_nesting=1)
     assert torch.allclose(ours.log_weights[:, 0], theirs)
-    assert psis_diagnostic(pair.model, pair.guide, x[:1], num_particles=1000, max_plate_nesting=1) < 10
-    posterior = Importance(pair.model, pair.guide, num_samples=20).run(x[:1])
+    assert psis_diagnostic(pair.model, pair.guide, x[:1], num_particles=100, max_plate_nesting=1) < 10
+    posterior = Importance(pair.model, pair.guide, num_samples=5).run(x[:1])
     assert posterior.get_ESS() > 1
 
 
@@ -235,18 +235,17 @@ def test_fit_improves_it(build):
     assert result.metrics[-1]["train_bound"] > (-9.5 if build in COUNTS else -4.0)
 
 
-def losses_and_state(build, mode, dtype=torch.float64, smaller=7):
-    """Ten steps with a schedule of the divergence's weight, then one on a smaller batch, and back."""
+def losses_and_state(build, mode, dtype=torch.float64):
+    """Eight steps with a schedule of the divergence's weight; other sizes of batch: infer/training/test_step.py."""
     pyro.set_rng_seed(0)
     pair = build().to(dtype)
     objective = objective_of(build)
     step = TrainStep(pair, objective, torch.optim.Adam(pair.parameters(), lr=1e-2), clip_grad_norm=10.0, compile=mode)
     x = torch.rand(20, D, generator=torch.Generator().manual_seed(1)).round().to(dtype)
     losses = []
-    for i in range(10):
-        objective.kl_weight.fill_(i / 10)
+    for i in range(8):
+        objective.kl_weight.fill_(i / 8)
         losses.append(step(x))
-    losses += [step(x[:smaller]), step(x)]
     assert step.mode == mode
     return torch.stack(losses), pair.state_dict()
 
@@ -260,10 +259,9 @@ def test_traced_step_equals_the_eager_one_bit_for_bit(build):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "rtol", "smaller"), [(torch.float32, 1e-5, 20), (torch.float64, 1e-10, 7)])
-def test_compiled_step_equals_the_eager_one(dtype, rtol, smaller):
-    """One graph in single precision, one a size of batch in double: each takes seconds to compile."""
-    runs = (losses_and_state(vae_vamp, mode, dtype, smaller) for mode in ("eager", "compiled"))
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_compiled_step_equals_the_eager_one(dtype, rtol):
+    runs = (losses_and_state(vae_vamp, mode, dtype) for mode in ("eager", "compiled"))
     (eager, eager_state), (compiled, state) = runs
     assert torch.allclose(eager, compiled, rtol=rtol)
     for name in state:

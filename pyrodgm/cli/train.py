@@ -1,13 +1,14 @@
 """Training of a published system."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import tyro
 
 from pyrodgm import zoo
 from pyrodgm.cli.terminal import print_anywhere
-from pyrodgm.experiment import System
+from pyrodgm.experiment import ImageSystem, System, train_seeds
 from pyrodgm.processes import world
 
 
@@ -22,9 +23,16 @@ def train(name: str, args: Sequence[str] | None = None, prog: str | None = None)
     print_anywhere()
     system: System = zoo.SYSTEMS[name]
     flags = current_names(sys.argv[1:] if args is None else args, getattr(system.config, "RENAMED", {}))
-    for text in system.main(tyro.cli(system.config, args=flags, prog=prog)):
+    for text in _texts(system, tyro.cli(system.config, args=flags, prog=prog)):
         if world().rank == 0:
             print(text, flush=True)
+
+
+def _texts(system: System, config: Any) -> Iterable[str]:
+    """What a system prints for its flags."""
+    if isinstance(system, ImageSystem) and config.num_seeds != 1 and not system.own_seeds:
+        return train_seeds(system, config)
+    return system.main(config)
 
 
 def current_names(args: Sequence[str], renamed: Mapping[str, str]) -> list[str]:

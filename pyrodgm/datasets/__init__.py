@@ -7,6 +7,7 @@ from pyrodgm.datasets.hide_labels import hide_labels
 from pyrodgm.datasets.pca import pca
 from pyrodgm.datasets.registry import load
 from pyrodgm.datasets.resplit import resplit
+from pyrodgm.datasets.shards import Shards
 from pyrodgm.datasets.split import Split
 from pyrodgm.datasets.text import Text, stream_batches
 from pyrodgm.datasets.texts import load_text
@@ -14,6 +15,7 @@ from pyrodgm.datasets.texts import load_text
 __all__ = [
     "AnnDataRows",
     "Dataset",
+    "Shards",
     "Split",
     "Text",
     "evenly_spaced",

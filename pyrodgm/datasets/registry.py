@@ -13,6 +13,7 @@ from pyrodgm.datasets.histopathology import load_histopathology
 from pyrodgm.datasets.mnist import load_mnist
 from pyrodgm.datasets.mnist_rotation import load_mnist_rotation
 from pyrodgm.datasets.omniglot import load_omniglot_28x28, load_omniglot_burda
+from pyrodgm.datasets.plucked_strings import load_plucked_strings
 from pyrodgm.datasets.rotated_mnist import load_rotated_mnist
 from pyrodgm.datasets.static_mnist import load_static_mnist
 from pyrodgm.datasets.svhn import load_svhn, load_svhn_pca
@@ -31,6 +32,7 @@ LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "mnist_rotation": load_mnist_rotation,
     "omniglot_28x28": load_omniglot_28x28,
     "omniglot_burda": load_omniglot_burda,
+    "plucked_strings": load_plucked_strings,
     "rotated_mnist": load_rotated_mnist,
     "static_mnist": load_static_mnist,
     "svhn": load_svhn,
@@ -60,6 +62,8 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     - `histopathology`: patches of tissue, 28x28, 256 grey levels; 6,800 / 2,000 / 2,000; no labels.
     - `cifar10`: colour photographs, 3x32x32, 256 levels; 40,000 / 10,000 / 10,000; labels 0-9.
     - `svhn`: house numbers, one digit each, 3x32x32, 256 levels; 65,000 / 8,257 / 26,032; labels 0-9.
+    - `plucked_strings`: sounds of a physical model, 512 values at 4 kHz, silence at 0.5; 8,000 / 1,000 / 1,000; grey;
+      labels 0-24, the semitones from A2.
     - `svhn_pca`: its first 500 principal components; real values.
 
     Files are read from a folder of `root` for each, with `.gz` or without; a file that is missing there is downloaded

@@ -7,6 +7,7 @@ from pyrodgm.experiment.evaluation import Evaluation, evaluate_run, rebuild
 from pyrodgm.experiment.report import Report, evaluated_pair, report, text_report, write_figures
 from pyrodgm.experiment.results import Results, evaluate, knn_summary, table
 from pyrodgm.experiment.run import Run, check_resumable, describe, load_pair, read_config, read_run, restore_config
+from pyrodgm.experiment.seeds import train_seeds
 from pyrodgm.experiment.system import ImageSystem, PlainSystem, System
 from pyrodgm.experiment.training import Trained, summary, train
 
@@ -40,5 +41,6 @@ __all__ = [
     "table",
     "text_report",
     "train",
+    "train_seeds",
     "write_figures",
 ]

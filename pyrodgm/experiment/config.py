@@ -46,6 +46,8 @@ class TrainingConfig:
     medium let CUDA devices multiply in TF32. Evaluation always has the highest."""
     seed: int = 0
     """Seed of initialisation, training and evaluation."""
+    num_seeds: int = 1
+    """Number of models, with this seed and the next ones, trained together where they can be; each has a run folder."""
     run: str | None = None
     """Run folder; by default one below runs/ with the name of what is trained."""
     resume: bool = False

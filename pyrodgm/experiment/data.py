@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from pyrodgm import datasets
 from pyrodgm.datasets import Dataset, Split
 from pyrodgm.experiment.config import TrainingConfig
+from pyrodgm.processes import in_shared_memory
 
 
 def load_data(
     config: TrainingConfig, root: str | None = None, load: Callable[[str, str | None], Dataset] = datasets.load
 ) -> Dataset:
-    """The data that a run was or is trained on.
+    """The data that a run was or is trained on; those of several processes of one machine are in memory once.
 
     Args:
         config: Flags of the system.
@@ -21,7 +23,8 @@ def load_data(
     Raises:
         ValueError: If there are fewer training images than ``config.train_images``, or that is less than 1.
     """
-    data, count = load(config.data, root or config.root), config.train_images
+    data = in_shared_memory(partial(load, config.data, root or config.root), (Dataset, Split))
+    count = config.train_images
     if count is None:
         return data
     if not 1 <= count <= len(data.train):

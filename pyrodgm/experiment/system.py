@@ -80,6 +80,8 @@ class ImageSystem(Generic[C]):
             :class:`pyrodgm.infer.FitSettings` calls them.
         load_data: Called with flags and the folder of the data, reads the data.
         report: Evaluates a pair and writes results and figures, with the arguments of :func:`report`; returns text.
+        own_seeds: Whether ``main`` itself trains several seeds, whose data differ say; else
+            :func:`pyrodgm.experiment.train_seeds` does.
     """
 
     name: str
@@ -91,6 +93,7 @@ class ImageSystem(Generic[C]):
     settings: Callable[[C, Dataset], Mapping[str, Any]] = no_options
     load_data: Callable[[C, str | None], Dataset] = load_data
     report: Callable[..., str] = text_report
+    own_seeds: bool = False
 
     def evaluate(self, path: Path, flags: Evaluation) -> str:
         """Evaluate the best weights of a run folder; returns the text to print."""

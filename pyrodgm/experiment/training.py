@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -70,8 +70,12 @@ def train(system: ImageSystem[C], config: C, report: Callable[..., R]) -> Traine
                 resume=config.resume,
                 settings=settings(system, config, data),
             )
-        options = {name: getattr(config, name) for name in ("num_samples", "num_images", "seed", "figures")}
-        return Trained(pair, data, report(pair, data, read_run(config.folder), **options))
+        return Trained(pair, data, report(pair, data, read_run(config.folder), **report_options(config)))
+
+
+def report_options(config: TrainingConfig) -> dict[str, Any]:
+    """What the flags say of the evaluation, by name."""
+    return {name: getattr(config, name) for name in ("num_samples", "num_images", "seed", "figures")}
 
 
 def settings(system: ImageSystem[C], config: C, data: Dataset) -> FitSettings:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import callables, tensors
 from pyrodgm.distributions import FactorizedBernoulli
+from pyrodgm.processes import register_state
 
 
 class BernoulliLikelihood(nn.Module):
@@ -43,7 +44,7 @@ class BernoulliLikelihood(nn.Module):
             tensors(mean=mean)
         if mean is not None and not ((mean >= 0) & (mean <= 1)).all():
             raise ValueError(f"mean must lie in [0, 1], got values from {mean.min():.4g} to {mean.max():.4g}")
-        self.register_buffer("bias", None if mean is None else torch.logit(mean, eps=1e-3))
+        register_state(self, "replicated", "bias", None if mean is None else torch.logit(mean, eps=1e-3))
 
     def forward(self, *latents: Tensor) -> dist.TorchDistribution:
         logits = self.net(*latents)

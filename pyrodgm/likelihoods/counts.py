@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import callables, finite_range, one_of, tensors, whole_number
 from pyrodgm.distributions import NegativeBinomialCounts, PoissonCounts, ZeroInflatedNegativeBinomialCounts
+from pyrodgm.processes import register_state
 
 Dispersion = Literal["gene", "datum"]
 SMALLEST_MEAN = 1e-4  # of a gene that the training data hardly have
@@ -24,7 +25,7 @@ class _Means(nn.Module):
             tensors(mean=mean)
         if mean is not None and not ((mean >= 0) & mean.isfinite()).all():
             raise ValueError(f"mean must hold numbers from 0, got values from {mean.min():.4g} to {mean.max():.4g}")
-        self.register_buffer("bias", None if mean is None else mean.clamp(min=SMALLEST_MEAN).log())
+        register_state(self, "replicated", "bias", None if mean is None else mean.clamp(min=SMALLEST_MEAN).log())
 
     def forward(self, scores: Tensor, log_library: Tensor | None) -> Tensor:
         if self.bias is not None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import callables, finite_range, tensors, whole_number
 from pyrodgm.distributions import DiscretizedLogistic
+from pyrodgm.processes import register_state
 
 
 class DiscretizedLogisticLikelihood(nn.Module):
@@ -62,7 +63,7 @@ class DiscretizedLogisticLikelihood(nn.Module):
         event_dim = whole_number("event_dim", event_dim)
         num_bins = whole_number("num_bins", num_bins, 2)
         self.net, self.num_bins, self.log_scale_range, self.event_dim = net, num_bins, log_scale_range, event_dim
-        self.register_buffer("bias", None if mean is None else torch.logit(mean, eps=1e-3))
+        register_state(self, "replicated", "bias", None if mean is None else torch.logit(mean, eps=1e-3))
 
     def forward(self, *latents: Tensor) -> dist.TorchDistribution:
         output = self.net(*latents)

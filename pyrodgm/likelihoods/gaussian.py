@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import callables, finite_number, finite_range
+from pyrodgm.processes import register_state
 
 
 class GaussianLikelihood(nn.Module):
@@ -52,7 +53,7 @@ class GaussianLikelihood(nn.Module):
         if learn_scale and value is not None:
             self.log_scale = nn.Parameter(value)
         else:
-            self.register_buffer("log_scale", value)
+            register_state(self, "replicated", "log_scale", value)
 
     def forward(self, *latents: Tensor) -> dist.TorchDistribution:
         out = self.net(*latents)

@@ -18,6 +18,7 @@ from pyrodgm.likelihoods import CategoricalLikelihood
 from pyrodgm.models.pair import Pair
 from pyrodgm.nn import stick_weights
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, RecurrentNetwork, StickBreakingRNN, Unrolled
+from pyrodgm.processes import register_state
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class SequenceModel(Pair):
         concentration = finite_number("concentration", concentration, above=0.0)
         time_penalty = finite_number("time_penalty", time_penalty, least=0.0)
         self.network, self.encoder, self.likelihood = network, encoder, likelihood
-        self.register_buffer("concentration", torch.tensor(concentration))
-        self.register_buffer("time_penalty", torch.tensor(time_penalty), persistent=False)
+        register_state(self, "replicated", "concentration", torch.tensor(concentration))
+        register_state(self, "replicated", "time_penalty", torch.tensor(time_penalty), persistent=False)
         self.carry(0)
 
     @classmethod
@@ -115,7 +116,7 @@ class SequenceModel(Pair):
         """Let windows of ``batch_size`` streams follow each other from now on, the next ones from zero states."""
         for name in ("carried", "reached"):
             state = self.network.input_weight.new_zeros(batch_size, self.network.state_size).detach()
-            self.register_buffer(name, state, persistent=False)
+            register_state(self, "sharded", name, state, persistent=False)
 
     def restart(self) -> None:
         """Begin the next windows with zero states."""

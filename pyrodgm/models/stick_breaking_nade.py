@@ -17,6 +17,7 @@ from pyrodgm.models.pair import Pair
 from pyrodgm.nn import stick_weights
 from pyrodgm.nn.nade import NADENetwork
 from pyrodgm.nn.recurrent.weights import concentrations
+from pyrodgm.processes import register_state
 
 SAMPLED_AT_A_TIME = 2**22  # weights
 RUNS = RunCache()
@@ -90,7 +91,7 @@ class StickBreakingNADE(Pair):
         # Below 1 all steps would not get gradients.
         start = max(1.0, concentration)
         self.network = NADENetwork(features, hidden, max_steps=max_steps, init=init, mean=mean, start=start)
-        self.register_buffer("concentration", torch.tensor(concentration))
+        register_state(self, "replicated", "concentration", torch.tensor(concentration))
 
     def prior(self) -> dist.TorchDistribution:
         """Sticks of a Dirichlet process at each pixel: event shape ``[D, M - 1]``."""

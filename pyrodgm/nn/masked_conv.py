@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import one_of, whole_number
+from pyrodgm.processes import register_state
 
 MaskType = Literal["A", "B"]
 
@@ -71,7 +72,7 @@ class MaskedConv2d(nn.Conv2d):
         mask[:, :, :middle] = 1.0
         mask[:, :, middle, :middle] = 1.0
         mask[:, :, middle, middle] = (source < target if mask_type == "A" else source <= target).to(mask)
-        self.register_buffer("mask", mask, persistent=False)
+        register_state(self, "replicated", "mask", mask, persistent=False)
         nn.init.normal_(self.weight, std=(2.0 / (float(mask[-1].sum()) or 1.0)) ** 0.5)
         if self.bias is not None:
             nn.init.zeros_(self.bias)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pyrodgm.arithmetic.arguments import callables, finite_tensor, whole_numbers
 from pyrodgm.distributions import Hierarchical
 from pyrodgm.posteriors.binary_latents import BinaryLatents
+from pyrodgm.processes import register_state
 
 
 class HierarchicalPosterior(nn.Module):
@@ -62,7 +63,7 @@ class HierarchicalPosterior(nn.Module):
             raise ValueError(f"nets, latents and sizes must be one each a group, at least one; got {lengths}")
         self.nets, self.latents = nn.ModuleList(nets), nn.ModuleList(latents)
         self.sizes = list(sizes)
-        self.register_buffer("mean", mean)
+        register_state(self, "replicated", "mean", mean)
 
     def forward(self, x: Tensor) -> Hierarchical:
         return Hierarchical(lambda earlier: self.latents[len(earlier)](self._outputs(x, earlier)), self.sizes)

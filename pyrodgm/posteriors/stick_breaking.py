@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import callables, finite_number, one_of
 from pyrodgm.distributions import BetaLogit, GammaRatioLogit, KumaraswamyLogit, NormalLogit, StickLogits
+from pyrodgm.processes import register_state
 
 Fractions = Literal["kumaraswamy", "beta", "gamma", "logit_normal"]
 
@@ -74,7 +75,7 @@ class StickBreakingPosterior(nn.Module):
         output_scale = finite_number("output_scale", output_scale)
         self.net, self.fractions = net, fractions
         start = _logit_start if fractions == "logit_normal" else _start
-        self.register_buffer("start", start(torch.tensor(concentration, dtype=torch.get_default_dtype())))
+        register_state(self, "replicated", "start", start(torch.tensor(concentration, dtype=torch.get_default_dtype())))
         linear = [module for module in net.modules() if isinstance(module, nn.Linear)]
         if linear:
             with torch.no_grad():

@@ -14,6 +14,7 @@ from pyrodgm.arithmetic.arguments import callables, whole_number
 from pyrodgm.boltzmann import BipartiteMachine, Graph, GraphMachine, LogPartition, Machine, SamplerCheck
 from pyrodgm.boltzmann.samplers import Gibbs, ParallelTempering, PopulationAnnealing, Sampler
 from pyrodgm.distributions import BoltzmannMachine, VisibleBoltzmann
+from pyrodgm.processes import independent_draws, pooled, register_state
 
 SamplerName = Literal["pcd", "pa", "pt", "exact"]
 
@@ -30,7 +31,8 @@ class BoltzmannPrior(nn.Module):
     temperatures (``"pa"``), or ladders of chains at ten temperatures by ``num_sweeps`` rounds (``"pt"``), which also
     find modes that chains do not; or by any :class:`pyrodgm.boltzmann.Sampler`.
     The samples are buffers, so they are saved, resumed and moved with the module, and advance inside a traced step. In
-    evaluation mode they stay as they are.
+    evaluation mode they stay as they are. Several processes that train together have samplers of their own, each with
+    ``num_chains`` chains: moments are means over the chains of all, and log Z is the log of the mean of their Z.
 
     The value of log Z in training is the sampler's own estimate, or is tracked along the samples from where it was
     last known: good for looking at, not for reporting. In evaluation mode it is estimated by annealed importance
@@ -103,12 +105,12 @@ class BoltzmannPrior(nn.Module):
             return
         state = self.sampler.start(machine, num_chains)
         self.kept = tuple(name for name in state if name != "states")
-        self.register_buffer("chains", state["states"])
+        register_state(self, "sharded", "chains", state["states"])
         for name in self.kept:
-            self.register_buffer(f"sampler_{name}", state[name])
-        self.register_buffer("log_partition", torch.tensor(machine.num_units * math.log(2.0)))
-        self.register_buffer("log_partition_error", torch.tensor(0.0))
-        self.register_buffer("estimated_at", self._flat())
+            register_state(self, "sharded", f"sampler_{name}", state[name])
+        register_state(self, "replicated", "log_partition", torch.tensor(machine.num_units * math.log(2.0)))
+        register_state(self, "replicated", "log_partition_error", torch.tensor(0.0))
+        register_state(self, "replicated", "estimated_at", self._flat())
 
     def _add_parameters(self, left: int | Graph, right: int | None) -> None:
         if isinstance(left, Graph):
@@ -144,10 +146,11 @@ class BoltzmannPrior(nn.Module):
         if self.sampler is None:
             return BoltzmannMachine(machine)
         if self.training:
-            self._advance(machine.detach(), self.sampler)
-        elif get_proxy_mode() is None and self._is_stale():
-            self.estimate_log_partition()
-        moments = machine.sample_moments(self.chains)
+            moments = self._advance(machine.detach(), self.sampler)
+        else:
+            if get_proxy_mode() is None and self._is_stale():
+                self.estimate_log_partition()
+            moments = machine.sample_moments(self.chains)
         # cloned: the buffer changes in place, and a distribution should not change under its user
         return BoltzmannMachine(machine, log_partition=self.log_partition.clone(), moments=moments, chains=self.chains)
 
@@ -199,18 +202,23 @@ class BoltzmannPrior(nn.Module):
         return states[torch.randperm(len(states), device=states.device)[:num_samples], : self.num_visible]
 
     @torch.no_grad()
-    def _advance(self, machine: Machine, sampler: Sampler) -> None:
+    def _advance(self, machine: Machine, sampler: Sampler) -> tuple[Tensor, ...]:
+        """Move the samples on; returns the moments of those of all processes."""
         state = self._state()
-        samples = sampler.sample(machine, state)
+        with independent_draws():
+            samples = sampler.sample(machine, state)
         if samples.log_partition is None:
             change = machine.log_partition_change(self._unflat(self.estimated_at, machine), self.chains)
-            self.log_partition.add_(change)
+            log_partition = self.log_partition + change
         else:
-            self.log_partition.copy_(samples.log_partition.value)
+            log_partition = samples.log_partition.value
         for name, buffer in state.items():
             buffer.copy_(samples.state[name])
+        moments, log_partition = pooled(machine.sample_moments(self.chains), log_partition)
+        self.log_partition.copy_(log_partition)
         self.estimated_at.copy_(self._flat())
         self.log_partition_error.fill_(math.inf)
+        return moments
 
     def _is_stale(self) -> bool:
         return not (torch.isfinite(self.log_partition_error) and torch.equal(self.estimated_at, self._flat()))

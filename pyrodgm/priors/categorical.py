@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import finite_tensor, whole_number
+from pyrodgm.processes import register_state
 
 
 class CategoricalPrior(nn.Module):
@@ -38,7 +39,7 @@ class CategoricalPrior(nn.Module):
         if learn:
             self.logits = nn.Parameter(logits)
         else:
-            self.register_buffer("logits", logits)
+            register_state(self, "replicated", "logits", logits)
 
     def forward(self) -> dist.TorchDistribution:
         return dist.Categorical(logits=self.logits)

@@ -10,7 +10,7 @@ from pyrodgm.arithmetic.arguments import finite_range, tensors, whole_number
 from pyrodgm.datasets.training_indices import current_rows
 from pyrodgm.datasets.unit_images import unit_images
 from pyrodgm.distributions import IsotropicNormalMixture
-from pyrodgm.processes import gather_rows
+from pyrodgm.processes import gather_rows, register_state
 
 CHUNK = 5000  # images that are encoded together without gradient
 BLOCK = 128  # columns whose minimum is looked at first in the search for the smallest
@@ -90,8 +90,8 @@ class ExemplarPrior(nn.Module):
         self.log_variance_range = finite_range("log_variance_range", log_variance_range)
         self.log_variance = nn.Parameter(torch.zeros(()))
         # the data themselves: whoever builds the prior has them, so nothing saves them
-        self.register_buffer("exemplars", exemplars.contiguous(), persistent=False)
-        self.register_buffer("means", self._all_means())
+        register_state(self, "replicated", "exemplars", exemplars.contiguous(), persistent=False)
+        register_state(self, "replicated", "means", self._all_means())
 
     @property
     def posterior(self) -> nn.Module:

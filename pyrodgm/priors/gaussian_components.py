@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import finite_number, finite_range, one_of, whole_number
 from pyrodgm.distributions import DiagNormalMixture, log_of_weights
+from pyrodgm.processes import register_state
 
 KINDS = ("standard", "spread", "learned")
 
@@ -62,8 +63,8 @@ class GaussianComponents(nn.Module):
             self.loc = nn.Parameter(spread * torch.randn(shape))
             self.log_variance = nn.Parameter(torch.zeros(shape))
         else:
-            self.register_buffer("loc", loc, persistent=False)
-            self.register_buffer("log_variance", torch.zeros(shape), persistent=False)
+            register_state(self, "replicated", "loc", loc, persistent=False)
+            register_state(self, "replicated", "log_variance", torch.zeros(shape), persistent=False)
 
     def forward(self, weights: Tensor) -> dist.TorchDistribution:
         scale = (0.5 * self.log_variance.clamp(*self.log_variance_range)).exp()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.distributions import GEMLogits
+from pyrodgm.processes import register_state
 
 
 class GEMPrior(nn.Module):
@@ -79,7 +80,7 @@ class GEMPrior(nn.Module):
         if learn:
             self.log_concentration = nn.Parameter(value)
         else:
-            self.register_buffer("log_concentration", value)
+            register_state(self, "replicated", "log_concentration", value)
         # The logarithm of a fixed one, which weights on disk have, is rounded: in another dtype it would be another.
         self.fixed = None if learn else float(concentration)
         self.register_load_state_dict_post_hook(_take_loaded)

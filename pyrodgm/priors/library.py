@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import finite_tensor
 from pyrodgm.nn import log_library_size
+from pyrodgm.processes import register_state
 
 
 class LibraryPrior(nn.Module):
@@ -48,8 +49,8 @@ class LibraryPrior(nn.Module):
         share, log_library = each / each.sum(0), log_library_size(counts)
         loc = (share * log_library).sum(0)
         variance = (share * (log_library - loc).square()).sum(0)
-        self.register_buffer("loc", loc.unsqueeze(-1))
-        self.register_buffer("scale", variance.sqrt().clamp(min=0.05).unsqueeze(-1))
+        register_state(self, "replicated", "loc", loc.unsqueeze(-1))
+        register_state(self, "replicated", "scale", variance.sqrt().clamp(min=0.05).unsqueeze(-1))
 
     def forward(self, batches: Tensor | None = None) -> dist.TorchDistribution:
         if batches is None:

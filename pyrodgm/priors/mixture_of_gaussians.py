@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import finite_number, finite_range, whole_number
 from pyrodgm.distributions import DiagNormalMixture
+from pyrodgm.processes import register_state
 
 
 class MixtureOfGaussians(nn.Module):
@@ -52,7 +53,7 @@ class MixtureOfGaussians(nn.Module):
         if learn_weights:
             self.logits = nn.Parameter(torch.zeros(num_components))
         else:
-            self.register_buffer("logits", torch.zeros(num_components), persistent=False)
+            register_state(self, "replicated", "logits", torch.zeros(num_components), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:
         scale = (0.5 * self.log_variance.clamp(*self.log_variance_range)).exp()

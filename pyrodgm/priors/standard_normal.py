@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.processes import register_state
 
 
 class StandardNormal(nn.Module):
@@ -30,8 +31,8 @@ class StandardNormal(nn.Module):
         super().__init__()
         features = whole_number("features", features)
         # buffers follow the module's device and dtype; there is nothing in them to save
-        self.register_buffer("loc", torch.zeros(features), persistent=False)
-        self.register_buffer("scale", torch.ones(features), persistent=False)
+        register_state(self, "replicated", "loc", torch.zeros(features), persistent=False)
+        register_state(self, "replicated", "scale", torch.ones(features), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:
         return dist.Normal(self.loc, self.scale).to_event(1)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.distributions import BetaLogit, StickLogits
+from pyrodgm.processes import register_state
 
 
 class SymmetricDirichletPrior(nn.Module):
@@ -41,8 +42,8 @@ class SymmetricDirichletPrior(nn.Module):
         num_components = whole_number("num_components", num_components, 2)
         concentration = finite_number("concentration", concentration, above=0.0)
         later = torch.arange(num_components - 1, 0, -1, dtype=torch.get_default_dtype())
-        self.register_buffer("first", torch.full_like(later, concentration), persistent=False)
-        self.register_buffer("second", concentration * later, persistent=False)
+        register_state(self, "replicated", "first", torch.full_like(later, concentration), persistent=False)
+        register_state(self, "replicated", "second", concentration * later, persistent=False)
 
     def forward(self) -> dist.TorchDistribution:
         return StickLogits(BetaLogit(self.first, self.second))

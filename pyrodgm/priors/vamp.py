@@ -10,6 +10,7 @@ from pyrodgm.arithmetic.arguments import finite_number, tensors, whole_number
 from pyrodgm.arithmetic.function import Function
 from pyrodgm.datasets.unit_images import unit_images
 from pyrodgm.distributions import DiagNormalMixture, Implicit
+from pyrodgm.processes import register_state
 
 
 class VampPrior(nn.Module):
@@ -58,8 +59,8 @@ class VampPrior(nn.Module):
         if trainable:
             self.raw_inputs = nn.Parameter(value)
         else:
-            self.register_buffer("raw_inputs", value)
-        self.register_buffer("logits", value.new_zeros(len(value)), persistent=False)
+            register_state(self, "replicated", "raw_inputs", value)
+        register_state(self, "replicated", "logits", value.new_zeros(len(value)), persistent=False)
 
     @classmethod
     def around_mean(cls, posterior: nn.Module, num_components: int, mean: Tensor, std: float = 0.01) -> "VampPrior":

@@ -153,6 +153,22 @@ def broadcast_state(state: Mapping[str, Any]) -> dict[str, Any]:
     return torch.load(io.BytesIO(_broadcast(content)), map_location="cpu", weights_only=True)
 
 
+def from_all(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Tensors of the same names and shapes in all processes, as each has them, on the CPU.
+
+    Args:
+        tensors: Those of this process.
+    """
+    found: list[dict[str, Tensor]] = [{} for _ in range(world().size)]
+    for name, x in tensors.items():
+        own = x.detach().to(_device()).contiguous()
+        parts = [torch.empty_like(own) for _ in found]
+        dist.all_gather(parts, own)
+        for place, part in zip(found, parts, strict=True):
+            place[name] = part.cpu()
+    return found
+
+
 def _broadcast(content: bytes) -> bytes:
     """Bytes of the first process."""
     length = torch.tensor(len(content), device=_device())

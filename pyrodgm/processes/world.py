@@ -1,6 +1,7 @@
 """The processes that work together."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -55,6 +56,22 @@ def world() -> World:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
     return World(dist.get_rank(), dist.get_world_size())
+
+
+def restarted_job() -> str | None:
+    """The job of ``torchrun`` that has restarted this process, the same each time; None if nothing was restarted.
+
+    It is told by its name and by the agent that runs it on this machine.
+    """
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
+        return None
+    return current_job()
+
+
+def current_job() -> str | None:
+    """The job of ``torchrun`` that runs this process, if any."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return None if name is None else f"{name} {socket.gethostname()} {os.getppid()}"
 
 
 @contextmanager

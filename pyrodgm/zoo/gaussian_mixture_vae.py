@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from pyrodgm import experiment, plots
-from pyrodgm.datasets import Dataset
+from pyrodgm.datasets import Dataset, evenly_spaced
 from pyrodgm.infer import ELBO, IWELBO, StratifiedELBO, StratifiedIWELBO, sample_means
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.training.settings import OptimizerMaker
@@ -134,7 +134,8 @@ def draw_both(config: Config, reference: experiment.Trained[Any], trained: exper
     for pair in (reference.pair, trained.pair):
         with fork_rng(next(pair.parameters()).device):
             torch.manual_seed(config.seed)
-            samples.append(sample_means(pair, data.test.images[:100]))
+            rows = evenly_spaced(len(data.test), min(100, len(data.test)))
+            samples.append(sample_means(pair, data.test.images[rows]))
     groups = {"standard normal": samples[0], f"{config.prior} prior": samples[1]}
     figure = plots.side_by_side(groups, data.image_shape)
     figure.savefig(config.folder / "figures" / "samples_of_both_priors.png")

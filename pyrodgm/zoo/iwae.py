@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm import experiment
-from pyrodgm.datasets import Dataset
+from pyrodgm.datasets import Dataset, evenly_spaced
 from pyrodgm.infer import ELBO, IWELBO, BurdaSchedule, gradient_snr
 from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood
@@ -125,7 +125,8 @@ def main(config: Config) -> Iterator[str]:
     yield experiment.summary(config, trained.report.results)
     if config.snr_draws:
         first = next(trained.pair.parameters())
-        x = trained.data.test.images[:SNR_IMAGES].to(first.device, first.dtype)
+        images = trained.data.test.images  # of all classes: some test sets are sorted by class
+        x = images[evenly_spaced(len(images), min(SNR_IMAGES, len(images)))].to(first.device, first.dtype)
         yield snr_table(trained.pair, x, config.snr_draws, config.seed)
 
 

@@ -26,6 +26,7 @@ from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import SequenceModel
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, RecurrentNetwork, StickBreakingRNN
 from pyrodgm.plots import adaptive_steps
+from pyrodgm.processes import world
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,8 @@ def main(config: Config) -> Iterator[str]:
     for flag, value in (("num-examples", config.num_examples), ("num-seeds", config.num_seeds)):
         if value < 1:
             raise SystemExit(f"--{flag} must be at least 1, got {value}")
+    if world().size > 1:
+        raise SystemExit(f"parity trains in one process, got {world().size}")
     runs: list[dict[str, Any]] = []
     for seed in range(config.seed, config.seed + config.num_seeds):
         torch.manual_seed(seed)

@@ -55,6 +55,7 @@ def test_nothing_is_found_where_nothing_is_wrong(sampler):
     assert len(figure.axes) == (2 if isinstance(sampler, ParallelTempering) else 1)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_found():
     """Chains that keep their mode; chains that never reached the machine; temperatures too few; families too few."""
     two_modes = BipartiteMachine(*ferromagnet(10, 1.0, 0.3))

@@ -142,6 +142,7 @@ def test_two_modes_are_shared_out_by_their_weight():
     assert abs(stuck - exact) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler", [Gibbs(2), PopulationAnnealing(4), ParallelTempering(3, 2)], ids=lambda s: type(s).__name__
 )

@@ -1,5 +1,6 @@
 """Files: found plain or packed, downloaded where missing, refused unless their content is the known one."""
 
+import functools
 import gzip
 import hashlib
 import os
@@ -23,10 +24,15 @@ def md5(content):
     return hashlib.md5(content).hexdigest()
 
 
+@functools.cache
+def compress(content, level=1):
+    """Quickly, and once."""
+    return gzip.compress(content, level, mtime=0)
+
+
 @pytest.fixture
 def file(closed_address):
-    packed = gzip.compress(CONTENT, mtime=0)
-    return files.DataFile("folder/name", closed_address + "name.gz", md5(packed), md5(CONTENT))
+    return files.DataFile("folder/name", closed_address + "name.gz", md5(compress(CONTENT)), md5(CONTENT))
 
 
 def write(root, name, content):
@@ -40,7 +46,7 @@ def write(root, name, content):
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize("level", [1, 9])
 def test_plain_and_packed_files_give_the_same_content(file, tmp_path, suffix, level):
-    write(tmp_path, file.name + suffix, gzip.compress(CONTENT, level) if suffix else CONTENT)
+    write(tmp_path, file.name + suffix, compress(CONTENT, level) if suffix else CONTENT)
     assert files.read(file, tmp_path) == CONTENT
 
 
@@ -51,12 +57,12 @@ def test_plain_and_packed_files_give_the_same_content(file, tmp_path, suffix, le
         ("", lambda content: content[:-1], "truncated or altered"),
         ("", lambda content: b"", "truncated or altered"),
         ("", lambda content: content[:500] + b"?" + content[501:], "truncated or altered"),
-        (".gz", lambda content: gzip.compress(content)[:1000], r"truncated \("),
-        (".gz", lambda content: gzip.compress(content[:-4]), "altered"),
-        (".gz", lambda content: gzip.compress(content)[:200_000] + bytes(200_000), "truncated|altered"),
+        (".gz", lambda content: compress(content)[:1000], r"truncated \("),
+        (".gz", lambda content: compress(content[:-4]), "altered"),
+        (".gz", lambda content: compress(content)[:200_000] + bytes(200_000), "truncated|altered"),
         (".gz", lambda content: content[1:], r"altered \(Not a gzipped file"),
         (".gz", lambda content: b"<!DOCTYPE html>", r"altered \(Not a gzipped file"),
-        (".gz", lambda content: gzip.compress(content[:-1])[:-8] + bytes(8), r"altered \(CRC"),
+        (".gz", lambda content: compress(content[:-1])[:-8] + bytes(8), r"altered \(CRC"),
         (".gz", lambda content: b"", "altered"),
     ],
 )
@@ -78,12 +84,12 @@ def test_a_spoilt_file_is_named_with_both_checksums(file, tmp_path, suffix, spoi
     "wrap",
     [
         lambda content: content,
-        lambda content: gzip.compress(content) + b"\n",
-        lambda content: gzip.compress(content) + bytes(512),
-        lambda content: gzip.compress(content) + b"trailing" * 100,
-        lambda content: gzip.compress(content[:700]) + gzip.compress(content[700:]),
-        lambda content: gzip.compress(content)[:-3],
-        lambda content: gzip.compress(content)[:-8] + bytes(8),
+        lambda content: compress(content) + b"\n",
+        lambda content: compress(content) + bytes(512),
+        lambda content: compress(content) + b"trailing" * 100,
+        lambda content: compress(content[:700]) + compress(content[700:]),
+        lambda content: compress(content)[:-3],
+        lambda content: compress(content)[:-8] + bytes(8),
     ],
 )
 def test_the_right_content_is_read_whatever_its_wrapping(file, tmp_path, wrap):
@@ -175,7 +181,7 @@ def test_static_mnist_is_downloaded_as_plain_text(data_root, server, tmp_path):
 @pytest.mark.parametrize("path", ["", "cut/", "missing/"])
 def test_a_failed_download_leaves_nothing(file, server, tmp_path, path):
     address, folder = server
-    (folder / "name.gz").write_bytes(gzip.compress(CONTENT if path else CONTENT[4:], mtime=0))
+    (folder / "name.gz").write_bytes(compress(CONTENT if path else CONTENT[4:]))
     file = replace(file, url=address + path + "name.gz")
     with pytest.raises(FileNotFoundError, match=r"name\.gz is not in") as caught:
         files.read(file, tmp_path / "root")
@@ -190,7 +196,7 @@ def test_a_failed_download_leaves_nothing(file, server, tmp_path, path):
 @pytest.mark.slow
 def test_a_killed_download_leaves_no_file_under_the_final_name(file, server, stalled, tmp_path):
     address, folder = server
-    (folder / "name.gz").write_bytes(gzip.compress(CONTENT, mtime=0))
+    (folder / "name.gz").write_bytes(compress(CONTENT))
     halting = replace(file, url=address + "stall/name.gz")
     program = f"from pyrodgm.datasets.files import DataFile, read; read({halting!r}, {str(tmp_path)!r})"
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL) as process:
@@ -213,7 +219,7 @@ def test_without_a_network_the_error_names_file_folder_and_address(closed_addres
 @pytest.mark.slow
 def test_a_root_that_cannot_be_written_is_named(file, server, tmp_path):
     address, folder = server
-    (folder / "name.gz").write_bytes(gzip.compress(CONTENT, mtime=0))
+    (folder / "name.gz").write_bytes(compress(CONTENT))
     # A plain file in the folder's place refuses everybody, root included; permissions do not.
     (tmp_path / "root").write_bytes(b"")
     with pytest.raises(FileNotFoundError) as caught:

@@ -180,6 +180,7 @@ def test_burda_file(write, tmp_path, monkeypatch):
     assert (data.binarization, data.image_shape) == ("dynamic", (1, 28, 28))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fashion_mnist", "kmnist"])
 def test_the_layout_of_mnist(name, write, tmp_path, monkeypatch):
     generator = np.random.default_rng(1)

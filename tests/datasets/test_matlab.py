@@ -82,6 +82,7 @@ def test_what_is_no_such_file_is_refused(content, message):
         parse_mat(content, {"x": ("N", "N")})
 
 
+@pytest.mark.slow
 def test_no_more_is_unpacked_than_the_header_announces():
     bomb = matrix("<", [2, 2], np.zeros(4).tobytes()) + b"\0" * 200_000_000
     content = file("<", element("<", 15, zlib.compress(bomb)))

@@ -18,6 +18,7 @@ def test_density_equals_the_sum_of_single_ones(features, scale, dtype, tolerance
     assert ((got.double() - exact).abs() <= rounding).all()
 
 
+@pytest.mark.slow
 def test_gradients_of_logits_and_of_relaxed_values():
     logits, x = (5 * torch.randn(4, 1, 30)).requires_grad_(), torch.rand(3, 30).requires_grad_()
 

@@ -64,6 +64,7 @@ def test_the_slopes_of_the_oracle_are_those_of_the_inverse():
         assert mp.almosteq(by_beta, expected[1], 1e-12)
 
 
+@pytest.mark.slow
 @each_form
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-9), (torch.float32, 2e-4)])
 def test_gradients_of_draws(form, dtype, rtol):
@@ -117,6 +118,7 @@ def test_inverse_of_each_part(form):
         assert smoothing.support.check(mixed).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
 def test_closed_form_quantiles(dtype, error):
     p = torch.linspace(0.001, 0.999, 101, dtype=dtype)

@@ -33,6 +33,7 @@ def test_encoders_and_decoder_are_the_published_ones():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [conv_hvae, pixel_hvae])
 @pytest.mark.parametrize("shape", [(1, 5, 7), (3, 6, 4)])
 def test_any_image_shape_and_number_of_channels(build, shape):

@@ -28,6 +28,7 @@ def conditional(batches, counts):
     return CountVAE(StandardNormal(2), likelihood, posterior, *library)
 
 
+@pytest.mark.slow
 def test_sites_with_covariates(x):
     batches = torch.eye(2)[torch.arange(8) % 2]
     pair = conditional(batches, x)

@@ -116,6 +116,7 @@ def grid(method, count=400):
     return points, volumes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", DENSITIES)
 def test_evidence_of_the_smoothed_latents(method):
     """Importance sampling with the posterior against quadrature over the two latents, under the exact prior."""
@@ -142,8 +143,8 @@ def test_bound_of_each_method_is_below_the_evidence_and_rises_with_importance_sa
     with torch.no_grad():
 
         def bound(k, repeats):
-            losses = [objective(method, k).differentiable_loss(pair.model, pair.guide, x) for _ in range(repeats)]
-            return -torch.stack(losses).mean()
+            many = x.repeat(repeats, 1)  # in evaluation mode data do not depend on each other
+            return -objective(method, k).differentiable_loss(pair.model, pair.guide, many) / repeats
 
         one, many = bound(1, 200), bound(50, 30)
     assert one < evidence + 0.05
@@ -157,9 +158,7 @@ def test_bound_of_each_method_is_below_the_evidence_and_rises_with_importance_sa
     ("method", "sampler"),
     [
         ("dvae_spike_exp", "pcd"),
-        ("dvaepp_exp", "pcd"),
         ("dvaes_gi", "pcd"),
-        ("dvaes_unexp", "pcd"),
         ("dvaes_power", "pa"),
         ("gumbolt", "pcd"),
     ],
@@ -220,7 +219,7 @@ def test_training_raises_the_likelihood_of_the_bits(method):
         objective=objective(method, 2),
         optimizer=partial(torch.optim.Adam, lr=2e-2),
         kl_warmup=4,
-        settings=FitSettings(valid_score=score, progress=False),
+        settings=FitSettings(valid_score=score, valid_every=4, progress=False),
     )
     assert result.best_bound > -2.0  # independent pixels would cost 3.5 nats, the one bit 0.7
 

@@ -49,6 +49,7 @@ def test_it_is_a_pair_that_every_estimator_trains():
     assert drawn.shape == (3, 7, 12)
 
 
+@pytest.mark.slow
 def test_likelihood_of_a_large_machine_is_that_of_annealing_and_steps_trace():
     rbm = RBM(20, 18, num_chains=20, num_sweeps=1)
     with torch.no_grad():

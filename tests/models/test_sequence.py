@@ -116,21 +116,23 @@ def test_a_run_is_not_used_once_what_it_came_from_has_changed(x, y):
 def test_divergence_is_that_of_the_densities(x, y):
     """The exact divergence, averaged over draws, against the mean of log q - log p."""
     pair = make("sticks", concentration=2.5)
-    many = x[:1].expand(20_000, T)
+    many = x[:1].expand(5000, T)
     with torch.no_grad():
-        guide, model = traces(pair, many, y[:1].expand(20_000, T))
+        guide, model = traces(pair, many, y[:1].expand(5000, T))
     sampled = guide.nodes["sticks"]["log_prob"] - model.nodes["sticks"]["log_prob"]
     q, p, value = guide.nodes["sticks"]["fn"], model.nodes["sticks"]["fn"], guide.nodes["sticks"]["value"]
     exact = divergence_given(q, p, value).detach()
     q.sample()
     torch.testing.assert_close(divergence_given(q, p, value.clone()).detach(), exact, rtol=1e-6, atol=1e-9)
-    error = sampled.std() / 20_000**0.5
+    # Both have the same mean under the same draws: their difference varies less than either.
+    error = (sampled - exact).std() / 5000**0.5
     assert exact.mean() == pytest.approx(sampled.mean().item(), abs=5 * error.item())
     assert exact.std() < 0.5 * sampled.std()
     assert exact.mean() > 0.1
     assert ELBO().describe(pair.model, pair.guide, x, y) == {"sticks": "exact"}
 
 
+@pytest.mark.slow
 def test_bound_and_importance_sampling_against_quadrature():
     """One time step and two inner steps: log p(y | x) is an integral over one fraction."""
     network = StickBreakingRNN(F, H, max_steps=2)
@@ -218,9 +220,9 @@ def test_particles_agree_with_single_samples(x, y):
             assert torch.allclose(model.nodes[name]["log_prob"][i], single.nodes[name]["log_prob"], rtol=1e-6)
 
 
-def losses(pair, mode, dtype=torch.float64):
+def losses(pair, mode, length=T):
     torch.manual_seed(0)
-    pair = copy.deepcopy(pair).to(dtype)
+    pair = copy.deepcopy(pair)
     pair.train()
     pair.carry(B)
     step = TrainStep(pair, ELBO(), torch.optim.Adam(pair.parameters(), lr=1e-2), 5.0, compile=mode)
@@ -229,7 +231,7 @@ def losses(pair, mode, dtype=torch.float64):
         if i == 3:
             pair.restart()
         generator = torch.Generator().manual_seed(i)
-        found.append(step(*(torch.randint(0, K, (B, T), generator=generator) for _ in range(2))))
+        found.append(step(*(torch.randint(0, K, (B, length), generator=generator) for _ in range(2))))
         pair.advance()
     assert step.mode == mode
     return torch.stack(found), pair
@@ -248,8 +250,11 @@ def test_traced_step_equals_the_eager_one(pair):
 
 @pytest.mark.slow
 def test_compiled_step_equals_the_eager_one():
-    pair = make("sticks")
-    (eager, _), (compiled, _) = (losses(pair, mode) for mode in ("eager", "compiled"))
+    """Short, since every pass through the cell is compiled."""
+    network = StickBreakingRNN(F, H, max_steps=2)
+    nn.init.normal_(network.head_weight)
+    pair = SequenceModel.of_symbols(network, K)
+    (eager, _), (compiled, _) = (losses(pair, mode, length=2) for mode in ("eager", "compiled"))
     assert torch.allclose(eager, compiled, rtol=1e-10)
 
 

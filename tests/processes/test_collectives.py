@@ -15,6 +15,7 @@ from pyrodgm.processes import (
     broadcast_state,
     current_share,
     first,
+    from_all,
     from_first,
     sharing,
     world,
@@ -54,6 +55,7 @@ def everything(rank):
     found |= {"loss": loss.detach(), "traced": graph(x).detach(), "gradient": x.grad}
     found["state"] = broadcast_state({"a": [torch.arange(3) + rank], "b": f"from {rank}", "none": None})
     found["number"], found["first"] = from_first(rank + 0.5), first(lambda: rank + 7)
+    found["all"] = from_all({"x": torch.tensor([rank])})
     with alone():
         found["alone"] = world()
     try:
@@ -76,6 +78,7 @@ def test_what_two_processes_tell_each_other(tmp_path):
         assert found["state"]["b"] == "from 0"
         assert torch.equal(found["state"]["a"][0], torch.arange(3))
         assert found["number"] == 0.5
+        assert [int(part["x"]) for part in found["all"]] == [0, 1]
     # each process counts the loss, so the sum of the losses is twice the square: 2 * 2 * 3 x (rank + 1)
     assert torch.equal(zero["gradient"], torch.tensor([12.0, 24.0]))
     assert torch.equal(one["gradient"], torch.tensor([24.0, 48.0]))

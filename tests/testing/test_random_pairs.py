@@ -22,8 +22,8 @@ from pyrodgm.testing.noise import FixedNoise, hermite
 from pyrodgm.testing.programs import programs, random_programs
 from pyrodgm.testing.random_pair import RandomPair
 
-PROGRAMS = list(random_programs(180))
-GROUPS = 12
+PROGRAMS = list(random_programs(120))
+GROUPS = 8
 AVERAGED = [features for features in random_programs(80, seed=7) if has_gradients(features)]
 KINDS = ("reparam", "dreg", "stl")
 
@@ -48,7 +48,7 @@ def test_gradients_of_random_programs_on_average(features):
 
 
 @pytest.mark.slow
-@settings(max_examples=16, deadline=None, derandomize=True, database=None)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @given(programs())
 def test_estimators_on_programs_that_shrink(features):
     torch.set_default_dtype(torch.float64)
@@ -60,7 +60,7 @@ def test_every_feature_is_there_often_enough():
     everything = {name for features in random_programs(2000) for name in features.names()}
     assert len(everything) == 37
     rare = {name for name in everything if name.startswith("fault")}
-    assert min(counts[name] for name in everything - rare) >= 8, counts
+    assert min(counts[name] for name in everything - rare) >= 5, counts
     assert min(counts[name] for name in rare) >= 1, counts
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import pyrodgm
 from pyrodgm import datasets, experiment, zoo
 from pyrodgm.experiment import ImageSystem
 from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective
+from pyrodgm.processes import kinds_of
 
 FILES = {file.stem for file in Path(zoo.__file__).parent.glob("*.py")} - {"__init__"}
 IMAGES = [system for system in zoo.SYSTEMS.values() if isinstance(system, ImageSystem)]
@@ -40,6 +42,7 @@ TINY = {
     "ladder_vae": {"latent": (4, 3, 2), "hidden": (5, 4, 3)},
     "density_network": {"latent": 2, "hidden": (4,), "particles": 3},
     "count_vae": {"data": "digit_counts", "prior": "vampprior", "components": 3, "latent": 2, "hidden": (4,)},
+    "sound_vae": {"data": "plucked_strings", "components": 3, "latent": 2, "hidden": (4,)},
     "gan": {"latent": 2, "hidden": (4,)},
     "vae_gan": {"latent": 2, "hidden": (4,)},
     "adversarial_autoencoder": {"latent": 2, "hidden": (4,), "components": 3},
@@ -82,6 +85,34 @@ def test_objective_of_the_untrained_pair_is_finite_and_reaches_all_parts(system)
     assert isinstance(optimizer, torch.optim.Optimizer)
     assert all(torch.isfinite(p.grad).all() for p in pair.parameters() if p.grad is not None)
     assert sum(p.grad is not None for p in pair.parameters()) > 1
+
+
+def pairs_of(name):
+    """Untrained pairs of a system, of all kinds of buffers that its flags choose from."""
+    if name == "parity":
+        return [zoo.parity.build(zoo.parity.Config())]
+    if name == "adaptive_language_model":
+        text = datasets.Text.from_strings("abc" * 9, "abc")
+        return [
+            zoo.adaptive_language_model.build(zoo.adaptive_language_model.Config(model=model, hidden=4), text)
+            for model in ("batch-norm-lstm", "stick-breaking-gru")
+        ]
+    system, more = zoo.SYSTEMS[name], {"vampprior": [{"prior": "exemplar"}], "dvae": [{"sampler": "pt"}]}
+    configs = [system.config(**{"data": "digits", **TINY[name], **flags}) for flags in ({}, *more.get(name, []))]
+    return [system.build(config, system.load_data(config, None)) for config in configs]
+
+
+@pytest.mark.parametrize("name", zoo.SYSTEMS)
+def test_every_buffer_says_what_it_is_on_several_processes(name):
+    for pair in pairs_of(name):
+        kinds = kinds_of(pair)
+        assert not [buffer for buffer, kind in kinds.items() if kind is None]
+        assert kinds.keys() >= pair.state_dict().keys() - dict(pair.named_parameters(remove_duplicate=False)).keys()
+
+
+def test_the_library_registers_no_buffer_without_saying():
+    files = [file for file in Path(pyrodgm.__file__).parent.rglob("*.py") if ".register_buffer(" in file.read_text()]
+    assert [file.name for file in files] == ["state.py"]
 
 
 def run_of(system, folder, arguments):

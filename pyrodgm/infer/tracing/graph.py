@@ -27,6 +27,7 @@ from pyrodgm.infer.tracing._compat import (
 from pyrodgm.infer.tracing.arguments import Batch
 from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum
 from pyrodgm.infer.tracing.one_hot import TraceableOneHot
+from pyrodgm.processes import register_state
 
 Prepare = Callable[..., Batch]
 Context = Callable[..., AbstractContextManager[Any]]
@@ -158,7 +159,7 @@ class LossModule(nn.Module):
         self.pair, self.objective, self.prepare, self.context = pair, objective, prepare, context
         self.around = nullcontext_of
         self.player: Player = nn.Module.parameters
-        self.register_buffer("loss_scale", None)
+        register_state(self, "replicated", "loss_scale", None)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that get a gradient, by name."""

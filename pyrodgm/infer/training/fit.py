@@ -102,7 +102,8 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
         run_dir: Folder for ``config.json``, ``pair.json``, ``metrics.csv``, ``times.csv``, ``best.safetensors`` and
             ``state.pt``, for one process at a time; :func:`pyrodgm.load` loads the pair from it.
         resume: Go on from ``state.pt`` if it is there. On the CPU, with as many threads, the result is that of an
-            uninterrupted run, bit for bit, however the earlier process ended.
+            uninterrupted run, bit for bit, however the earlier process ended. Processes that ``torchrun`` restarts
+            (``--max-restarts``) go on with their run anyway.
         settings: The rarer options: schedules, validation, labels, clipping, compilation, device, progress.
         moved: No further arguments are taken; those that :class:`FitSettings` holds are named in the error.
 

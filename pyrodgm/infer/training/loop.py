@@ -177,6 +177,7 @@ class Training(Resumable):
         self.seconds.append(time.perf_counter() - epoch.began)
         self._schedule(score)
         self.finish_epoch(row, score)
+        self.gather_shards()
         self.stopped |= self._call("on_epoch")
         return row
 
@@ -258,7 +259,7 @@ class Training(Resumable):
 
     def end(self) -> None:
         """Give the pair its best weights, in evaluation mode, and tell the callbacks."""
-        self.pair.load_state_dict(self.best_weights)
+        self.pair.load_state_dict(self.best_of_first())
         self.pair.eval()
         self._call("on_end")
 

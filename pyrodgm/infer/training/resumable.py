@@ -11,7 +11,7 @@ from pyrodgm.infer.training.critic import Critic
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters, nonfinite_sites
 from pyrodgm.infer.training.step import TrainStep
-from pyrodgm.processes import broadcast_state, world
+from pyrodgm.processes import broadcast_state, from_all, sharded_in, world
 
 Row = dict[str, float]
 
@@ -33,6 +33,8 @@ class Resumable:
         best_epoch: The epoch with the best score so far, 0 before the first.
         best_bound: That score; higher is better.
         best_weights: The state of the pair after that epoch.
+        shards: For each process, its own part of the pair's sharded buffers at the end of the last epoch; none where
+            there are no such buffers, or a single process.
     """
 
     objective: Any
@@ -49,6 +51,8 @@ class Resumable:
         self.rows: list[Row] = []
         self.seconds: list[float] = []
         self.best_weights: dict[str, Tensor] = {}
+        self.sharded = sharded_in(pair)
+        self.shards: list[dict[str, Tensor]] = []
 
     def one_step(self, i: int) -> tuple[Tensor, int, int]:
         """Step ``i`` of the epoch: the loss per row of its batch, the number of rows, and that of data."""
@@ -76,7 +80,7 @@ class Resumable:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state` returned."""
+        """Restore what :meth:`state` or :meth:`whole_state` returned."""
         state = copy.deepcopy(state)
         self.epoch, self.best_epoch, self.best_bound = state["epoch"], state["best_epoch"], state["best_bound"]
         self.best_weights, self.rows, self.seconds = state["best_weights"], state["rows"], state["seconds"]
@@ -88,6 +92,8 @@ class Resumable:
         if self.critic:
             self.critic.load(state)
         self.pair.load_state_dict(state["weights"])
+        if "shards" in state:
+            self._deal(state["shards"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler:
             self.scheduler.load_state_dict(state["scheduler"])
@@ -95,10 +101,36 @@ class Resumable:
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
 
+    def whole_state(self) -> dict[str, Any]:
+        """State required to resume, of all processes."""
+        return {**self.state(), **({"shards": self.shards} if self.shards else {})}
+
     def share_state(self) -> None:
-        """Let all processes begin where the first one is."""
+        """Let all processes begin where the first one is; each has a part of what is sharded."""
         if world().size > 1:
-            self.load(broadcast_state(self.state()))
+            self.load(broadcast_state(self.whole_state()))
+
+    def gather_shards(self) -> None:
+        """Let every process know the sharded buffers of all."""
+        self.shards = []
+        if self.sharded and world().size > 1:
+            buffers = self.pair.state_dict()
+            self.shards = from_all({name: buffers[name] for name in self.sharded})
+
+    def _deal(self, shards: list[dict[str, Tensor]]) -> None:
+        """Take the part of this process in what is sharded.
+
+        Where there are more processes now than there were, some begin with the same, and part at the next draw; where
+        there are fewer, the parts that are left over are dropped: each process has as many entries as before.
+        """
+        self.shards = shards
+        self.pair.load_state_dict(shards[world().rank % len(shards)], strict=False)
+
+    def best_of_first(self) -> dict[str, Tensor]:
+        """The best weights, with the sharded buffers of the first process in all."""
+        if not self.sharded or world().size == 1:
+            return self.best_weights
+        return {**self.best_weights, **broadcast_state({name: self.best_weights[name] for name in self.sharded})}
 
     def finish_epoch(self, row: Row, bound: float) -> None:
         """Record the epoch's metrics and best weights."""

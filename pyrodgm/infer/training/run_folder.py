@@ -31,6 +31,7 @@ from pyrodgm.infer.training.loggers.csv_log import csv_text
 from pyrodgm.infer.training.resumable import Resumable, Row
 from pyrodgm.infer.training.saving import BEST, CONSTANTS, PAIR, write_pair
 from pyrodgm.infer.training.state_check import check_state
+from pyrodgm.processes import current_job, restarted_job
 
 CONFIG, STATE, METRICS, TIMES = "config.json", "state.pt", "metrics.csv", "times.csv"
 
@@ -46,7 +47,8 @@ class RunFolder:
 
     Args:
         path: The folder; made if it does not exist.
-        resume: Whether a run that the folder already holds is resumed.
+        resume: Whether a run that the folder already holds is resumed; one of processes that ``torchrun`` has
+            restarted is anyway.
         settings: What must be the same for a run to be resumed.
         config: Further entries of ``config.json``.
         pair: The pair, whose architecture must be the same too.
@@ -102,8 +104,8 @@ class RunFolder:
         """Write what an epoch changed."""
         if training.best_epoch == training.epoch:
             self._best = [*self._best[-1:], digest(training.best_weights)]
-        run = {**self._described, "architecture": self._architecture, "best": self._best}
-        save_state({**training.state(), "run": run}, self.path / STATE)
+        run = {**self._described, "architecture": self._architecture, "best": self._best, "job": current_job()}
+        save_state({**training.whole_state(), "run": run}, self.path / STATE)
         if training.best_epoch == training.epoch:
             self._write_best(training)
         for name, rows in _tables(training).items():
@@ -118,7 +120,7 @@ class RunFolder:
         left = [name for name in (STATE, BEST, METRICS, TIMES) if (self.path / name).exists()]
         if not left:
             return None
-        if not resume:
+        if not resume and not self._was_begun_by_this_job(left):
             raise FileExistsError(f"{self.path} holds a run: resume it with resume=True, or name another run_dir")
         if STATE not in left:
             raise FileNotFoundError(
@@ -142,6 +144,11 @@ class RunFolder:
         for name in incomparable(new):
             warnings.warn(f"whether {name} is the same as when the run was begun cannot be seen", stacklevel=4)
         return state
+
+    def _was_begun_by_this_job(self, left: list[str]) -> bool:
+        """Whether ``torchrun`` has restarted processes that wrote this run."""
+        job = restarted_job()
+        return job is not None and STATE in left and load_state(self.path / STATE)["run"].get("job") == job
 
     def _read_config(self) -> Any:
         """The settings in ``config.json``; None if it is lost, which the state makes up for."""

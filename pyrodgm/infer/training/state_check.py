@@ -31,13 +31,17 @@ def check_state(found: Mapping[str, Any], own: Mapping[str, Any]) -> None:
 
 
 def _problems(found: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
-    if found.keys() != own.keys():
+    if found.keys() - {"shards"} != own.keys():
         yield f"expected the entries {', '.join(own)}, got {', '.join(map(str, found)) or 'none'}"
         return
     for name in own.keys() - {"best_weights", "best_bound", "rows", "seconds", "feed", "scheduler", *OPTIMIZERS}:
         yield from _differs(name, found[name], own[name])
     if found["best_epoch"]:
         yield from _differs("best_weights", found["best_weights"], own["weights"])
+    if "shards" in found and not found["shards"]:
+        yield "shards must be those of some processes, got none"
+    for i, shard in enumerate(found.get("shards", [])):
+        yield from _differs(f"shards.{i}", shard, {name: own["weights"].get(name) for name in shard})
     for name in ("rows", "seconds"):
         if not isinstance(found[name], list) or len(found[name]) != found["epoch"]:
             yield f"{name} must be a list of {found['epoch']}, one per epoch"

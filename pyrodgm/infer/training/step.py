@@ -26,7 +26,7 @@ from pyrodgm.infer.tracing.graph import (
     nullcontext_of,
 )
 from pyrodgm.infer.training.parallel.shared_step import share_loss
-from pyrodgm.processes import World, all_sums
+from pyrodgm.processes import World, all_sums, averaged_in
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +141,7 @@ class TrainStep:
         self.prepare, self._within, self.world, self.scaler = prepare, context, world, scaler
         self.player = player
         self._gradients: dict[Key, Callable[..., Tensor]] = {}
+        self._weights: dict[Key, float] = {}  # of the rows of this process in those of a batch
         self._captured: dict[Key, CapturedStep] = {}
         self._trained: tuple[bool, ...] = ()
         self.forget()
@@ -150,7 +151,7 @@ class TrainStep:
         with flushing_denormals():
             if key in self._captured:
                 return self._captured[key](*inputs)
-            loss = self._pooled(self._gradients[key](*inputs))
+            loss = self._pooled(self._gradients[key](*inputs), self._weights[key])
             self.descend()
             return loss
 
@@ -172,7 +173,7 @@ class TrainStep:
                     sums[parameter] = sums[parameter] + grown if parameter in sums else grown
         for parameter, gradient in sums.items():
             parameter.grad = gradient / total
-        loss = self._pooled(loss)
+        loss = self._pooled(loss, self._weights[key])
         with flushing_denormals():
             self.descend()
         return loss / total
@@ -190,6 +191,7 @@ class TrainStep:
         self._modules, self._parameters = list(self.pair.modules()), list(self.pair.parameters())
         self._registers = registers(self._modules)
         self._held = held(self._registers)
+        self._averaged = [] if self.world is None else averaged_in(self.pair)
         if self.scaler is not None:  # all graphs read the scale from here
             self._scale = self.scaler.scale(torch.ones((), device=self._parameters[0].device))
 
@@ -214,6 +216,7 @@ class TrainStep:
                 share_loss(module, inputs, self.world)
             if self.scaler is not None:
                 module.loss_scale = self._scale
+            self._weights[key] = module.weight
             self._gradients[key] = self._gradient(key, module, inputs)
         return key
 
@@ -242,7 +245,7 @@ class TrainStep:
         if captured:
 
             def update(*inputs: Tensor) -> Tensor:
-                loss = self._pooled(graph(*inputs))
+                loss = self._pooled(graph(*inputs), module.weight)
                 self.descend()
                 return loss
 
@@ -256,12 +259,18 @@ class TrainStep:
         loss.backward(inputs=None if alone else [p for p in self.player(self.pair) if p.requires_grad])
         return loss.detach()
 
-    def _pooled(self, loss: Tensor) -> Tensor:
-        """The loss per datum of the whole batch, not scaled; the gradients become those of it, scaled as they were."""
+    def _pooled(self, loss: Tensor, weight: float) -> Tensor:
+        """The loss per datum of the whole batch, not scaled; the gradients become those of it, scaled as they were.
+
+        Averaged buffers become the mean of those of all processes, of which this one has a ``weight``.
+        """
         if self.world is not None:
             trained = [p for p in self._parameters if p.grad is not None]
-            loss, *gradients = all_sums([loss, *(p.grad for p in trained if p.grad is not None)])
-            for parameter, gradient in zip(trained, gradients, strict=True):
+            own = [weight * buffer for buffer in self._averaged]
+            loss, *sums = all_sums([loss, *own, *(p.grad for p in trained if p.grad is not None)])
+            for buffer, mean in zip(self._averaged, sums, strict=False):
+                buffer.copy_(mean)
+            for parameter, gradient in zip(trained, sums[len(own) :], strict=True):
                 parameter.grad = gradient
         return loss if self.scaler is None else loss / self._scale
 

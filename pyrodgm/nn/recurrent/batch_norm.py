@@ -6,6 +6,7 @@ from torch.nn.functional import linear
 
 from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.nn.recurrent.network import RecurrentNetwork, Unrolled
+from pyrodgm.processes import register_state
 
 
 class BatchNormLSTM(RecurrentNetwork):
@@ -54,8 +55,8 @@ class BatchNormLSTM(RecurrentNetwork):
         self.state_size = 2 * hidden_size + 1
         for name, size in (("input", 4 * hidden_size), ("hidden", 4 * hidden_size), ("cell", hidden_size)):
             setattr(self, f"{name}_scale", nn.Parameter(torch.full((size,), scale)))
-            self.register_buffer(f"{name}_mean", torch.zeros(max_positions, size))
-            self.register_buffer(f"{name}_variance", torch.ones(max_positions, size))
+            register_state(self, "averaged", f"{name}_mean", torch.zeros(max_positions, size))
+            register_state(self, "averaged", f"{name}_variance", torch.ones(max_positions, size))
         self.cell_shift = nn.Parameter(torch.zeros(hidden_size))
 
     def reset_parameters(self) -> None:

@@ -231,6 +231,7 @@ def hermite():
 HERMITE = hermite()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 @pytest.mark.parametrize(
     ("gradient", "oracle"),

@@ -227,6 +227,7 @@ def test_prior_that_draws_a_site_of_its_own_is_drawn_each_time(mode):
     assert ((result.values - right).abs() < 4.5 * error).all()
 
 
+@pytest.mark.slow
 def test_validation_bound_of_a_prior_with_a_site_of_its_own():
     torch.manual_seed(0)
     big = torch.rand(1500, 1)

@@ -46,6 +46,7 @@ def test_the_results_do_not_depend_on_the_number_of_processes(tmp_path):
             torch.testing.assert_close(values, unseeded)
 
 
+@pytest.mark.slow
 def test_blocks_of_data_have_seeds_of_their_own():
     """The same datum in two blocks gets other draws, and the first block those of the seed itself."""
     vae = pair()

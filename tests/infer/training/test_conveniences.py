@@ -187,6 +187,7 @@ def test_steps_whose_gradients_overflow_are_left_out(mode):
     assert torch.isfinite(pair.layer.weight).all()
 
 
+@pytest.mark.slow
 def test_a_run_in_float16_goes_on_where_it_was(tmp_path):
     def train(run_dir, epochs):
         pair = build(20).float()

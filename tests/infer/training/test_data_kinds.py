@@ -139,14 +139,14 @@ class Counts(Pair):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.float32, torch.uint8])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float32, torch.uint8])
 def test_counts_and_symbols_of_any_dtype(dtype):
     x = torch.tensor([0, 1, 1, 2, 2, 2]).to(dtype)
     pair = Counts(lambda raw: dist.Categorical(logits=raw))
-    fit(pair, x, epochs=200, optimizer=partial(torch.optim.SGD, lr=1.0), settings=QUIET)
+    fit(pair, x, epochs=100, optimizer=partial(torch.optim.SGD, lr=2.0), settings=QUIET)
     assert pair.raw.softmax(0).tolist() == pytest.approx([1 / 6, 2 / 6, 3 / 6], abs=1e-3)
     pair = Counts(lambda raw: dist.Poisson(raw[0].exp()))
-    fit(pair, x, epochs=200, optimizer=partial(torch.optim.SGD, lr=0.3), settings=QUIET)
+    fit(pair, x, epochs=30, optimizer=partial(torch.optim.SGD, lr=0.5), settings=QUIET)
     assert pair.raw[0].exp().item() == pytest.approx(8 / 6, abs=1e-3)
 
 
@@ -239,8 +239,9 @@ def state_of(pair):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("kind", ["shuffled", "generator", "stream"])
+@pytest.mark.parametrize(
+    ("kind", "workers"), [("shuffled", 0), ("generator", 0), ("generator", 1), ("stream", 0), ("stream", 1)]
+)
 def test_a_stream_that_is_cut_off_goes_on_where_it_was(kind, workers, tmp_path):
     """Epochs of four steps on passes of three batches; the stream draws random numbers of its own."""
     y, c = columns(25)
@@ -252,7 +253,7 @@ def test_a_stream_that_is_cut_off_goes_on_where_it_was(kind, workers, tmp_path):
 
     settings = FitSettings(steps_per_epoch=4, progress=False)
     _, whole = trained(loader(), settings, epochs=3)
-    for epochs in (1, 2, 3):
+    for epochs in (2, 3):  # cut off in the third pass, before its last batch
         _, pair = trained(loader(), settings, epochs=epochs, run_dir=tmp_path, resume=True)
     assert torch.equal(state_of(pair), state_of(whole))
 
@@ -264,6 +265,7 @@ class Drawn(Listed):
         return tuple(part[i] + 0.1 * np.random.standard_normal() for part in self.parts)
 
 
+@pytest.mark.slow
 def test_another_stream_of_the_same_length_is_not_resumed(tmp_path):
     y, c = columns(25)
     pairs = {

@@ -72,6 +72,7 @@ def test_models_with_rates_weights_and_patience_of_their_own(tmp_path):
         assert one.result.run_dir == run["run_dir"]
 
 
+@pytest.mark.slow
 def test_run_folders_of_many_are_resumed_together_and_alone(tmp_path):
     def runs(resume):
         return [{"seed": s, "run_dir": tmp_path / str(s), "resume": resume} for s in range(2)]
@@ -88,6 +89,7 @@ def test_run_folders_of_many_are_resumed_together_and_alone(tmp_path):
             torch.testing.assert_close(other.pair.state_dict()[name], value, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_persistent_chains_of_each_model():
     def make_pair(run):
         posterior = GaussianPosterior(mlp(D, [4], 8))
@@ -98,6 +100,7 @@ def test_persistent_chains_of_each_model():
     compare(make_pair, [1, 2], epochs=1)
 
 
+@pytest.mark.slow
 def test_a_callback_stops_the_model_that_it_belongs_to():
     settings = FitSettings(callbacks=[Stop()], compile="traced")
     compare(lambda run: small_vae(D, 2, 4), [0, 1], settings)

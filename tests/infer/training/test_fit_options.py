@@ -77,6 +77,7 @@ class RisingScore:
         return float(self._calls)
 
 
+@pytest.mark.slow
 def test_resuming_goes_on_with_the_rate_of_the_step(tmp_path):
     options = {"batch_size": 10, "progress": False, "lr_schedule": SCHEDULE}
     rising = iter(range(10))

@@ -48,6 +48,7 @@ def test_streams_cut_the_sequence_and_predict_every_symbol_once():
     assert bits.bits == pytest.approx(nats / 23 / math.log(2), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_bound_is_longer_and_stopping_early_is_faster():
     pair = make(StickBreakingRNN, max_steps=6)
     sequence = TEXT.encode(PATTERN[:200])
@@ -67,9 +68,9 @@ def test_bound_is_longer_and_stopping_early_is_faster():
     ("kind", "kwargs"),
     [
         (RecurrentNetwork, {"cell": "gru"}),
-        (BatchNormLSTM, {"max_positions": 6}),
-        (AdaptiveComputationTime, {"max_steps": 3}),
-        (StickBreakingRNN, {"max_steps": 3}),
+        pytest.param(BatchNormLSTM, {"max_positions": 6}, marks=pytest.mark.slow),
+        pytest.param(AdaptiveComputationTime, {"max_steps": 3}, marks=pytest.mark.slow),
+        pytest.param(StickBreakingRNN, {"max_steps": 3}, marks=pytest.mark.slow),
     ],
     ids=["gru", "batch_norm", "act", "sticks"],
 )
@@ -107,15 +108,16 @@ def test_plain_svi_trains_it_window_by_window():
     pair = make(StickBreakingRNN, max_steps=3)
     pair.carry(6)
     svi = SVI(pair.model, pair.guide, pyro.optim.ClippedAdam({"lr": 2e-2}), loss=TraceMeanField_ELBO())
-    for _ in range(15):
+    for _ in range(8):
         pair.restart()
         for x, y in stream_batches(TEXT.train, 6, 12):
             svi.step(x, y)
             pair.advance()
     pair.eval()
-    assert bits_per_symbol(pair, TEXT.valid).bits < 0.15
+    assert bits_per_symbol(pair, TEXT.valid).bits < 0.3  # 0.67 without memory
 
 
+@pytest.mark.slow
 def test_training_repeats_itself_and_leaves_the_random_state_alone():
     found = []
     for mode in ("eager", "traced"):

@@ -62,6 +62,7 @@ def test_a_part_frozen_after_the_first_step_stays_and_thaws(mode):
     assert not any(torch.equal(a, b) for a, b in zip(before, pair.posterior.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_a_schedule_of_freezing_is_the_same_traced_and_eager():
     results = []
     for mode in MODES:
@@ -95,6 +96,7 @@ def test_a_part_put_into_evaluation_mode_after_the_first_step_is(mode):
     assert not torch.equal(mean, norm.running_mean)
 
 
+@pytest.mark.slow
 def test_fit_keeps_parts_that_were_put_into_evaluation_mode():
     pair = build().train()
     pair.posterior.net[1].eval()
@@ -131,6 +133,7 @@ class Tied(Pair):
             pyro.sample("z", dist.Normal(self.shared(hidden), self.trunk(x).exp()).to_event(1))
 
 
+@pytest.mark.slow
 def test_tied_and_shared_parameters_train_and_resume_as_eagerly(tmp_path):
     results = []
     for mode in MODES:

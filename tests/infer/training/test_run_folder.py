@@ -1,6 +1,5 @@
 import json
 import logging
-import multiprocessing
 import os
 import resource
 import signal
@@ -262,6 +261,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_one_process_at_a_time_and_none_after_its_death(run):
     before = contents(run)
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(run)], stdout=subprocess.PIPE, text=True)
@@ -363,16 +363,15 @@ def killed(folder, count):
     train(folder, epochs=2, resume=True)
 
 
-@pytest.mark.parametrize("count", range(1, 12))
-def test_a_kill_between_any_two_files_leaves_a_run_that_resumes(tmp_path, count):
+@pytest.mark.slow
+def test_a_kill_between_any_two_files_leaves_a_run_that_resumes(tmp_path, forkserver):
     torch.set_num_threads(1)
     whole, _ = train(tmp_path / "whole")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pyrodgm.infer", "pyrodgm.models"])
-    process = context.Process(target=killed, args=(tmp_path / "run", count))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    model, _ = train(tmp_path / "run", resume=True)
-    assert all(a.equal(b) for a, b in zip(model.parameters(), whole.parameters(), strict=True))
-    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+    processes = [forkserver.Process(target=killed, args=(tmp_path / str(count), count)) for count in range(1, 12)]
+    for count, process in enumerate(processes, 1):
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        model, _ = train(tmp_path / str(count), resume=True)
+        assert all(a.equal(b) for a, b in zip(model.parameters(), whole.parameters(), strict=True)), count
+        assert contents(tmp_path / str(count)) == contents(tmp_path / "whole"), count

@@ -376,6 +376,7 @@ def test_damaged_missing_and_mixed_files_are_named(tmp_path):
     assert layout(pyrodgm.load(tmp_path)) == layout(other)
 
 
+@pytest.mark.slow
 def test_every_flipped_byte_of_the_architecture_is_an_error_or_another_number(tmp_path):
     pyrodgm.save(StandardNormal(3), tmp_path)
     file = tmp_path / "pair.json"

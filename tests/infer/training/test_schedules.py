@@ -37,6 +37,7 @@ def test_shorter_schedule_keeps_its_proportions():
     assert BurdaSchedule(optimizer(), base=2).ends[-1] == 255
 
 
+@pytest.mark.slow
 def test_it_is_resumed_where_it_was(tmp_path):
     x = torch.rand(40, 6).round()
 

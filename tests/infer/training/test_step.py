@@ -11,7 +11,6 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from fresh_process import run_python
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from pyro.nn import PyroParam, pyro_method
 from torch import nn
@@ -63,11 +62,16 @@ def run(objective, mode, steps=6, build=Stateful, clip=1.0):
     "objective",
     [
         ELBO(),
-        ELBO(kl_weight=0.3, num_particles=3),
-        ELBO(num_particles=3, vectorize_particles=True),
-        IWELBO(4),
-        IWELBO(4, alpha=0.5, gradient="stl"),
-        IWELBO(4, gradient="dreg"),
+        *(
+            pytest.param(objective, marks=pytest.mark.slow)
+            for objective in (
+                ELBO(kl_weight=0.3, num_particles=2),
+                ELBO(num_particles=3, vectorize_particles=True),
+                IWELBO(4),
+                IWELBO(4, alpha=0.5, gradient="stl"),
+                IWELBO(4, gradient="dreg"),
+            )
+        ),
     ],
     ids=lambda o: f"{type(o).__name__}-{o.num_particles}-{getattr(o, 'gradient', '')}",
 )
@@ -84,9 +88,10 @@ def test_traced_equals_eager_with_all_that_a_pair_can_hold(objective):
     assert not torch.equal(state["chain"], deterministic().state_dict()["chain"])
 
 
+@pytest.mark.slow
 def test_noise_differs_between_steps_and_comes_from_the_seed():
-    first, _ = run(ELBO(), "traced")
-    again, _ = run(ELBO(), "traced")
+    first, _ = run(ELBO(), "traced", steps=3)
+    again, _ = run(ELBO(), "traced", steps=3)
     assert torch.equal(first, again)
     assert len(set(first.tolist())) == len(first)
 
@@ -147,7 +152,7 @@ def test_graphs_are_kept_for_so_many_shapes_and_no_more(monkeypatch):
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_ten_thousand_steps():
+def test_memory_stays_flat_over_thousands_of_steps():
     pair = VAE(StandardNormal(1), BernoulliLikelihood(mlp(1, [], 4)), GaussianPosterior(mlp(4, [], 2)))
     step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=1e-3), compile="traced")
     x = torch.ones(2, 4)
@@ -159,7 +164,7 @@ def test_memory_stays_flat_over_ten_thousand_steps():
         return len(gc.get_objects())
 
     early = objects_after(100)
-    assert objects_after(10_000) - early < 100
+    assert objects_after(2000) - early < 20
 
 
 class Branching(Pair):
@@ -197,6 +202,7 @@ def test_what_cannot_be_traced_runs_eagerly_with_one_warning_that_names_reason_a
     assert eager(torch.zeros(8, D)) == first
 
 
+@pytest.mark.slow
 def test_estimators_of_pyro_run_too():
     for objective in (TraceMeanField_ELBO(), Trace_ELBO()):
         pyro.set_rng_seed(0)
@@ -243,25 +249,21 @@ def test_a_step_flushes_denormal_numbers_and_nothing_else_does(mode):
 
 
 @pytest.mark.slow
-def test_without_a_compiler_the_graph_runs_as_it_is(tmp_path):
+def test_without_a_compiler_the_graph_runs_as_it_is(tmp_path, monkeypatch):
     """The graph made for the compiler, run without it, rounds otherwise: it adds biases after the products."""
-    program = """
-import sys, warnings
-sys.path.insert(0, "tests/infer/training")
-import torch
-torch.set_default_dtype(torch.float64)
-import test_step
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    compiled = test_step.run(test_step.ELBO(), "compiled", steps=3)
-assert any("cannot be compiled and runs uncompiled" in str(w.message) for w in caught), caught
-traced = test_step.run(test_step.ELBO(), "traced", steps=3)
-torch.testing.assert_close(compiled[0], traced[0], rtol=1e-9, atol=0.0)
-# Adam divides by the size of a gradient plus 1e-8: of one that is rounding alone (a bias before a batch normalisation)
-# it makes steps of 1e-2 * 1e-16 / 1e-8 and a few times that.
-torch.testing.assert_close(compiled[1], traced[1], rtol=1e-9, atol=1e-7)
-"""
-    run_python("-c", program, CXX=str(tmp_path / "none"), TORCHINDUCTOR_CACHE_DIR=str(tmp_path))
+    from torch._inductor import config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    with (
+        config.patch({"cpp.cxx": (str(tmp_path / "none"),), "fx_graph_cache": False}),
+        pytest.warns(UserWarning, match="cannot be compiled and runs uncompiled"),
+    ):
+        compiled = run(ELBO(), "compiled", steps=1)
+    traced = run(ELBO(), "traced", steps=1)
+    torch.testing.assert_close(compiled[0], traced[0], rtol=1e-9, atol=0.0)
+    # Adam divides by the size of a gradient plus 1e-8: of one that is rounding alone (a bias before a batch
+    # normalisation) it makes a step of 1e-2 * 1e-16 / 1e-8 and a few times that.
+    torch.testing.assert_close(compiled[1], traced[1], rtol=1e-9, atol=1e-7)
 
 
 def test_mode_is_chosen_by_the_number_of_steps():
@@ -287,6 +289,7 @@ def test_captured_step_equals_the_eager_one_without_noise():
     assert losses("traced").item() == pytest.approx(losses("eager").item(), rel=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_compiled_graphs_keep_the_digits_of_expm1(dtype):
     x = -torch.logspace(-30, 1.5, 3000, dtype=torch.float64).to(dtype)
@@ -295,12 +298,14 @@ def test_compiled_graphs_keep_the_digits_of_expm1(dtype):
     def both(x):
         return torch.expm1(x), x.neg().neg_().expm1_().neg_()
 
-    first, second = flatten(both, (x,), compiled=True)(x)
+    graph = flatten(both, (x,), compiled=True)
+    first, second = graph(x)
     for found in (first, -second):
         assert ((found.double() - expected) / expected).abs().max() < 4 * torch.finfo(dtype).eps
-    assert (flatten(torch.expm1, (x,), compiled=True)(torch.full_like(x, 1000.0)) == torch.inf).all()
+    assert (graph(torch.full_like(x, 1000.0))[0] == torch.inf).all()
 
 
+@pytest.mark.slow
 def test_compiled_graphs_take_inputs_of_other_layouts_and_dtypes():
     wide = torch.randn(4, 6)
     graph = flatten(lambda x: {"sum": x + 1, "rows": [x.sum(-1)]}, (wide,), compiled=True)
@@ -310,11 +315,16 @@ def test_compiled_graphs_take_inputs_of_other_layouts_and_dtypes():
         assert torch.allclose(found["rows"][0], x.sum(-1))
 
 
-@pytest.mark.parametrize("factors", [{}, {"alpha": 2.0}, {"beta": 0.5}], ids=["plain", "alpha", "beta"])
-def test_compiled_products_have_their_bias(factors):
+@pytest.mark.slow
+def test_compiled_products_have_their_bias():
     inputs = torch.randn(4), torch.randn(3, 5), torch.randn(5, 4)
-    found = flatten(lambda b, x, w: torch.addmm(b, x, w, **factors).sin(), inputs, compiled=True)(*inputs)
-    assert torch.allclose(found, torch.addmm(*inputs, **factors).sin(), rtol=0.0, atol=1e-14)
+
+    def products(b, x, w):
+        return [torch.addmm(b, x, w, **factors).sin() for factors in ({}, {"alpha": 2.0}, {"beta": 0.5})]
+
+    found = flatten(products, inputs, compiled=True)(*inputs)
+    for product, expected in zip(found, products(*inputs), strict=True):
+        assert torch.allclose(product, expected, rtol=0.0, atol=1e-14)
 
 
 @pytest.mark.parametrize("mode", ["eager", "traced"])

@@ -119,6 +119,7 @@ def test_steps_are_those_of_a_loop_by_hand():
     assert all(torch.allclose(a, b, rtol=1e-10) for a, b in zip(pair.parameters(), twin.parameters(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gan-Wasserstein", "aae-vampprior", "avb-contrast"])
 def test_a_resumed_run_is_the_uninterrupted_one(name, tmp_path):
     options = {"settings": {"critic_steps": 2, "critic_optimizer": SGD}}
@@ -141,6 +142,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(name, tmp_path):
         trained(name, epochs=5, run_dir=tmp_path / "parts", resume=True)
 
 
+@pytest.mark.slow
 def test_the_schedule_reaches_both_optimisers():
     """From the second step on the rates are 0, and nothing moves."""
     once, state = trained("gan-Hinge", epochs=1, settings={"max_steps": 1, "critic_optimizer": SGD})
@@ -168,6 +170,7 @@ def test_a_score_chooses_weights_where_there_is_one():
     assert (result.best_epoch, result.best_bound) == (2, 3.0)
 
 
+@pytest.mark.slow
 def test_not_a_number_is_found_in_either_player():
     x = data()
     for part in ("discriminator", "likelihood"):

@@ -1,6 +1,7 @@
 """Batches of a ``DataLoader``, which need not fit in memory."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from pyrodgm.datasets.shards import Shards
 from pyrodgm.infer.tracing._compat import tree_flatten, tree_unflatten
 from pyrodgm.infer.tracing.arguments import Batch, Keywords, first_tensor, split_arguments
 from pyrodgm.infer.training.checkpoint import digest
@@ -46,14 +48,16 @@ class StreamFeed:
         self.taken = self.skip = 0
         self.batches: Iterator[tuple[Batch, bool]] | None = None
         self.form: Any = None
+        self.processes = 1  # among which the items of a pass are divided
+        self.read: Callable[[int], Iterator[tuple[Batch, bool]]] = self._whole  # a pass from behind so many batches
 
     def next(self) -> Inputs:
+        return self._next(self.read)
+
+    def _next(self, read: Callable[[int], Iterator[tuple[Batch, bool]]]) -> Inputs:
         if self.batches is None:
             self.start, self.taken = self._place(), self.skip
-            self.batches = loader_batches(self.loader, self.like)
-            for _ in range(self.skip):
-                self._fetch()
-            self.skip = 0
+            self.batches, self.skip = read(self.skip), 0
         batch, last = self._fetch()
         self.taken += 1
         if last:
@@ -76,7 +80,7 @@ class StreamFeed:
         before, generator = self.state(), self.loader.generator
         if generator is not None:  # which may be in any state
             generator.manual_seed(0)
-        inputs = self.next()
+        inputs = self._next(self._whole)
         self.load(before)
         self._digests.append(digest({str(i): value for i, value in enumerate(inputs)})[:16])
         if len(self._digests) > 1:
@@ -94,15 +98,25 @@ class StreamFeed:
         return bound, {"valid_bound": bound}
 
     def state(self) -> dict[str, Any]:
+        divided = {} if self.processes == 1 else {"processes": self.processes}
         if self.batches is None and not self.skip:
-            return {**self._place(), "taken": 0}
-        return {**self.start, "taken": self.taken or self.skip}
+            return {**self._place(), **divided, "taken": 0}
+        return {**self.start, **divided, "taken": self.taken or self.skip}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.batches, self.rng, self.skip, self.taken = None, state["rng"], state["taken"], 0
+        divided_alike = state.get("processes", 1) == self.processes
+        self.batches, self.rng, self.taken = None, state["rng"], 0
+        self.skip = state["taken"] if divided_alike else 0
         self.start = {"rng": state["rng"], "generator": state["generator"]}
         if self.loader.generator is not None:
             self.loader.generator.set_state(state["generator"])
+
+    def _whole(self, skip: int) -> Iterator[tuple[Batch, bool]]:
+        loader = self.loader
+        if isinstance(loader.dataset, Shards):
+            seed = int(torch.randint(2**62, ()))
+            skip = loader.dataset.begin(seed, (0, 1), skip, loader.batch_size, loader.num_workers)
+        yield from itertools.islice(loader_batches(loader, self.like), skip, None)
 
     def _place(self) -> dict[str, Any]:
         generator = self.loader.generator
@@ -139,19 +153,25 @@ def loader_batches(loader: DataLoader[Any], like: nn.Module) -> Iterator[tuple[B
     Two batches are fetched ahead, so that a last one of one datum can join the one before it.
     """
     queue: list[Batch] = []
-    dtype = device_and_dtype(like)[1]
-    real = None
-    for given in loader:
-        batch = _as_batch(given, like)
-        if real is None:
-            real = become_real(like, batch, dtype)
-        queue.append(with_first(batch, dtype) if real else batch)
+    for batch in as_batches(loader, like):
+        queue.append(batch)
         if len(queue) == 3:
             yield queue.pop(0), False
     if len(queue) == 2 and len(first_tensor(queue[1])) == 1 < len(first_tensor(queue[0])):
         queue = [_join(*queue)]
     for i, batch in enumerate(queue):
         yield batch, i == len(queue) - 1
+
+
+def as_batches(loader: DataLoader[Any], like: nn.Module) -> Iterator[Batch]:
+    """What a loader gives in one pass as arguments on the device of ``like``."""
+    dtype = device_and_dtype(like)[1]
+    real = None
+    for given in loader:
+        batch = _as_batch(given, like)
+        if real is None:
+            real = become_real(like, batch, dtype)
+        yield with_first(batch, dtype) if real else batch
 
 
 def loader_length(loader: DataLoader[Any]) -> int | None:

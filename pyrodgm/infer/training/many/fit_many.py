@@ -21,6 +21,7 @@ from pyrodgm.infer.training.many.member import Member, options_of
 from pyrodgm.infer.training.many.stack import Stack, take_out
 from pyrodgm.infer.training.refusals import refuse_two_players
 from pyrodgm.infer.training.settings import FitSettings, Plan, require
+from pyrodgm.processes import world
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def fit_many(
         make_pair: Called with each of ``runs``, after ``torch.manual_seed`` with its seed, makes a model/guide pair.
             All pairs have tensors of the same names and shapes.
         runs: A seed for each model; or options of :func:`fit` by name that are its own: ``seed``, ``optimizer``,
-            ``objective`` (which differ in ``kl_weight`` alone), ``kl_warmup``, ``patience``, ``run_dir``, ``resume``.
+            ``objective`` (which differ in ``kl_weight`` alone), ``kl_warmup``, ``patience``, ``run_dir``, ``resume``,
+            ``settings`` (which differ in ``config`` alone).
         data: What :func:`fit` takes, in memory, on the CPU.
         settings: As in :func:`fit`, the same for all, without ``valid_score``.
         options: Options of :func:`fit` that all models share.
@@ -63,7 +65,7 @@ def fit_many(
         The trained pairs in the order of ``runs``, each with its result.
 
     Raises:
-        ValueError: If the pairs are not of one shape, or ``data`` are a stream.
+        ValueError: If the pairs are not of one shape, ``data`` are a stream, or several processes work together.
         UntraceableError: If an operation of the pair cannot be traced or stacked; names it.
 
     Example:
@@ -86,7 +88,7 @@ def fit_many(
     if isinstance(runs, str) or not isinstance(runs, Sequence):
         raise TypeError(f"runs must be a sequence of seeds or options, got {runs!r}")
     require(len(runs) > 0, "runs", list(runs), "at least one")
-    require(settings.valid_score is None, "valid_score", settings.valid_score, "None where models share a graph")
+    require(world().size == 1, "processes", world().size, "1 where models share a graph, as in processes.alone()")
     with ExitStack() as stack:
         stack.enter_context(fork_rng(torch.device("cpu")))
         members = [begin_member(make_pair, run, data, {**options, "settings": settings}, stack) for run in runs]
@@ -107,6 +109,7 @@ def begin_member(
     torch.manual_seed(plan.seed)
     pair, settings = make_pair(run), plan.settings
     refuse_two_players(plan, "where models share a graph")
+    require(settings.valid_score is None, "valid_score", settings.valid_score, "None where models share a graph")
     device = device_of(pair, plan)
     require(device.type == "cpu", "device", str(device), "that of the CPU where models share a graph")
     require(settings.accumulate == 1, "accumulate", settings.accumulate, "1 where models share a graph")

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pyrodgm.infer.tracing.independent_noise import IndependentNoise
 from pyrodgm.infer.tracing.row_noise import Layout, RowNoise, layout_of
 from pyrodgm.infer.training.parallel.batch_norm import SeenNorms, SyncedBatchNorm
-from pyrodgm.processes import Share, alone, sharing
+from pyrodgm.processes import Share, alone, sharing, world
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class RowsOfBatch:
     @contextmanager
     def __call__(self, *inputs: Any) -> Iterator[None]:
         """The context of one run of the program."""
-        if self.share.count == self.share.total:
-            with sharing(self.share):
+        with sharing(self.share), IndependentNoise(world()):
+            if self.share.count == self.share.total:
                 yield
-        else:
-            with sharing(self.share), SyncedBatchNorm(self.share, self.norms), RowNoise(self.share, self.draws):
-                yield
+            else:
+                with SyncedBatchNorm(self.share, self.norms), RowNoise(self.share, self.draws):
+                    yield

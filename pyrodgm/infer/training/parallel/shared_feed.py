@@ -1,5 +1,6 @@
 """Batches that several processes share."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -7,16 +8,41 @@ import pyro.infer
 from torch import Tensor, nn
 
 from pyrodgm.infer.tracing.arguments import Batch
-from pyrodgm.infer.training.feeds.feed import Feed, Inputs
+from pyrodgm.infer.training.feeds.feed import Inputs
 from pyrodgm.infer.training.feeds.validation import ValidBatches
 from pyrodgm.infer.training.parallel.shared_bound import SharedBound
-from pyrodgm.processes import World, current_share
+from pyrodgm.processes import Share, World, current_share
 
 
-class RowFeed(Feed, Protocol):
-    """A feed whose inputs have the rows of a batch along their first dimension."""
+class RowFeed(Protocol):
+    """A feed whose inputs have the rows of a batch along their first dimension; see :class:`Feed`."""
 
+    pass_length: int | None
+    measures: tuple[str, ...]
+    validates: bool
+    identity: dict[str, Any]
     valid: ValidBatches | None
+
+    def next(self) -> Inputs: ...
+
+    def arguments(self, *inputs: Tensor) -> Batch: ...
+
+    def context(self, *inputs: Tensor) -> AbstractContextManager[Any]: ...
+
+    def count(self, *inputs: Tensor) -> int: ...
+
+    def first(self) -> Inputs: ...
+
+    def advance(self) -> None: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def load(self, state: dict[str, Any]) -> None: ...
+
+
+def own_rows_of_batch(inputs: Inputs, share: Share) -> Inputs:
+    """The rows of a share of inputs that have all rows of a batch."""
+    return tuple(x[share.rows] for x in inputs)
 
 
 class SharedFeed:
@@ -25,10 +51,11 @@ class SharedFeed:
     Args:
         feed: The batches; each process has its own, made with the same random state.
         world: The processes.
+        own: Picks the rows of a share from the inputs of the feed.
     """
 
-    def __init__(self, feed: RowFeed, world: World) -> None:
-        self.feed = feed
+    def __init__(self, feed: RowFeed, world: World, own: Callable[[Inputs, Share], Inputs] = own_rows_of_batch) -> None:
+        self.feed, self.own = feed, own
         self.pass_length, self.measures, self.validates = feed.pass_length, feed.measures, feed.validates
         self.identity = feed.identity
         self.bound = SharedBound(world)
@@ -37,7 +64,8 @@ class SharedFeed:
         return self.feed.next()
 
     def arguments(self, *inputs: Tensor) -> Batch:
-        return self.feed.arguments(*self._own(inputs))
+        total = len(inputs[0])
+        return self.feed.arguments(*self.own(inputs, current_share() or Share(0, total, total)))
 
     def context(self, *inputs: Tensor) -> AbstractContextManager[Any]:
         return self.feed.context(*inputs)  # which looks at the share itself
@@ -60,7 +88,3 @@ class SharedFeed:
 
     def load(self, state: dict[str, Any]) -> None:
         self.feed.load(state)
-
-    def _own(self, inputs: Inputs) -> Inputs:
-        share = current_share()
-        return inputs if share is None else tuple(x[share.rows] for x in inputs)

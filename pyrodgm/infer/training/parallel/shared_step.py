@@ -12,6 +12,7 @@ from pyrodgm.infer.tracing.graph import LossModule
 from pyrodgm.infer.training.parallel.batch_norm import SeenNorms
 from pyrodgm.infer.training.parallel.rows_of_batch import RowsOfBatch
 from pyrodgm.infer.training.parallel.sites_of_rows import check_sites
+from pyrodgm.infer.training.parallel.split_stream import share_of
 from pyrodgm.processes import Share, World, alone, sharing
 
 
@@ -36,7 +37,7 @@ def share_loss(module: LossModule, inputs: tuple[Tensor, ...], world: World) -> 
         with alone(), sharing(Share(0, rows, share.total)), module.context(*inputs), SeenNorms():
             yield module.prepare(*inputs)
 
-    share = Share.of(len(inputs[0]), world)
+    share = share_of(inputs, world)
     if share.count < share.total:
         with unchanged(module.pair, inputs[0].device), torch.no_grad():
             check_sites(module.pair, batch_of, share.count)

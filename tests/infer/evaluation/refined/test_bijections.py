@@ -63,6 +63,7 @@ def stick_vae(prior, fractions="kumaraswamy"):
     return pair.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "prior",
     [lambda: GEMPrior(3, 0.3), lambda: GEMPrior(3, 4.0, learn=True), lambda: SymmetricDirichletPrior(3, 0.4)],
@@ -85,6 +86,7 @@ def by_quadrature(pair, x):
     return joint.logsumexp(0) + 2 * math.log(axis[1] - axis[0])
 
 
+@pytest.mark.slow
 def test_sticks_under_sticks_agree_with_many_draws_of_the_prior():
     torch.manual_seed(0)
     upper = StickBreakingPosterior(nn.Sequential(StickWeights(), *mlp(3, [6], 4)), "kumaraswamy", 1.0)

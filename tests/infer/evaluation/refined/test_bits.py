@@ -32,6 +32,7 @@ def small_dvae():
     return pair.discrete().eval()
 
 
+@pytest.mark.slow
 def test_bits_of_a_boltzmann_machine_by_enumeration():
     pair = small_dvae()
     x = torch.rand(6, 20).round()

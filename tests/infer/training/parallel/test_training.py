@@ -88,6 +88,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_weights_do_not_depend_on_the_number_of_processes(case, tmp_path):
     arguments, sizes = CASES[case]
