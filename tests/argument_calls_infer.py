@@ -18,6 +18,10 @@ def on(pair: Any, **options: Any) -> Call:
     return lambda: {"pair": pair(), "x": bits(5, 4), **options}
 
 
+def sounds() -> torch.Tensor:
+    return 0.5 * torch.arange(2048.0).sin().expand(2, -1)
+
+
 def features() -> dict[str, torch.Tensor]:
     labels = torch.tensor([0, 1, 0, 1, 0])
     return {
@@ -151,6 +155,8 @@ CALLS: dict[str, Call] = {
     "plots.sampler_chains": lambda: {"negative_energy": bits(4, 3), "exchange_rates": torch.full((2,), 0.5)},
     "plots.scatter_by_class": lambda: {"points": bits(5, 2), "labels": torch.tensor([0, 1, 0, 1, 0])},
     "plots.side_by_side": lambda: {"groups": {"a": bits(4, 4)}, "image_shape": SHAPE, "columns": 2},
+    "plots.spectrograms": lambda: {"groups": {"a": sounds()}, "rate": 8000},
+    "plots.waveforms": lambda: {"groups": {"a": sounds()}, "rate": 8000},
     "plots.sticks_used": lambda: {"counts": torch.tensor([1, 2, 1]), "num_sticks": 3},
     "plots.svg": lambda: {"figure": image_grid(bits(1, 4), SHAPE), "theme": "auto"},
     "plots.training_curves": lambda: {

@@ -145,7 +145,7 @@ def of_whole(where: str, right: int) -> Kind:
 def of_sequence(where: str, annotation: str, right: Sequence[Any]) -> Kind:
     first = right[0] if len(right) else None
     if isinstance(first, int) and "Tensor" not in annotation:
-        least = 0 if where.endswith(("batch_shape", "event_shape")) else 1
+        least = 0 if where.endswith(("batch_shape", "event_shape", "lengths")) else 1
         wrong = [3, None, "ab", *((*right[:-1], value) for value in (least - 1, 1.5, math.nan)), [[1]]]
         numbers = [np.int64(n) for n in right]
         return Kind(f"whole numbers from {least} on", wrong, also=[list(right), tuple(numbers)])

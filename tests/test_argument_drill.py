@@ -40,8 +40,8 @@ def test_the_drill_sees_faults(monkeypatch):
     monkeypatch.setitem(argument_drill.CALLS, "careless", lambda: {"size": 3, "rate": 0.5})
     monkeypatch.setattr(argument_drill, "resolve", lambda name: careless)
     found = argument_drill.try_all("careless")
-    assert any("size=None" in fault and "something is wrong" in fault for fault in found.faults)
-    assert any("rate=nan" in fault and "not finite" in fault for fault in found.faults)
+    assert any("size='None'" in fault and "something is wrong" in fault for fault in found.faults)
+    assert any("rate='nan'" in fault and "not finite" in fault for fault in found.faults)
     assert found.not_finite >= 3
     assert found.values == found.named + found.unnamed + found.finite + found.not_finite
 

@@ -64,7 +64,7 @@ def gradient_snr(
         for count in range(1, num_draws + 1):
             loss = objective.differentiable_loss(pair.model, pair.guide, x)
             if not loss.isfinite():
-                raise FloatingPointError(f"x must have a finite loss, got {float(loss)}")
+                raise FloatingPointError(f"x must have a finite loss, got {float(loss.detach())}")
             gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
             for name, gradient in zip(parameters, gradients, strict=True):
                 if gradient is not None:  # Welford's running mean and sum of squared deviations
