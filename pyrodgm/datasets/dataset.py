@@ -143,8 +143,8 @@ def _image_shape(images: Tensor, given: tuple[int, int, int] | None) -> tuple[in
     own = (channels, height, width)
     if given is None:
         return own
-    given = channels, height, width = whole_numbers("image_shape", given, length=3)
-    if math.prod(given) != math.prod(own) or (images.dim() > 2 and tuple(given) != own):
+    channels, height, width = whole_numbers("image_shape", given, length=3)
+    if channels * height * width != math.prod(own) or (images.dim() > 2 and (channels, height, width) != own):
         raise ValueError(f"image_shape: expected (channels, height, width) of images {list(images.shape)}, got {given}")
     return channels, height, width
 

@@ -64,9 +64,9 @@ def gated_convs(in_channels: int, layers: Sequence[tuple[int, int, int]]) -> nn.
     """
     if isinstance(layers, str) or not isinstance(layers, Iterable):
         raise TypeError(f"layers must be a sequence of (channels, kernel size, stride), got {layers!r}")
-    layers = [whole_numbers(f"layers[{i}]", layer, length=3) for i, layer in enumerate(layers)]
-    channels = [whole_number("in_channels", in_channels), *(out for out, _, _ in layers)]
-    return nn.Sequential(*(GatedConv2d(c, *layer) for c, layer in zip(channels[:-1], layers, strict=True)))
+    whole = [whole_numbers(f"layers[{i}]", layer, length=3) for i, layer in enumerate(layers)]
+    channels = [whole_number("in_channels", in_channels), *(layer[0] for layer in whole)]
+    return nn.Sequential(*(GatedConv2d(c, *layer) for c, layer in zip(channels[:-1], whole, strict=True)))
 
 
 class Images(nn.Module):

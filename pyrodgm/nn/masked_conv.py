@@ -77,13 +77,8 @@ class MaskedConv2d(nn.Conv2d):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    @property
-    def seen(self) -> Tensor:
-        """The weights, zero where they see what they must not."""
-        return self.weight * self.mask
-
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.seen, self.bias)
+        return self._conv_forward(x, self.weight * self.mask, self.bias)
 
     def at(self, window: Tensor) -> Tensor:
         """The output at one pixel, ``[N, out_channels]``, from what is around and above it.
@@ -92,7 +87,7 @@ class MaskedConv2d(nn.Conv2d):
             window: ``[N, in_channels, kernel_size // 2 + 1, kernel_size]``, the pixel in the middle of the last row;
                 zeros outside the image.
         """
-        seen = self.seen[:, :, : window.shape[-2]].flatten(1)
+        seen = (self.weight * self.mask)[:, :, : window.shape[-2]].flatten(1)
         return F.linear(window.flatten(1), seen, self.bias)
 
     def extra_repr(self) -> Any:

@@ -2,16 +2,13 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
 
 from pyrodgm.arithmetic.arguments import one_of, whole_number, whole_numbers
 from pyrodgm.nn.masked_conv import MaskedConv2d
-from pyrodgm.nn.recomputed import recomputed
 
 Norm = Literal["channel", "batch"]
 
@@ -37,20 +34,11 @@ class ChannelNorm(nn.Module):
         self.scale, self.shift = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return _normalised(x, self.scale, self.shift, self.groups)
-
-
-def _normalised(x: Tensor, scale: Tensor, shift: Tensor, groups: int) -> Tensor:
-    y = x.unflatten(1, (groups, -1))
-    y = y - y.mean(2, keepdim=True)
-    y = (y * (y.square().mean(2, keepdim=True) + 1e-5).rsqrt()).reshape(x.shape)
-    shape = (-1, *[1] * (x.dim() - 2))
-    return y * scale.reshape(shape) + shift.reshape(shape)
-
-
-def _normalised_conv(groups: int, x: Tensor, scale: Tensor, shift: Tensor, weight: Tensor) -> Tensor:
-    """Channel norm, ReLU and a convolution that keeps height and width."""
-    return conv2d(_normalised(x, scale, shift, groups).relu(), weight, padding=weight.shape[-1] // 2)
+        y = x.unflatten(1, (self.groups, -1))
+        y = y - y.mean(2, keepdim=True)
+        y = (y * (y.square().mean(2, keepdim=True) + 1e-5).rsqrt()).reshape(x.shape)
+        shape = (-1, *[1] * (x.dim() - 2))
+        return y * self.scale.reshape(shape) + self.shift.reshape(shape)
 
 
 class PixelCNN(nn.Module):
@@ -122,12 +110,9 @@ class PixelCNN(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         h = _on_images(self.convs[0], x) + self.embed(context)
         leading, h = h.shape[:-3], h.reshape(-1, *h.shape[-3:])
-        for norm, conv in zip(self.norms[:-1], self.convs[1:], strict=True):
-            if isinstance(norm, ChannelNorm):  # whose results, three for each layer, are most of what there is to keep
-                h = recomputed(partial(_normalised_conv, norm.groups), h, norm.scale, norm.shift, conv.seen)
-            else:
-                h = conv(norm(h).relu())
-        h = self.norms[-1](h).relu()
+        h = self.norms[0](h).relu()
+        for conv, norm in zip(self.convs[1:], self.norms[1:], strict=True):
+            h = norm(conv(h)).relu()
         return self._by_output(self.last(h)).reshape(*leading, self.outputs, *self.image_shape)
 
     def embed(self, context: Tensor) -> Tensor:

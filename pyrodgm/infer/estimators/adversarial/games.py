@@ -36,7 +36,8 @@ def require_game(game: Any) -> Game:
     """
     if isinstance(game, type) or not all(callable(getattr(game, name, None)) for name in ("critic", "generator")):
         raise TypeError(f"game must have the losses critic and generator, got {game!r}")
-    return game  # type: ignore[no-any-return]
+    checked: Game = game
+    return checked
 
 
 @dataclass(frozen=True)
