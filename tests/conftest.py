@@ -1,8 +1,11 @@
 """Every test starts from the same state and leaves none behind."""
 
+import contextlib
+import io
 import multiprocessing
 import os
 import runpy
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,7 +16,7 @@ import mpmath
 import pyro
 import pytest
 import torch
-from example_runs import EXAMPLES
+from example_runs import EXAMPLES, TINY
 
 # The tensors are small, and threads that wait for each other are slow on a busy machine.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or 1))
@@ -46,7 +49,7 @@ def data_root() -> Path:
 @pytest.fixture(scope="session")
 def made_files(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
-    return root, made_data.write(root)
+    return root, made_data.write(root, made_data.contents())
 
 
 @pytest.fixture
@@ -87,6 +90,23 @@ def launch(as_a_script, monkeypatch, capsys):
         return capsys.readouterr().out
 
     return launch
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """Run folder of the example ``vampprior.py`` with tiny sizes, which no test changes, and what was printed."""
+    folder, printed = tmp_path_factory.mktemp("trained") / "run", io.StringIO()
+    torch.set_default_dtype(torch.float32)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", ["vampprior.py", *TINY.split(), "--run", str(folder), "--no-figures"])
+        runpy.run_path(str(EXAMPLES / "vampprior.py"), run_name="__main__")
+    return folder, printed.getvalue()
+
+
+@pytest.fixture
+def tiny_run(trained_run, tmp_path):
+    """A copy of that run."""
+    return Path(shutil.copytree(trained_run[0], tmp_path / "tiny"))
 
 
 def pytest_collection_modifyitems(items):

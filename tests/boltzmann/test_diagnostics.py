@@ -38,6 +38,7 @@ def test_two_samples():
         two_sample_test(x, torch.rand(5, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler", [Gibbs(5), PopulationAnnealing(), ParallelTempering(5, 6)], ids=lambda s: type(s).__name__
 )

@@ -175,6 +175,7 @@ def test_biases_of_a_batch_are_those_one_by_one():
     assert (swept.mean(0) - moments.biases).abs().max() < 0.04
 
 
+@pytest.mark.slow
 @each_graph
 @pytest.mark.parametrize("coupling", [0.3, 2.0])
 def test_mean_field_is_a_lower_bound_that_iterations_raise(graph, coupling):

@@ -31,6 +31,7 @@ MACHINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES.keys())
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: type(s).__name__)
 def test_samples_have_the_machines_moments(sampler, machine):
@@ -97,6 +98,7 @@ def test_temperatures_adapt_to_equal_rates():
     assert torch.equal(fixed.state["inverse_temperatures"], betas)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coupling", [0.5, 4.0])
 def test_errors_of_log_partition_are_those_of_repeated_runs(coupling):
     machine = random_graph_machine(GRAPH, coupling)

@@ -9,8 +9,9 @@ from pyrodgm import datasets
 
 
 @pytest.mark.slow
-def test_mnist(made_root):
-    data = datasets.load("mnist", made_root)
+def test_mnist(tmp_path, monkeypatch):
+    made_data.accept(monkeypatch, made_data.write(tmp_path, made_data.digits()))
+    data = datasets.load("mnist", tmp_path)
     pixels, labels = made_data.grey_bytes(60_000).reshape(-1, 784), made_data.labels_of(60_000)
     assert data.binarization == "dynamic"
     np.testing.assert_array_equal(data.train.images.mul(255).round().byte().numpy(), pixels[:50_000])

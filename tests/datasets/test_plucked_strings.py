@@ -46,6 +46,7 @@ def test_a_stiff_string_is_stretched_and_a_damped_one_decays():
     assert (log_peak[1:] - log_peak[:-1]).tolist() == pytest.approx([-5.0 * (1 + 0.2**2)] * 4, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_data_are_these_with_noise():
     data = datasets.load("plucked_strings")
     assert [len(part) for part in (data.train, data.valid, data.test)] == [8000, 1000, 1000]

@@ -51,6 +51,7 @@ every_way = given(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @every_way
 @settings(max_examples=12, deadline=None, derandomize=True)

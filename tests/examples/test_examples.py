@@ -164,14 +164,13 @@ def test_sizes_that_make_no_network_are_named(launch, tmp_path):
     results(tmp_path / "linear")
 
 
-def test_resumed_run_goes_on_and_keeps_its_arguments(launch, tmp_path):
-    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
+def test_resumed_run_goes_on_and_keeps_its_arguments(launch, tiny_run):
     with pytest.raises(FileExistsError, match="holds a run"):
-        launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
+        launch(f"vampprior.py {TINY} --run {tiny_run} --no-figures")
     with pytest.raises(ValueError, match="latent: was 2, is 3"):
-        launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures --resume --latent 3")
-    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures --resume --epochs 3")
-    with (tmp_path / "metrics.csv").open() as file:
+        launch(f"vampprior.py {TINY} --run {tiny_run} --no-figures --resume --latent 3")
+    launch(f"vampprior.py {TINY} --run {tiny_run} --no-figures --resume --epochs 3")
+    with (tiny_run / "metrics.csv").open() as file:
         assert [float(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3]
 
 
@@ -282,10 +281,8 @@ def test_help_explains_every_flag(file, launch, capsys, monkeypatch):
         assert explanation in text
 
 
-def test_numbers_of_the_evaluation_are_refused_before_the_training(launch, tmp_path):
-    run = tmp_path / "trained"
-    launch(f"vampprior.py {TINY} --run {run} --no-figures")
-    before = (run / "results.json").read_bytes()
+def test_numbers_of_the_evaluation_are_refused_before_the_training(launch, tmp_path, tiny_run):
+    before = (tiny_run / "results.json").read_bytes()
     for flags, message in (
         ("--num-images 1", "--num-images must lie between 2 and the 300 test images of digits, got 1"),
         ("--num-images 301", "--num-images must lie between 2 and the 300 test images of digits, got 301"),
@@ -295,8 +292,8 @@ def test_numbers_of_the_evaluation_are_refused_before_the_training(launch, tmp_p
             launch(f"vampprior.py {TINY} --run {tmp_path / 'run'} {flags}")
         assert not (tmp_path / "run").exists()
         with pytest.raises(SystemExit, match=message):
-            launch(f"evaluate.py {run} --no-figures {flags}")
-        assert (run / "results.json").read_bytes() == before
+            launch(f"evaluate.py {tiny_run} --no-figures {flags}")
+        assert (tiny_run / "results.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

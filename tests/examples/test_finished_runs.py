@@ -12,14 +12,13 @@ import torch
 from example_runs import TINY, TINY_DVAE, printed, results
 
 
-def test_evaluation_repeats_what_training_printed(launch, tmp_path):
-    trained = launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
-    first = results(tmp_path)
-    (tmp_path / "results.json").unlink()
-    assert printed(launch(f"evaluate.py {tmp_path} --no-figures")) == printed(trained)
-    assert results(tmp_path) == first
-    launch(f"evaluate.py {tmp_path} --no-figures --seed 5 --num-samples 31 --num-images 5")
-    other = results(tmp_path)
+def test_evaluation_repeats_what_training_printed(launch, trained_run, tiny_run):
+    first = results(tiny_run)
+    (tiny_run / "results.json").unlink()
+    assert printed(launch(f"evaluate.py {tiny_run} --no-figures")) == printed(trained_run[1])
+    assert results(tiny_run) == first
+    launch(f"evaluate.py {tiny_run} --no-figures --seed 5 --num-samples 31 --num-images 5")
+    other = results(tiny_run)
     assert (other["seed"], other["num_samples"], other["num_images"]) == (5, 31, 5)
     assert other["log_likelihood"] != first["log_likelihood"]
 
@@ -77,36 +76,34 @@ DAMAGES = {
 }
 
 
-def test_damaged_run_is_refused_by_name(launch, tmp_path):
-    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
+def test_damaged_run_is_refused_by_name(launch, tiny_run):
     for name, changes in DAMAGES.items():
-        content = (tmp_path / name).read_bytes()
+        content = (tiny_run / name).read_bytes()
         for change in changes:
             assert change(content) != content
-            (tmp_path / name).write_bytes(change(content))
+            (tiny_run / name).write_bytes(change(content))
             with pytest.raises(SystemExit, match=f"cannot be evaluated: .*{re.escape(name)}"):
-                launch(f"evaluate.py {tmp_path} --no-figures")
-        (tmp_path / name).unlink()
+                launch(f"evaluate.py {tiny_run} --no-figures")
+        (tiny_run / name).unlink()
         with pytest.raises(SystemExit, match=f"{re.escape(name)} is missing"):
-            launch(f"evaluate.py {tmp_path} --no-figures")
-        (tmp_path / name).write_bytes(content)
+            launch(f"evaluate.py {tiny_run} --no-figures")
+        (tiny_run / name).write_bytes(content)
     with pytest.raises(SystemExit, match="nowhere is no folder"):
-        launch(f"evaluate.py {tmp_path / 'nowhere'}")
+        launch(f"evaluate.py {tiny_run / 'nowhere'}")
 
 
-def test_nothing_in_a_run_folder_is_executed(launch, tmp_path, monkeypatch):
-    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
-    (tmp_path / "vampprior.py").write_text("raise SystemExit('executed')\ndef build(config, data): ...\n")
-    (tmp_path / "intruder.py").write_text("raise SystemExit('executed')\ndef build(config, data): ...\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    launch(f"evaluate.py {tmp_path} --no-figures")
-    config = tmp_path / "config.json"
+def test_nothing_in_a_run_folder_is_executed(launch, tiny_run, monkeypatch):
+    (tiny_run / "vampprior.py").write_text("raise SystemExit('executed')\ndef build(config, data): ...\n")
+    (tiny_run / "intruder.py").write_text("raise SystemExit('executed')\ndef build(config, data): ...\n")
+    monkeypatch.chdir(tiny_run)
+    monkeypatch.syspath_prepend(str(tiny_run))
+    launch(f"evaluate.py {tiny_run} --no-figures")
+    config = tiny_run / "config.json"
     text = config.read_text()
-    for name in ("intruder", "./intruder", str(tmp_path / "intruder"), "intruder.py"):
+    for name in ("intruder", "./intruder", str(tiny_run / "intruder"), "intruder.py"):
         config.write_text(text.replace('"example": "vampprior"', f'"example": {json.dumps(name)}'))
         with pytest.raises(SystemExit, match="names the example"):
-            launch(f"evaluate.py {tmp_path} --no-figures")
+            launch(f"evaluate.py {tiny_run} --no-figures")
 
 
 def test_export_is_refused_before_the_work_begins(launch, tmp_path, monkeypatch):
@@ -118,17 +115,16 @@ def test_export_is_refused_before_the_work_begins(launch, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(("suffix", "libraries"), [(".nc", ("netCDF4", "h5netcdf")), (".zarr", ("zarr",))])
-def test_export_holds_the_importance_samples(launch, tmp_path, suffix, libraries):
+def test_export_holds_the_importance_samples(launch, tiny_run, suffix, libraries):
     if not any(importlib.util.find_spec(name) for name in libraries):
         pytest.skip(missing.library(*libraries))
     import xarray
 
-    launch(f"vampprior.py {TINY} --run {tmp_path} --no-figures")
-    launch(f"evaluate.py {tmp_path} --no-figures --export {tmp_path / 'draws'}{suffix} --export-images 6")
-    tree = xarray.open_datatree(tmp_path / f"draws{suffix}")
+    launch(f"evaluate.py {tiny_run} --no-figures --export {tiny_run / 'draws'}{suffix} --export-images 6")
+    tree = xarray.open_datatree(tiny_run / f"draws{suffix}")
     assert tree["posterior"]["z"].shape == (1, 30, 6, 2)
     mean = float(tree["importance"]["log_likelihood"].mean())
-    assert mean == pytest.approx(results(tmp_path)["log_likelihood"])
+    assert mean == pytest.approx(results(tiny_run)["log_likelihood"])
 
 
 def test_discrete_vae_is_exported_with_the_bits_that_it_is_evaluated_with(launch, tmp_path):

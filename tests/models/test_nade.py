@@ -111,12 +111,12 @@ def test_likelihoods_against_quadrature():
     nn.init.normal_(pair.network.head.weight, std=0.3)
     nn.init.constant_(pair.network.head.bias, 1.0)
     exact, predicted, bound = pixel_quadrature(pair, ALL)
-    found = pair.log_likelihood(ALL, num_samples=4000, seed=0)
+    found = pair.log_likelihood(ALL[::3], num_samples=4000, seed=0)
     assert exact.exp().sum().item() == pytest.approx(1.0, rel=1e-4)
     assert predicted.exp().sum().item() == pytest.approx(1.0, rel=1e-4)
-    assert (found.log_likelihood - exact).abs().max() < 0.05
-    assert (found.ensemble - predicted).abs().max() < 0.02
-    assert (found.bound - bound).abs().max() < 0.05
+    assert (found.log_likelihood - exact[::3]).abs().max() < 0.05
+    assert (found.ensemble - predicted[::3]).abs().max() < 0.02
+    assert (found.bound - bound[::3]).abs().max() < 0.05
     assert (bound < exact).all()
     assert found.divergence.shape == (D,)
     loss = ELBO(num_particles=300, vectorize_particles=True).differentiable_loss(pair.model, pair.guide, ALL)

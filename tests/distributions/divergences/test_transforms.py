@@ -59,6 +59,7 @@ def test_forward_mode_is_reverse_mode(families, dtype):
     torch.testing.assert_close([s.double() for s in slopes], list(wide), rtol=1e-4 if single else 1e-9, atol=1e-4)
 
 
+@pytest.mark.slow
 @each_dtype
 @each_pair
 def test_vmap_with_either_side_shared(families, dtype):

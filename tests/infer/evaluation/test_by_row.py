@@ -47,6 +47,7 @@ def columns(count=7):
     return y, c, dist.Normal(0.7 * c, math.sqrt(2.0)).log_prob(y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proposal", ["guide", "refined"])
 def test_every_kind_of_data_with_a_covariate(proposal):
     y, c, exact = columns()

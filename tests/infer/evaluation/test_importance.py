@@ -92,9 +92,14 @@ def test_chunks_and_memory_bound_do_not_change_the_estimate():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "prior", [lambda q: StandardNormal(3), lambda q: VampPrior(q, torch.rand(5, 12))], ids=["normal", "vamp"]
+    ("compile_", "prior"),
+    [
+        ("traced", lambda q: StandardNormal(3)),
+        ("traced", lambda q: VampPrior(q, torch.rand(5, 12))),
+        ("compiled", lambda q: VampPrior(q, torch.rand(5, 12))),
+    ],
+    ids=["traced-normal", "traced-vamp", "compiled-vamp"],
 )
-@pytest.mark.parametrize("compile_", ["traced", "compiled"])
 def test_graphs_draw_and_weigh_as_pyro_does(compile_, prior):
     """Over blocks of two sizes and chunks of samples, at the same seed."""
     posterior = GaussianPosterior(mlp(12, [8], 6))

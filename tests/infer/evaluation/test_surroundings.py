@@ -24,6 +24,7 @@ def sticks(family):
     return VAE(GEMPrior(4, 0.05), BernoulliLikelihood(nn.Sequential(StickWeights(), *mlp(4, [4], 6))), posterior)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["beta", "kumaraswamy", "logit_normal", None])
 def test_inference_mode_changes_nothing(family):
     torch.manual_seed(0)

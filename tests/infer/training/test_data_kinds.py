@@ -171,6 +171,7 @@ class CountVAE(Pair):
             pyro.sample("z", dist.Normal(loc + 0.0 * self.classes(kind), raw.exp()).to_event(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["tuple", "dict", "array", "loader"])
 def test_counts_that_a_network_reads_become_real_and_classes_stay_whole(form):
     x, kind = torch.tensor([[3, 0, 1], [2, 5, 0], [0, 0, 1], [1, 2, 2]]), torch.tensor([0, 1, 1, 0])

@@ -2,12 +2,14 @@ import json
 import logging
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import warnings
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -53,10 +55,17 @@ def contents(folder, names=FILES):
     return {name: (folder / name).read_bytes() for name in names if name not in ("times.csv", "state.pt")}
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    torch.set_default_dtype(torch.float64)
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train(folder)
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path):
-    train(tmp_path / "run")
-    return tmp_path / "run"
+def run(trained, tmp_path):
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -78,6 +78,7 @@ class Bits(Pair):
         return (prior.unsqueeze(-1) + given).logsumexp(0).detach()
 
 
+@pytest.mark.slow
 def test_sites_of_bits_of_any_shape():
     pair = Bits()
     x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
