@@ -106,7 +106,7 @@ def lazy_clone(tensor: Tensor) -> Tensor:
 
 def shares_memory(tensor: Tensor) -> bool:
     """Whether a lazy clone of the tensor was made, and neither has been written to since."""
-    return torch._C._is_cow_tensor(tensor)
+    return bool(torch._C._is_cow_tensor(tensor))  # type: ignore[attr-defined]
 
 
 def does_more_than_it_returns(node: Node) -> bool:
