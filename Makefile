@@ -13,7 +13,7 @@ help:
 	@echo "make demo             train two VAEs on scikit-learn's digits and print their test log-likelihoods"
 	@echo "make demo-distributed do the same with two processes that work together"
 	@echo "make test             run the tests"
-	@echo "make test-fast        run those that take a second or two at most"
+	@echo "make test-fast        run those that take about half a second at most"
 	@echo "make test-processors  run the numerical tests as other processors and numbers of threads run them"
 	@echo "make test-lowered     run a quick part of these with everything lowered"
 	@echo "make test-lowest      run the fast tests with the lowest versions that pyproject.toml declares"

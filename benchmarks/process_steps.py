@@ -35,7 +35,7 @@ from pyrodgm.nn import NormalizedDense, StickWeights, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, StandardNormal, VampPrior
 from pyrodgm.processes import alone, world
-from pyrodgm.zoo.pairs import Structure, discrete_vae
+from pyrodgm.zoo.pairs import discrete_vae
 
 PIXELS, LATENT, HIDDEN, ROWS = 784, 40, [300, 300], 100
 IMAGES = torch.rand(2000, PIXELS, generator=torch.Generator().manual_seed(1)).round()
@@ -54,8 +54,7 @@ def sticks() -> VAE:
 
 
 def machine() -> nn.Module:
-    structure = Structure(100, 1, (200,))
-    return discrete_vae("dvaes_power", structure, IMAGES.mean(0), 10.0, num_chains=100, num_sweeps=2)
+    return discrete_vae("dvaes_power", "1-layer-nonlin", IMAGES.mean(0), 10.0, num_chains=100, num_sweeps=1)
 
 
 FAMILIES: dict[str, Callable[[], nn.Module]] = {
@@ -64,7 +63,7 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "exemplar prior, 10 neighbours": lambda: vae(lambda q: ExemplarPrior(q, IMAGES, num_neighbours=10)),
     "batch normalisation": lambda: vae(layer=NormalizedDense),
     "stick-breaking, Gamma fractions": sticks,
-    "DVAE#, 100 x 100 machine": machine,
+    "DVAE#, 100 x 100 machine and BN": machine,
 }
 
 
@@ -76,7 +75,7 @@ class Sent(TorchDispatchMode):
         self.bytes = self.messages = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace == "c10d":
+        if func.namespace == "c10d" or func is torch.ops.pyrodgm.all_sum.default:  # the latter within a traced step
             self.messages += 1
             self.bytes += sum(x.nbytes for x in tree_leaves(args[0]) if isinstance(x, torch.Tensor))
         return func(*args, **(kwargs or {}))

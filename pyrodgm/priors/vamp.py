@@ -10,7 +10,7 @@ from pyrodgm.arithmetic.arguments import finite_number, tensors, whole_number
 from pyrodgm.arithmetic.function import Function
 from pyrodgm.datasets.unit_images import unit_images
 from pyrodgm.distributions import DiagNormalMixture, Implicit
-from pyrodgm.processes import register_state
+from pyrodgm.processes import all_sum, current_share, register_state
 
 
 class VampPrior(nn.Module):
@@ -122,7 +122,8 @@ class VampPrior(nn.Module):
 class _Clip(Function):
     """Clamp to [0, 1]; outside, only gradients that point inwards pass, else no pixel would return.
 
-    In forward mode the derivative is that of the identity.
+    In forward mode the derivative is that of the identity. Where several processes share a batch, the gradient that
+    must point inwards is that of the whole batch.
     """
 
     generate_vmap_rule = True
@@ -134,11 +135,14 @@ class _Clip(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
+        share = current_share()
+        ctx.is_part = share is not None and share.count < share.total
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (value,) = ctx.saved_tensors
-        outwards = torch.where(value < 0, gradient > 0, (value > 1) & (gradient < 0))
+        whole = all_sum(gradient) if ctx.is_part else gradient
+        outwards = torch.where(value < 0, whole > 0, (value > 1) & (whole < 0))
         return torch.where(outwards, 0.0, gradient)
 
     @staticmethod

@@ -1,9 +1,10 @@
-"""What becomes of a job of torchrun whose process fails."""
+"""The kills of benchmarks/process_kills.py, two of them; and what becomes of a job whose process fails."""
 
 import importlib.util
 import multiprocessing
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ def benchmark():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_killed_processes_are_restarted_and_lose_nothing(benchmark):
+    torch.set_default_dtype(torch.float32)
+    with warnings.catch_warnings():  # the drill ignores them
+        killed, _, same = benchmark.drill("persistent chains of each process", 2, seed=0, epochs=6)
+    assert killed == 2
+    assert same
 
 
 def failing(folder):

@@ -28,11 +28,11 @@ def data():
 
 
 def stateful():
-    """Batch normalisation of rows and of pseudo-inputs, dropout, a machine-wide state and a constrained parameter."""
+    """Batch normalisation of rows and of pseudo-inputs, some of which leave [0, 1], and dropout."""
     encoder = nn.Sequential(nn.Linear(D, 6, bias=False), nn.BatchNorm1d(6), nn.Tanh(), nn.Dropout(0.2), nn.Linear(6, 6))
     posterior = GaussianPosterior(encoder)
     likelihood = BernoulliLikelihood(mlp(3, [5], D))
-    return VAE(VampPrior.around_mean(posterior, 4, torch.full((D,), 0.5)), likelihood, posterior)
+    return VAE(VampPrior.around_mean(posterior, 4, torch.linspace(0.0, 1.0, D)), likelihood, posterior)
 
 
 def exemplar():
