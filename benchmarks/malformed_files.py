@@ -6,6 +6,7 @@ python benchmarks/malformed_files.py
 import io
 import random
 import struct
+import tarfile
 import time
 import tracemalloc
 import zipfile
@@ -22,9 +23,11 @@ from hypothesis import strategies as st
 
 from pyrodgm.datasets.amat import parse_amat
 from pyrodgm.datasets.caltech101_silhouettes import parse_silhouettes
-from pyrodgm.datasets.cifar10 import parse_batch
+from pyrodgm.datasets.cifar10 import parse_archive, parse_batch
 from pyrodgm.datasets.drawings import parse_drawings
 from pyrodgm.datasets.idx import parse_idx
+from pyrodgm.datasets.mnist_rotation import NAMES
+from pyrodgm.datasets.mnist_rotation import parse_archive as parse_rotated
 from pyrodgm.datasets.omniglot import parse_burda
 from pyrodgm.datasets.pickled import parse_pickle
 from pyrodgm.datasets.svhn import parse_svhn
@@ -59,6 +62,25 @@ def drawings() -> bytes:
     return file.getvalue()
 
 
+def cifar_archive() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name in [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]:
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = 3073
+            archive.addfile(member, io.BytesIO(bytes([7, *(3072 * [9])])))
+    return file.getvalue()
+
+
+def rotated_archive() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        line = " ".join(f"{i / 784:.9e}" for i in range(784)) + " 7.0\n"
+        for name in NAMES:
+            archive.writestr(name, line * 3)
+    return file.getvalue()
+
+
 def one_bit(ink: np.ndarray) -> bytes:
     from PIL import Image
 
@@ -86,6 +108,8 @@ def whole_files() -> dict[str, tuple[Callable[[bytes], Any], list[bytes]]]:
         "SVHN": (parse_svhn, [mat(packed, X=x, y=y) for packed in (True, False)]),
         "silhouettes": (parse_silhouettes, [mat(packed, **silhouettes) for packed in (True, False)]),
         "Burda's OMNIGLOT": (parse_burda, [mat(packed, **burda) for packed in (True, False)]),
+        "CIFAR archive": (parse_archive, [cifar_archive()]),
+        "rotated MNIST": (parse_rotated, [rotated_archive()]),
         "drawings": (parse_drawings, [drawings()]),
         "pickle": (parse_pickle, [pickle.dumps(array, protocol=protocol) for protocol in range(5)]),
     }

@@ -9,6 +9,7 @@ from pyrodgm.boltzmann.annealed_importance import LogPartition, annealed_importa
 from pyrodgm.boltzmann.bipartite_machine import BipartiteMachine
 from pyrodgm.boltzmann.checked import (
     attach_moments,
+    bernoulli_entropy,
     left_field,
     log_marginal,
     negative_energy,
@@ -31,7 +32,7 @@ from pyrodgm.boltzmann.gibbs import gibbs_sweeps, random_states
 from pyrodgm.boltzmann.graph import Graph
 from pyrodgm.boltzmann.graph_machine import GraphMachine, GraphMoments
 from pyrodgm.boltzmann.machine import Machine, Swept
-from pyrodgm.boltzmann.mean_field import bernoulli_entropy, mean_field_log_partition
+from pyrodgm.boltzmann.mean_field import mean_field_log_partition
 from pyrodgm.boltzmann.moments import Moments
 from pyrodgm.boltzmann.persistent import advance_chains, log_partition_change
 from pyrodgm.boltzmann.population_annealing import Population, anneal_population, population_annealing

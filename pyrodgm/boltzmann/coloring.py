@@ -1,8 +1,11 @@
 """Colourings of graphs: units of one colour have no coupling and are drawn together."""
 
 import heapq
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor
+
+from pyrodgm.arithmetic.arguments import whole_number
 
 
 def greedy_coloring(num_units: int, edges: list[tuple[int, int]]) -> list[int]:
@@ -24,8 +27,12 @@ def greedy_coloring(num_units: int, edges: list[tuple[int, int]]) -> list[int]:
         >>> greedy_coloring(4, [(0, 1), (1, 2), (2, 3), (3, 0)])
         [0, 1, 0, 1]
     """
-    neighbours: list[list[int]] = [[] for _ in range(num_units)]
+    neighbours: list[list[int]] = [[] for _ in range(whole_number("num_units", num_units))]
+    if not isinstance(edges, Iterable) or not all(isinstance(edge, Sequence) and len(edge) == 2 for edge in edges):
+        raise TypeError(f"edges must be pairs of units, got {edges!r}")
     for i, j in edges:
+        if not 0 <= i < num_units or not 0 <= j < num_units:
+            raise ValueError(f"edges must join units in 0, ..., {num_units - 1}, got {(i, j)}")
         neighbours[i].append(j)
         neighbours[j].append(i)
     colors = [-1] * num_units

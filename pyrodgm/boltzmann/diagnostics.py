@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrodgm.arithmetic.arguments import whole_number
-from pyrodgm.boltzmann.machine import Machine
+from pyrodgm.arithmetic.arguments import validated, whole_number
+from pyrodgm.boltzmann.machine import Machine, require_machine
 from pyrodgm.boltzmann.samplers.protocol import Sampler
 from pyrodgm.boltzmann.samplers.tempering import ParallelTempering
 from pyrodgm.extras import needs_extra
@@ -55,8 +55,10 @@ def two_sample_test(first: Tensor, second: Tensor, num_permutations: int = 200) 
         >>> two_sample_test(torch.zeros(10, 3), torch.ones(10, 3)).p_value < 0.01
         True
     """
+    num_permutations = whole_number("num_permutations", num_permutations)
+    validated(first=first, second=second)
     if first.dim() != 2 or second.dim() != 2 or first.shape[1] != second.shape[1] or min(len(first), len(second)) < 2:
-        raise ValueError(f"samples must be [N, n] and [M, n], got {list(first.shape)} and {list(second.shape)}")
+        raise ValueError(f"first and second must have columns alike, got {list(first.shape)} and {list(second.shape)}")
     both = torch.cat([first, second]).double()
     distances = torch.cdist(both, both)
     count, other = len(first), len(second)
@@ -142,6 +144,9 @@ def check_sampler(
     with needs_extra("evaluation"):
         from arviz_stats.base import array_stats
 
+    require_machine(machine)
+    if not callable(getattr(sampler, "sample", None)):
+        raise TypeError(f"sampler must be a Sampler, got {sampler!r}")
     num_calls = whole_number("num_calls", num_calls, 4)
     state = sampler.start(machine, 200) if state is None else state
     energies, activities = [], []

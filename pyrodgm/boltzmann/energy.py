@@ -1,10 +1,11 @@
 """The energy of a bipartite Boltzmann machine, and what follows from it in closed form."""
 
 import torch
-from pyro.distributions import is_validation_enabled
 from torch import Tensor
 from torch.nn.functional import linear
 from torch.nn.functional import softplus as torch_softplus
+
+from pyrodgm.arithmetic.arguments import real_tensors, validated
 
 
 def check_parameters(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> None:
@@ -15,36 +16,26 @@ def check_parameters(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> 
     Raises:
         ValueError: Names the argument, its shape and the shape that the weights ask for.
     """
-    check_finite(weights=weights, left_bias=left_bias, right_bias=right_bias)
-    if weights.dim() < 2:
-        raise ValueError(f"weights must have shape [*batch, L, R], got {list(weights.shape)}")
-    for name, bias, units in (
-        ("left_bias", left_bias, weights.shape[-2]),
-        ("right_bias", right_bias, weights.shape[-1]),
-    ):
-        if bias.dim() < 1 or bias.shape[-1] != units:
-            raise ValueError(
-                f"{name} must have one value for each of the {units} units of its side of weights "
-                f"{list(weights.shape)}, got shape {list(bias.shape)}"
-            )
+    validated(weights=weights, left_bias=left_bias, right_bias=right_bias)
+    real_tensors(weights=weights, left_bias=left_bias, right_bias=right_bias)
+    check_sides(weights, left_bias=left_bias, right_bias=right_bias)
 
 
-def check_finite(**values: Tensor) -> None:
-    """Refuse tensors with NaN or infinite values, where Pyro validates arguments.
+def check_sides(weights: Tensor, **values: Tensor) -> None:
+    """Refuse weights that are no matrices, and biases or states, by names with their side, of other numbers of units.
 
     Raises:
-        ValueError: Names the argument.
+        ValueError: Names the argument, its shape and the shape that the weights ask for.
     """
+    if weights.dim() < 2 or not weights.numel():
+        raise ValueError(f"weights must have shape [*batch, L, R], got {list(weights.shape)}")
     for name, value in values.items():
-        if is_validation_enabled() and not _is_finite(value):
-            raise ValueError(f"{name} must be finite, got NaN or infinite values")
-
-
-def _is_finite(value: Tensor) -> bool:
-    try:
-        return bool(value.isfinite().all())
-    except RuntimeError:  # it is traced, and has no values to look at
-        return True
+        units = weights.shape[-2 if name.startswith("left") else -1]
+        if value.dim() < 1 or value.shape[-1] != units or not value.numel():
+            raise ValueError(
+                f"{name} must have one value for each of the {units} units of its side of weights "
+                f"{list(weights.shape)}, got shape {list(value.shape)}"
+            )
 
 
 def check_one_machine(weights: Tensor, left_bias: Tensor, right_bias: Tensor) -> None:
@@ -69,6 +60,7 @@ def check_states(name: str, states: Tensor, units: int) -> None:
     Raises:
         ValueError: Names the argument, its shape and the number of units.
     """
+    validated(**{name: states})
     if states.dim() < 1 or states.shape[-1] != units:
         raise ValueError(f"{name} must have shape [*, {units}], got {list(states.shape)}")
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pyrodgm.boltzmann.energy import check_parameters, log_marginal, right_field
+from pyrodgm.arithmetic.arguments import validated, whole_number
+from pyrodgm.boltzmann.energy import check_parameters, check_sides, log_marginal, right_field
 from pyrodgm.boltzmann.gibbs import draw_bits
 from pyrodgm.boltzmann.moments import Moments
 
@@ -15,7 +16,9 @@ FAST_UNITS = 16  # up to which summing takes no longer than annealing, or sweeps
 
 def can_enumerate(weights: Tensor, max_units: int = MAX_UNITS) -> bool:
     """Whether the smaller side has at most ``max_units`` units."""
-    return min(weights.shape[-2:]) <= max_units
+    validated(weights=weights)
+    check_sides(weights)
+    return min(weights.shape[-2:]) <= whole_number("max_units", max_units, 0)
 
 
 def exact_log_partition(weights: Tensor, left_bias: Tensor, right_bias: Tensor, max_bytes: int = 2**27) -> Tensor:
@@ -45,6 +48,7 @@ def exact_log_partition(weights: Tensor, left_bias: Tensor, right_bias: Tensor, 
         >>> round(exact_log_partition(torch.zeros(5, 300), torch.zeros(5), torch.zeros(300)).item() / 305, 4)  # log 2
         0.6931
     """
+    max_bytes = whole_number("max_bytes", max_bytes)
     weights, left_bias, right_bias = _smaller_first(weights, left_bias, right_bias)
     parts = [
         log_marginal(weights, left_bias, right_bias, states).logsumexp(0)
@@ -61,6 +65,7 @@ def exact_moments(weights: Tensor, left_bias: Tensor, right_bias: Tensor, max_by
         >>> exact_moments(torch.zeros(2, 3), torch.zeros(2), torch.zeros(3)).left
         tensor([0.5000, 0.5000])
     """
+    check_parameters(weights, left_bias, right_bias)
     swapped = weights.shape[-2] > weights.shape[-1]
     log_partition = exact_log_partition(weights, left_bias, right_bias, max_bytes)
     weights, left_bias, right_bias = _smaller_first(weights, left_bias, right_bias)
@@ -93,6 +98,8 @@ def exact_samples(
         >>> left.shape, right.mean()
         (torch.Size([7, 2]), tensor(1.))
     """
+    num_samples, max_bytes = whole_number("num_samples", num_samples), whole_number("max_bytes", max_bytes)
+    check_parameters(weights, left_bias, right_bias)
     swapped = weights.shape[-2] > weights.shape[-1]
     weights, left_bias, right_bias = _smaller_first(weights, left_bias, right_bias)
     chunks = _chunks(weights, left_bias, right_bias, max_bytes)

@@ -3,8 +3,14 @@
 import torch
 from torch import Tensor
 
-from pyrodgm.arithmetic.arguments import whole_number
-from pyrodgm.boltzmann.energy import check_parameters, check_states, left_field, right_field
+from pyrodgm.arithmetic.arguments import real_tensors, validated, whole_number
+from pyrodgm.boltzmann.energy import (
+    check_parameters,
+    check_sides,
+    check_states,
+    left_field,
+    right_field,
+)
 
 LEAST = 2.0**-25  # half of the step of uniform float32: at 0, one draw in 2^24 would turn on bits of any log-odds
 
@@ -18,6 +24,9 @@ def draw_bits(logits: Tensor) -> Tensor:
 def random_states(weights: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
     """Left and right states ``[N, L]`` and ``[N, R]`` of fair coins, in the dtype and on the device of the weights."""
     num_samples = whole_number("num_samples", num_samples)
+    validated(weights=weights)
+    real_tensors(weights=weights)
+    check_sides(weights)
     return (
         draw_bits(weights.new_zeros(num_samples, weights.shape[-2])),
         draw_bits(weights.new_zeros(num_samples, weights.shape[-1])),

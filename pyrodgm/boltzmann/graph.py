@@ -194,7 +194,10 @@ def _begins(rows: Tensor, num_units: int) -> Tensor:
 
 
 def _checked_edges(num_units: int, edges: Tensor | Iterable[tuple[int, int]]) -> Tensor:
-    pairs = edges if isinstance(edges, Tensor) else torch.tensor([tuple(e) for e in edges], dtype=torch.float64)
+    try:
+        pairs = edges if isinstance(edges, Tensor) else torch.tensor([tuple(e) for e in edges], dtype=torch.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"edges must be pairs of units, got {edges!r}") from None
     pairs = pairs.detach().cpu()
     if pairs.numel() == 0:
         return torch.zeros(0, 2, dtype=torch.int64)

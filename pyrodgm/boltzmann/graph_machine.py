@@ -6,11 +6,11 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import real_tensors, validated, whole_number
 from pyrodgm.boltzmann.annealed_importance import LogPartition, anneal_from_independent_units
 from pyrodgm.boltzmann.elimination import check_width, eliminate, sample_by_elimination
 from pyrodgm.boltzmann.elimination_order import FAST_WIDTH
-from pyrodgm.boltzmann.energy import check_finite, check_states, softplus
+from pyrodgm.boltzmann.energy import check_states, softplus
 from pyrodgm.boltzmann.gibbs import draw_bits
 from pyrodgm.boltzmann.graph import Graph
 from pyrodgm.boltzmann.graph_kernels import (
@@ -237,7 +237,10 @@ class GraphMachine(Machine):
 
 
 def _check(graph: Graph, couplings: Tensor, biases: Tensor) -> None:
-    check_finite(couplings=couplings, biases=biases)
+    if not isinstance(graph, Graph):
+        raise TypeError(f"graph must be a Graph, got {graph!r}")
+    validated(couplings=couplings, biases=biases)
+    real_tensors(couplings=couplings, biases=biases)
     if couplings.shape != (len(graph.edges),):
         raise ValueError(
             f"couplings must have shape [{len(graph.edges)}], one for each edge, got {list(couplings.shape)}"

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,16 @@ class Swept(NamedTuple):
     def states(self) -> Tensor:
         """``[N, n]`` in {0, 1}."""
         return self.parts[0] if len(self.parts) == 1 else torch.cat(self.parts, -1)
+
+
+def require_machine(machine: Any) -> None:
+    """Refuse what is no machine.
+
+    Raises:
+        TypeError: Names the argument.
+    """
+    if not isinstance(machine, Machine):
+        raise TypeError(f"machine must be a Machine, got {machine!r}")
 
 
 class Machine(ABC):

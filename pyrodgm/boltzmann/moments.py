@@ -30,7 +30,7 @@ def sample_moments(weights: Tensor, left_bias: Tensor, right_bias: Tensor, left:
     """
     left_mean = left_field(weights, left_bias, right).sigmoid_()
     right_mean = right_field(weights, right_bias, left).sigmoid_()
-    return Moments(left.mT @ right_mean / len(left), left_mean.mean(0), right_mean.mean(0))
+    return Moments(left.mT.to(right_mean) @ right_mean / len(left), left_mean.mean(0), right_mean.mean(0))
 
 
 def attach_moments(

@@ -1,11 +1,13 @@
 """Persistent chains, which follow a machine while it learns."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from pyrodgm.boltzmann.energy import check_parameters, check_states, negative_energy
+from pyrodgm.arithmetic.arguments import validated
+from pyrodgm.boltzmann.energy import check_parameters, check_sides, check_states, negative_energy
 from pyrodgm.boltzmann.gibbs import gibbs_sweeps
 from pyrodgm.boltzmann.moments import Moments, sample_moments
 
@@ -41,6 +43,8 @@ def advance_chains(
         >>> left.mean(), moments.right
         (tensor(1.), tensor([0.5000, 0.5000]))
     """
+    check_parameters(weights, left_bias, right_bias)
+    check_states("left", left, weights.shape[-2])
     check_states("right", right, weights.shape[-1])
     if left.shape[:-1] != right.shape[:-1]:
         raise ValueError(f"right must have as many states as left, {list(left.shape)}; got {list(right.shape)}")
@@ -78,8 +82,12 @@ def log_partition_change(
         >>> log_partition_change(before, after, both, both)  # log((1 + e) / 2)
         tensor(0.6201)
     """
-    for machine in (before, after):
+    for name, machine in (("before", before), ("after", after)):
+        if not isinstance(machine, Sequence) or len(machine) != 3:
+            raise TypeError(f"{name} must be weights and two biases, got {machine!r}")
         check_parameters(*machine)
+    validated(left=left, right=right)
+    check_sides(before[0], left=left, right=right)
     weights, left_bias, right_bias = (b - a for a, b in zip(before, after, strict=True))
     log_weights = negative_energy(weights, left_bias, right_bias, left, right)
     return log_weights.logsumexp(0) - math.log(len(left))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.boltzmann.annealed_importance import LogPartition
 from pyrodgm.boltzmann.bipartite_machine import BipartiteMachine
 from pyrodgm.boltzmann.energy import check_one_machine
-from pyrodgm.boltzmann.machine import Machine, Swept
+from pyrodgm.boltzmann.machine import Machine, Swept, require_machine
 from pyrodgm.boltzmann.resampling import systematic_resample
 
 CANDIDATES = 16  # steps in inverse temperature that are looked at together
@@ -147,13 +147,12 @@ def anneal_population(
         >>> anneal_population(machine, 100).log_partition.item() / 5  # log 2
         0.69314...
     """
+    require_machine(machine)
     machine.check_single()
     population_size = whole_number("population_size", population_size, 2)
-    if not 0.0 < target_ess < 1.0:
-        raise ValueError(f"target_ess must lie in (0, 1), got {target_ess}")
-    for name, number in (("num_temperatures", num_temperatures), ("num_sweeps", num_sweeps)):
-        if number is not None and number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
+    target_ess = finite_number("target_ess", target_ess, above=0.0, below=1.0)
+    num_temperatures = None if num_temperatures is None else whole_number("num_temperatures", num_temperatures)
+    num_sweeps = whole_number("num_sweeps", num_sweeps)
 
     states = machine.random_states(population_size)
     swept = Swept((states,), machine.negative_energy(states))

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import real_tensors, validated
 from pyrodgm.boltzmann.graph import Graph
 from pyrodgm.boltzmann.graph_machine import GraphMachine
 
@@ -46,7 +47,13 @@ def bits_from_spins(graph: Graph, couplings: Tensor, fields: Tensor) -> tuple[Gr
         >>> machine.log_partition() + offset  # log(2 e + 2 / e)
         tensor(1.8201)
     """
-    machine = GraphMachine(graph, couplings, fields)  # which refuses what does not fit
+    if not isinstance(graph, Graph):
+        raise TypeError(f"graph must be a Graph, got {graph!r}")
+    validated(couplings=couplings, fields=fields)
+    real_tensors(couplings=couplings, fields=fields)
+    if fields.dim() < 1 or fields.shape[-1] != graph.num_units:
+        raise ValueError(f"fields must have shape [*batch, {graph.num_units}], got {list(fields.shape)}")
+    machine = GraphMachine(graph, couplings, fields)
     biases = 2.0 * fields - 2.0 * _sums_of_edges(graph, couplings, fields)
     offset = couplings.sum() - fields.sum(-1)
     return GraphMachine(machine.graph, 4.0 * couplings, biases), offset
@@ -62,6 +69,8 @@ def spins_from_bits(machine: GraphMachine) -> Spins:
         >>> spins_from_bits(GraphMachine(Graph(2, [(0, 1)]), torch.tensor([4.0]), torch.zeros(2))).fields
         tensor([1., 1.])
     """
+    if not isinstance(machine, GraphMachine):
+        raise TypeError(f"machine must be a GraphMachine, got {machine!r}")
     couplings, biases = machine.parameters
     quarter = couplings / 4.0
     fields = biases / 2.0 + _sums_of_edges(machine.graph, quarter, biases)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyrodgm.boltzmann.machine import Machine
+from pyrodgm.arithmetic.arguments import validated
+from pyrodgm.boltzmann.machine import Machine, require_machine
 
 LARGEST = 1e6  # an estimate beyond is infinite
 
@@ -98,7 +99,9 @@ def score_inverse_temperature(machine: Machine, states: Tensor, beta: float) -> 
 
 def _aligned(machine: Machine, states: Tensor) -> Tensor:
     """Fields in the direction of the units, ``[N, n]``: how much each sample agrees with the machine."""
+    require_machine(machine)
     machine.check_single()
-    if states.dim() != 2 or len(states) < 2:
+    validated(states=states)
+    if states.dim() != 2 or len(states) < 2 or states.shape[1] != machine.num_units:
         raise ValueError(f"states must have shape [N, {machine.num_units}] with N at least 2, got {list(states.shape)}")
     return (2.0 * states.double() - 1.0) * machine.fields(states).double()

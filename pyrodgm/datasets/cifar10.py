@@ -25,15 +25,32 @@ PARTS = {
 
 def load_cifar10(root: str | os.PathLike[str] | None = None) -> Dataset:
     """Colour photographs of 32x32, 256 levels a channel: 40,000 / 10,000 / 10,000, the fifth batch validates."""
-    with tarfile.open(fileobj=io.BytesIO(read(FILE, root))) as archive:
-        members = {os.path.basename(member.name): member for member in archive if member.isfile()}
+    batches = parse_archive(read(FILE, root))
 
-        def split(names: list[str]) -> Split:
-            parts = [parse_batch(archive.extractfile(members[name]).read()) for name in names]  # type: ignore[union-attr]
-            images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-            return Split(torch.from_numpy(images.astype("float32")).div_(255), torch.from_numpy(labels.astype("int64")))
+    def split(names: list[str]) -> Split:
+        images, labels = (np.concatenate(arrays) for arrays in zip(*(batches[name] for name in names), strict=True))
+        return Split(torch.tensor(images, dtype=torch.float32).div_(255), torch.from_numpy(labels.astype("int64")))
 
-        return Dataset.from_tensors(*(split(names) for names in PARTS.values()), name="cifar10", num_bins=256)
+    return Dataset.from_tensors(*(split(names) for names in PARTS.values()), name="cifar10", num_bins=256)
+
+
+def parse_archive(content: bytes) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The batches of a tar archive by their names, as :func:`parse_batch` gives them.
+
+    Raises:
+        ValueError: the content is no such archive or is damaged, or lacks a batch.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            # A sparse member could claim any size.
+            members = [m for m in archive if m.isfile() and not m.issparse() and m.size <= len(content)]
+            found = {os.path.basename(m.name): archive.extractfile(m).read() for m in members}  # type: ignore[union-attr]
+    except Exception as error:  # a damaged archive can raise anything
+        raise ValueError(f"content: no tar archive, or a damaged one: {error or type(error).__name__}") from error
+    missing = [name for names in PARTS.values() for name in names if name not in found]
+    if missing:
+        raise ValueError(f"content: expected {', '.join(missing)} in the archive, got {', '.join(found) or 'no files'}")
+    return {name: parse_batch(found[name]) for names in PARTS.values() for name in names}
 
 
 def parse_batch(content: bytes) -> tuple[np.ndarray, np.ndarray]:

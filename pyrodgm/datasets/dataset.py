@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import whole_number, whole_numbers
 from pyrodgm.datasets.split import Split, checked_split
 
 BINARIZATION_SEEDS = {"valid": 1, "test": 2}
@@ -74,6 +75,7 @@ class Dataset:
         """
         if binarization not in ("fixed", "dynamic", "none"):
             raise ValueError(f'binarization: expected "fixed", "dynamic" or "none", got {binarization!r}')
+        num_bins = None if num_bins is None else whole_number("num_bins", num_bins)
         if num_bins is not None and (binarization != "none" or num_bins < 2):
             raise ValueError(
                 f'num_bins: expected at least 2 grey levels with binarization="none", or None; got {num_bins} with '
@@ -141,10 +143,9 @@ def _image_shape(images: Tensor, given: tuple[int, int, int] | None) -> tuple[in
     own = (channels, height, width)
     if given is None:
         return own
-    positive = len(given) == 3 and all(isinstance(size, int) and size > 0 for size in given)
-    if not positive or math.prod(given) != math.prod(own) or (images.dim() > 2 and tuple(given) != own):
+    channels, height, width = whole_numbers("image_shape", given, length=3)
+    if channels * height * width != math.prod(own) or (images.dim() > 2 and (channels, height, width) != own):
         raise ValueError(f"image_shape: expected (channels, height, width) of images {list(images.shape)}, got {given}")
-    channels, height, width = given
     return channels, height, width
 
 

@@ -36,5 +36,5 @@ def _splits() -> list[Split]:
         from sklearn.datasets import load_digits as load_scans
 
     scans = load_scans()
-    images, labels = torch.from_numpy(scans.data.astype("float32")), torch.from_numpy(scans.target.astype("int64"))
+    images, labels = torch.tensor(scans.data, dtype=torch.float32), torch.from_numpy(scans.target.astype("int64"))
     return [Split(images[rows], labels[rows]) for rows in shuffled(len(images), SPLIT_SEED).split([1197, 300, 300])]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.split import Split, shuffled
 
@@ -25,13 +26,14 @@ def hide_labels(data: Dataset, fraction: float, seed: int = 0, stratified: bool 
     >>> (half.train.labels >= 0).sum().item(), len(half.train)
     (598, 1197)
     """
+    if not isinstance(data, Dataset):
+        raise TypeError(f"data must be a Dataset, got {data!r}")
+    fraction, seed = finite_number("fraction", fraction, most=1.0, above=0.0), whole_number("seed", seed, None)
     labels = data.train.labels
     if labels is None:
         raise ValueError(f"data: expected labels of the training images, {data.name} has none")
-    if not 0.0 < fraction <= 1.0 or round(fraction * len(labels)) < 1:
-        raise ValueError(
-            f"fraction: expected a share in (0, 1] of {len(labels)} images, at least one image; got {fraction}"
-        )
+    if round(fraction * len(labels)) < 1:
+        raise ValueError(f"fraction must leave at least one of {len(labels)} images its label, got {fraction}")
     order = shuffled(len(labels), seed).to(labels.device)
     if stratified:
         parts = [order[labels[order] == value] for value in labels.unique()]

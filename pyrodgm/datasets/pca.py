@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.split import Split
 
@@ -32,9 +33,12 @@ def pca(data: Dataset, components: int, whiten: bool = False) -> Dataset:
     >>> small.train, small.values
     (Split(images=[1197, 20], labels=[1197]), 'real')
     """
+    if not isinstance(data, Dataset):
+        raise TypeError(f"data must be a Dataset, got {data!r}")
+    components = whole_number("components", components)
     images = data.train.images
-    if not 1 <= components <= min(images.shape):
-        raise ValueError(f"components: expected from 1 to {min(images.shape)}, got {components}")
+    if components > min(images.shape):
+        raise ValueError(f"components must be from 1 to {min(images.shape)}, got {components}")
     centred = images.double() - images.double().mean(0)
     few = len(images) < images.shape[1]  # then the smaller matrix of inner products has the same eigenvalues
     variance, vectors = torch.linalg.eigh((centred @ centred.T if few else centred.T @ centred) / len(images))

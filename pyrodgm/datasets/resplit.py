@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.split import Split, shuffled
 
@@ -28,11 +29,14 @@ def resplit(data: Dataset, num_train: int, num_valid: int | None = None, seed: i
     >>> datasets.resplit(datasets.load("digits"), 1000, 197).valid
     Split(images=[197, 64], labels=[197])
     """
+    if not isinstance(data, Dataset):
+        raise TypeError(f"data must be a Dataset, got {data!r}")
+    num_train, seed = whole_number("num_train", num_train), whole_number("seed", seed, None)
+    num_valid = None if num_valid is None else whole_number("num_valid", num_valid, 0)
     total, drawn = len(data.train), num_valid or 0
-    if num_train < 1 or drawn < 0 or num_train + drawn > total:
+    if num_train + drawn > total:
         raise ValueError(
-            f"num_train and num_valid: expected at least 1 and 0 images and at most {total} together, "
-            f"got {num_train} and {num_valid}"
+            f"num_train and num_valid must be at most {total} images together, got {num_train} and {num_valid}"
         )
     order = shuffled(total, seed)
     train, valid = (rows(data.train, part) for part in (order[:num_train], order[num_train : num_train + drawn]))

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from pyrodgm.arithmetic.arguments import callables, whole_numbers
+
 
 class Shards(IterableDataset[Any]):
     """Items of shards (files of a WebDataset or of Arrow tables, say), which are read one after the other.
@@ -42,12 +44,16 @@ class Shards(IterableDataset[Any]):
         lengths: Sequence[int] | None = None,
         shuffle: bool = False,
     ) -> None:
+        for name, value in (("shards", shards), ("lengths", shards if lengths is None else lengths)):
+            if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+                raise TypeError(f"{name} must be a sequence, got {value!r}")
+        callables(read=read)
         if not len(shards):
             raise ValueError("shards must be at least one, got none")
         if lengths is not None and len(lengths) != len(shards):
             raise ValueError(f"lengths must be one for each of the {len(shards)} shards, got {len(lengths)}")
         self.shards, self.read, self.shuffle = shards, read, shuffle
-        self.lengths = None if lengths is None else [int(length) for length in lengths]
+        self.lengths = None if lengths is None else list(whole_numbers("lengths", lengths, 0))
         self.begin()
 
     def begin(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import tensors, whole_number
+
 
 @dataclass(frozen=True, eq=False)
 class Text:
@@ -34,6 +36,9 @@ class Text:
         Raises:
             ValueError: `train` is empty.
         """
+        for part, string in (("train", train), ("valid", valid), ("test", test)):
+            if not isinstance(string, str):
+                raise TypeError(f"{part} must be a string, got {string!r}")
         if not train:
             raise ValueError("train: expected at least one character, got none")
         symbols = "".join(sorted(set(train) | set(valid) | set(test)))
@@ -84,9 +89,10 @@ def stream_batches(sequence: Tensor, batch_size: int, length: int) -> Iterator[t
     [[0, 1, 2], [6, 7, 8]] [[1, 2, 3], [7, 8, 9]]
     [[3, 4, 5], [9, 10, 11]] [[4, 5, 6], [10, 11, 12]]
     """
-    for name, value in (("batch_size", batch_size), ("length", length)):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+    tensors(sequence=sequence)
+    if sequence.dim() != 1:
+        raise ValueError(f"sequence must have shape [N], got {list(sequence.shape)}")
+    batch_size, length = whole_number("batch_size", batch_size), whole_number("length", length)
     windows = (len(sequence) - 1) // batch_size // length
     if windows < 1:
         least = batch_size * length + 1

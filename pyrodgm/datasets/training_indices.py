@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import tensors, whole_number
 from pyrodgm.processes import current_share
 
 
@@ -44,7 +45,8 @@ def training_rows(index: Tensor, total: int) -> Iterator[None]:
         >>> current_rows() is None
         True
     """
-    token = _rows.set(Rows(index, total, index))
+    tensors(index=index)
+    token = _rows.set(Rows(index, whole_number("total", total), index))
     try:
         yield
     finally:

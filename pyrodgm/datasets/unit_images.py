@@ -12,7 +12,10 @@ def unit_images(name: str, images: Tensor, posterior: nn.Module) -> Tensor:
     Raises:
         ValueError: If a value is outside [0, 1]; with ``name``.
     """
-    if not ((images >= 0) & (images <= 1)).all():
-        raise ValueError(f"{name} must lie in [0, 1], got values from {images.min():.4g} to {images.max():.4g}")
+    if not isinstance(posterior, nn.Module):
+        raise TypeError(f"posterior must be a module, got {posterior!r}")
+    low, high = images.aminmax()  # which makes no tensor as large as the images
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"{name} must lie in [0, 1], got values from {low:.4g} to {high:.4g}")
     own = images.dtype if images.is_floating_point() else torch.get_default_dtype()
     return images.to(next((p.dtype for p in posterior.parameters()), own))

@@ -8,6 +8,7 @@ from pyro.distributions import Bernoulli, TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrodgm.arithmetic.arguments import callables, real_tensors, validated, whole_number
 from pyrodgm.distributions.discretized_logistic import DiscretizedLogistic
 
 LOG_SCALE_RANGE = (-4.5, 0.0)
@@ -45,6 +46,13 @@ class AutoregressiveImages(TorchDistribution):
     def __init__(
         self, net: PixelNetwork, context: Tensor, num_bins: int | None, *, validate_args: bool | None = None
     ) -> None:
+        callables(net=net)
+        real_tensors(context=context)
+        validated(context=context)
+        if context.dim() < 3 or not context.numel() or context.shape[-2:] != torch.Size(net.image_shape[1:]):
+            height, width = net.image_shape[1:]
+            raise ValueError(f"context must have shape [*, channels, {height}, {width}], got {list(context.shape)}")
+        num_bins = None if num_bins is None else whole_number("num_bins", num_bins, 2)
         self.net, self.context, self.num_bins = net, context, num_bins
         event_shape = torch.Size([net.image_shape[0] * net.image_shape[1] * net.image_shape[2]])
         super().__init__(context.shape[:-3], event_shape, validate_args=validate_args)

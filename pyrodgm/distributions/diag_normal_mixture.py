@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrodgm.arithmetic import normal_cdf, wide
+from pyrodgm.arithmetic.arguments import real_tensors
+from pyrodgm.distributions.parameters import refuse_infinite
 
 
 class DiagNormalMixture(TorchDistribution):
@@ -48,9 +50,10 @@ class DiagNormalMixture(TorchDistribution):
     has_rsample = True
 
     def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, *, validate_args: bool | None = None) -> None:
+        real_tensors(logits=logits, loc=loc, scale=scale)
         if logits.dim() < 1 or loc.dim() < 2 or scale.dim() < 2:
             raise ValueError(
-                f"expected logits [*batch, K], loc [*batch, K, D] and scale [*batch, K, D], got shapes "
+                f"logits, loc and scale must have shapes [*batch, K], [*batch, K, D] and [*batch, K, D], got "
                 f"{tuple(logits.shape)}, {tuple(loc.shape)} and {tuple(scale.shape)}"
             )
         for name, got, expected in (
@@ -58,10 +61,12 @@ class DiagNormalMixture(TorchDistribution):
             ("scale", scale.shape[-2:], loc.shape[-2:]),
         ):
             if tuple(got) != tuple(expected):
-                raise ValueError(f"expected {name} to end in [K, D] = {list(expected)}, got {list(got)}")
+                raise ValueError(f"{name} must end in [K, D] = {list(expected)}, with K of logits, got {list(got)}")
         batch_shape = torch.broadcast_shapes(logits.shape[:-1], loc.shape[:-2], scale.shape[:-2])
         self._set(batch_shape, (logits, loc, scale))
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
+        # minus infinity is the weight of nothing
+        refuse_infinite(self, logits=logits.clamp(min=0.0), loc=loc, scale=scale)
 
     def _set(self, batch_shape: torch.Size, given: tuple[Tensor, Tensor, Tensor]) -> None:
         # The arithmetic runs on the tensors as given: their expanded views would be broadcast in full.
@@ -153,7 +158,7 @@ class DiagNormalMixture(TorchDistribution):
         rows = index + first
 
         def pick(given: Tensor) -> Tensor:
-            flat = given.expand(*batch, components, features).reshape(-1, features)
+            flat = given.expand(*batch, components, features).reshape(batch.numel() * components, features)
             return flat.index_select(0, rows.reshape(-1)).reshape(*rows.shape, features)
 
         return pick(loc), pick(scale)

@@ -9,6 +9,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.arithmetic import log1mexp, wide
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.distributions.scalar import Scalar
 
 
@@ -53,9 +54,7 @@ class DiscretizedLogistic(Scalar):
         *,
         validate_args: bool | None = None,
     ) -> None:
-        if num_bins < 2:
-            raise ValueError(f"expected num_bins of at least 2, got {num_bins}")
-        self.num_bins = num_bins
+        self.num_bins = whole_number("num_bins", num_bins, 2)
         super().__init__(loc, log_scale, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "DiscretizedLogistic":

@@ -7,6 +7,7 @@ import torch
 from pyro.distributions import Bernoulli, Independent
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import callables, real_tensors, validated
 from pyrodgm.arithmetic.function import Function
 
 
@@ -31,6 +32,9 @@ class FactorizedBernoulli(Independent):
     def __init__(
         self, logits: Tensor, variable: type[Bernoulli] = Bernoulli, *, validate_args: bool | None = None
     ) -> None:
+        validated(logits=logits)
+        real_tensors(logits=logits)
+        callables(variable=variable)
         super().__init__(variable(logits=logits, validate_args=validate_args), 1, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "FactorizedBernoulli":

@@ -16,6 +16,11 @@ class FlowDistribution(ZukoToPyro):
     support = constraints.real_vector
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
 
+    def __init__(self, dist: Any) -> None:
+        if not callable(getattr(dist, "rsample", None)):
+            raise TypeError(f"dist must be a distribution of zuko, got {dist!r}")
+        super().__init__(dist)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "cache": {}}  # the last draw, with its gradient
 

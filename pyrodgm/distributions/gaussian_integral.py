@@ -8,6 +8,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrodgm.arithmetic.arguments import finite_number
 from pyrodgm.boltzmann import BipartiteMachine
 from pyrodgm.boltzmann.energy import softplus
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
@@ -49,9 +50,7 @@ class GaussianIntegralBoltzmann(TorchDistribution):
     def __init__(
         self, machine: BoltzmannMachine, beta: float, margin: float = 5.0, *, validate_args: bool | None = None
     ) -> None:
-        for name, value in (("beta", beta), ("margin", margin)):
-            if not value > 0.0:
-                raise ValueError(f"{name} must be positive, got {value}")
+        beta, margin = finite_number("beta", beta, above=0.0), finite_number("margin", margin, above=0.0)
         if not isinstance(machine, BoltzmannMachine):
             raise ValueError(f"machine must be a BoltzmannMachine without hidden units, got {type(machine).__name__}")
         self.machine, self.least_beta, self.margin = machine, beta, margin

@@ -3,12 +3,13 @@
 from typing import Any
 
 import torch
-from pyro.distributions import Beta, TorchDistribution
+from pyro.distributions import Beta, TorchDistribution, is_validation_enabled
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrodgm.arithmetic import floating
+from pyrodgm.arithmetic.arguments import validated, whole_number
 from pyrodgm.distributions.logits import BetaLogit
+from pyrodgm.distributions.parameters import broadcast_parameters
 from pyrodgm.distributions.stick_breaking import StickBreaking
 from pyrodgm.distributions.stick_logits import StickLogits
 
@@ -19,9 +20,13 @@ class _DirichletProcess:
     arg_constraints: dict[str, constraints.Constraint] = {"concentration": constraints.greater_than_eq(1e-15)}  # noqa: RUF012
 
     def __init__(self, concentration: Tensor | float, truncation: int, *, validate_args: bool | None = None) -> None:
-        if truncation < 2:
-            raise ValueError(f"truncation must be at least 2 sticks, got {truncation}")
-        self.concentration, self.truncation = floating(torch.as_tensor(concentration)), truncation
+        truncation = whole_number("truncation", truncation, 2)
+        (self.concentration,), self.truncation = broadcast_parameters(concentration=concentration), truncation
+        # Here, since the logits' base, an Independent, looks at nothing.
+        if is_validation_enabled() if validate_args is None else validate_args:
+            validated(concentration=self.concentration)
+            if not (self.concentration >= 1e-15).all():
+                raise ValueError(f"concentration must be at least 1e-15, got {self.concentration.min():g}")
         each = self.concentration.unsqueeze(-1).expand(*self.concentration.shape, truncation - 1)
         fractions = self._fractions(torch.ones_like(each), each)
         super().__init__(fractions, validate_args=validate_args)  # type: ignore[call-arg]  # of the sticks

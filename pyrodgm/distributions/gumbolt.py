@@ -9,6 +9,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
+from pyrodgm.distributions.parameters import require_distributions
 from pyrodgm.distributions.scalar import Scalar
 
 
@@ -98,6 +99,7 @@ class ContinuedBoltzmann(TorchDistribution):
     support = constraints.independent(constraints.unit_interval, 1)
 
     def __init__(self, machine: BoltzmannMachine, *, validate_args: bool | None = None) -> None:
+        require_distributions(machine=machine)
         self.machine = machine
         super().__init__(machine.batch_shape, machine.event_shape, validate_args=validate_args)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrodgm.arithmetic._compat import version_of
+from pyrodgm.arithmetic.arguments import callables, whole_numbers
 
 Conditional = Callable[[Sequence[Tensor]], TorchDistribution]
 
@@ -43,6 +44,8 @@ class Hierarchical(TorchDistribution):
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self, conditional: Conditional, sizes: Sequence[int], *, validate_args: bool | None = None) -> None:
+        callables(conditional=conditional)
+        sizes = whole_numbers("sizes", sizes)
         if not sizes:
             raise ValueError("sizes must name at least one group, got none")
         self.conditional, self.sizes = conditional, list(sizes)

@@ -8,6 +8,7 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import callables, whole_numbers
 from pyrodgm.errors import PyrodgmError
 
 Draw = Callable[[torch.Size], Tensor]
@@ -55,8 +56,10 @@ class Implicit(dist.TorchDistribution):
         event_shape: Sequence[int] = (),
         validate_args: bool | None = None,
     ) -> None:
+        callables(draw=draw)
+        shapes = (whole_numbers("batch_shape", batch_shape, 0), whole_numbers("event_shape", event_shape, 0))
         self.draw = draw
-        super().__init__(torch.Size(batch_shape), torch.Size(event_shape), validate_args=validate_args)
+        super().__init__(*map(torch.Size, shapes), validate_args=validate_args)
 
     @property
     def support(self) -> Any:

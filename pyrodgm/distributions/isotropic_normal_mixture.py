@@ -8,6 +8,9 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrodgm.arithmetic.arguments import finite_number, real_tensors
+from pyrodgm.distributions.parameters import refuse_infinite
+
 
 class IsotropicNormalMixture(TorchDistribution):
     r"""Mixture of ``K`` Normals in ``D`` dimensions, all with the covariance :math:`\text{scale}^2 I`.
@@ -55,14 +58,17 @@ class IsotropicNormalMixture(TorchDistribution):
         *,
         validate_args: bool | None = None,
     ) -> None:
+        real_tensors(logits=logits, loc=loc, scale=scale)
         if logits.dim() < 1 or loc.dim() < 2 or logits.shape[-1] != loc.shape[-2]:
             raise ValueError(
-                f"expected logits [*batch, K] and loc [*batch, K, D], got {tuple(logits.shape)} and {tuple(loc.shape)}"
+                f"logits and loc must be [*batch, K] and [*batch, K, D], got {list(logits.shape)} and {list(loc.shape)}"
             )
+        log_share = log_share if isinstance(log_share, Tensor) else finite_number("log_share", log_share)
         log_share = torch.as_tensor(log_share, dtype=scale.dtype, device=scale.device)
         self._given = (logits, loc, scale, log_share)
         batch_shape = torch.broadcast_shapes(logits.shape[:-1], loc.shape[:-2], scale.shape, log_share.shape)
         super().__init__(batch_shape, loc.shape[-1:], validate_args=validate_args)
+        refuse_infinite(self, loc=loc, scale=scale, log_share=log_share)
 
     # The arithmetic runs on the tensors as given: their expanded views would be broadcast in full.
     @property

@@ -8,6 +8,7 @@ from torch.distributions.transforms import SigmoidTransform
 
 from pyrodgm.distributions.logits.beta import BetaLogit
 from pyrodgm.distributions.logits.change_of_variable import LogitOf
+from pyrodgm.distributions.parameters import require_distributions
 from pyrodgm.distributions.unit_interval import UnitInterval
 
 
@@ -30,4 +31,5 @@ def logits_of(fraction: Any) -> TorchDistribution:
         *first, last = fraction.transforms
         if not first and isinstance(last, SigmoidTransform):
             return fraction.base_dist
+    require_distributions(fraction=fraction)
     return LogitOf(fraction)

@@ -8,6 +8,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.arithmetic import wide
+from pyrodgm.arithmetic.arguments import tensors
 from pyrodgm.distributions.moments import FromMoments
 from pyrodgm.distributions.scalar import Scalar
 from pyrodgm.distributions.smoothing import Smoothing
@@ -50,6 +51,9 @@ class OverlappingBernoulli(FromMoments, Scalar):
     has_rsample = True
 
     def __init__(self, logits: Tensor, smoothing: Smoothing, *, validate_args: bool | None = None) -> None:
+        tensors(logits=logits)
+        if not isinstance(smoothing, Smoothing):
+            raise TypeError(f"smoothing must be a Smoothing, got {smoothing!r}")
         shape = torch.broadcast_shapes(logits.shape, *(value.shape for value in smoothing.tensors))
         self.smoothing = smoothing
         super().__init__(logits.expand(shape), validate_args=validate_args)

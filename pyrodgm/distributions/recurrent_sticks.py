@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrodgm.arithmetic import stick_weights
+from pyrodgm.arithmetic.arguments import real_tensors, validated
 from pyrodgm.distributions.logits import KumaraswamyLogit
 from pyrodgm.distributions.run_cache import RunCache
 from pyrodgm.distributions.stick_logits import StickLogits
@@ -96,6 +97,12 @@ class RecurrentSticks(TorchDistribution):
         sources: tuple[Tensor, ...] = (),
         validate_args: bool | None = None,
     ) -> None:
+        if not callable(getattr(network, "check", None)):
+            raise TypeError(f"network must be a StickBreakingRNN, got {network!r}")
+        real_tensors(x=x)
+        validated(x=x)
+        if not isinstance(sources, tuple):
+            raise TypeError(f"sources must be a tuple of tensors, got {sources!r}")
         batch = network.check(x, state)
         self.network, self.x, self.state = network, x, state
         self.sources = (*(sources or (x,)), *network.parameters())

@@ -7,7 +7,9 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
+from pyrodgm.distributions.parameters import require_distributions
 from pyrodgm.distributions.visible_boltzmann import VisibleBoltzmann
 
 if TYPE_CHECKING:
@@ -55,13 +57,15 @@ class RelaxedBoltzmann(TorchDistribution):
         *,
         validate_args: bool | None = None,
     ) -> None:
+        require_distributions(machine=machine)
+        if not callable(getattr(smoothing, "log_ratio", None)):
+            raise TypeError(f"smoothing must be a Smoothing, got {smoothing!r}")
         if num_iterations is None and not machine.energy.can_sum():
             raise ValueError(
                 "num_iterations must be a number for a machine that is too large for exact sums, got None for "
                 f"{machine.energy}"
             )
-        if num_iterations is not None and num_iterations < 1:
-            raise ValueError(f"num_iterations must be at least 1, or None, got {num_iterations}")
+        num_iterations = None if num_iterations is None else whole_number("num_iterations", num_iterations)
         self.machine, self.smoothing, self.num_iterations = machine, smoothing, num_iterations
         super().__init__(machine.batch_shape, machine.event_shape, validate_args=validate_args)
 

@@ -5,9 +5,8 @@ from typing import Any, TypeVar
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
-from torch.distributions.utils import broadcast_all
 
-from pyrodgm.arithmetic import floating
+from pyrodgm.distributions.parameters import broadcast_parameters, refuse_infinite
 
 E = TypeVar("E", bound="Scalar")
 
@@ -16,10 +15,12 @@ class Scalar(TorchDistribution):
     """A distribution of a number whose parameters, named in ``arg_constraints``, all have the batch's shape."""
 
     def __init__(self, *parameters: Tensor | float, validate_args: bool | None = None) -> None:
-        values = broadcast_all(*(floating(p) if isinstance(p, Tensor) else p for p in parameters))
-        for name, value in zip(self.arg_constraints, values, strict=True):
+        values = broadcast_parameters(**dict(zip(self.arg_constraints, parameters, strict=True)))
+        named = dict(zip(self.arg_constraints, values, strict=True))
+        for name, value in named.items():
             setattr(self, name, value)
         super().__init__(values[0].shape, validate_args=validate_args)
+        refuse_infinite(self, **named)
 
     def expand(self: E, batch_shape: Any, _instance: Any = None) -> E:
         new = self._get_checked_instance(type(self), _instance)

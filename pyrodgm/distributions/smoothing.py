@@ -5,11 +5,13 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import torch
+from pyro.distributions import is_validation_enabled
 from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.arithmetic import into_open_interval, log1mexp, normal_cdf, wide
+from pyrodgm.arithmetic.arguments import finite_number, validated
 
 Bit = Literal[0, 1]
 
@@ -85,7 +87,7 @@ class ExponentialSmoothing(Smoothing):
         beta: positive; inverse temperature, a number or a tensor.
 
     Raises:
-        ValueError: ``beta`` is a number that is not positive.
+        ValueError: ``beta`` is not positive; of a tensor with validation on.
 
     Source: Vahdat et al. (2018), DVAE++, arXiv 1802.04920, eq. 5.
 
@@ -153,9 +155,7 @@ class UniformExponentialSmoothing(Smoothing):
 
     def __init__(self, beta: Tensor | float, epsilon: float = 0.05) -> None:
         super().__init__(beta)
-        if not 0.0 < epsilon < 1.0:
-            raise ValueError(f"epsilon must lie in (0, 1), got {epsilon}")
-        self.epsilon = epsilon
+        self.epsilon = finite_number("epsilon", epsilon, above=0.0, below=1.0)
         self._peak = ExponentialSmoothing(beta)
 
     def log_prob(self, value: Tensor, z: Bit) -> Tensor:
@@ -200,7 +200,7 @@ class PowerSmoothing(Smoothing):
         beta: positive; reciprocal of the exponent, a number or a tensor.
 
     Raises:
-        ValueError: ``beta`` is a number that is not positive.
+        ValueError: ``beta`` is not positive; of a tensor with validation on.
 
     Source: Vahdat et al. (2018), DVAE#, arXiv 1805.07445, section 4.
 
@@ -240,7 +240,7 @@ class GaussianSmoothing(Smoothing):
         shift: real; moves both means, a number or a tensor.
 
     Raises:
-        ValueError: ``beta`` is a number that is not positive.
+        ValueError: ``beta`` is not positive; of a tensor with validation on.
 
     Source: Vahdat et al. (2018), DVAE#, arXiv 1805.07445, section 4; with a shift, its Gaussian integral.
 
@@ -252,6 +252,10 @@ class GaussianSmoothing(Smoothing):
 
     def __init__(self, beta: Tensor | float, shift: Tensor | float = 0.0) -> None:
         super().__init__(beta)
+        if isinstance(shift, Tensor):
+            validated(shift=shift)
+        else:
+            shift = finite_number("shift", shift)
         self.shift = shift
 
     def log_prob(self, value: Tensor, z: Bit) -> Tensor:
@@ -286,5 +290,9 @@ def _reflected(mean: Tensor, square: Tensor, z: Bit, like: Tensor) -> tuple[Tens
 
 def require_positive(name: str, value: Tensor | float) -> None:
     """Refuse a number that is not positive and finite; tensors are looked at where arguments are validated."""
-    if not isinstance(value, Tensor) and not 0.0 < value < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {value}")
+    if not isinstance(value, Tensor):
+        finite_number(name, value, above=0.0)
+    elif is_validation_enabled():
+        validated(**{name: value})
+        if not (value > 0.0).all():
+            raise ValueError(f"{name} must be positive, got {value.min():g}")

@@ -9,6 +9,7 @@ from torch.distributions import constraints
 
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.moments import FromMoments
+from pyrodgm.distributions.parameters import require_distributions
 from pyrodgm.distributions.smoothing import ExponentialSmoothing
 from pyrodgm.distributions.spike_exponential import refuse_gradient
 from pyrodgm.distributions.visible_boltzmann import VisibleBoltzmann
@@ -44,6 +45,7 @@ class SpikeBoltzmann(FromMoments, TorchDistribution):
     def __init__(
         self, machine: BoltzmannMachine | VisibleBoltzmann, beta: float, *, validate_args: bool | None = None
     ) -> None:
+        require_distributions(machine=machine)
         self.machine, self.smoothing = machine, ExponentialSmoothing(beta)
         super().__init__(machine.batch_shape, machine.event_shape, validate_args=validate_args)
 

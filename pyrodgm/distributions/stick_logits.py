@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from pyrodgm.arithmetic import wide
+from pyrodgm.distributions.parameters import require_distributions
 from pyrodgm.distributions.sticks import fractions_to_weights, sticks_to_mass
 
 
@@ -36,6 +37,7 @@ class StickLogits(Independent):
     """
 
     def __init__(self, logits: TorchDistribution, *, validate_args: bool | None = None) -> None:
+        require_distributions(logits=logits)
         if logits.event_shape or not logits.batch_shape:
             shapes = f"{list(logits.batch_shape)} and {list(logits.event_shape)}"
             raise ValueError(f"logits must have shapes [*batch, K - 1] and [], got {shapes}")

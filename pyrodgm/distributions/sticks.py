@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from pyrodgm.arithmetic import into_open_interval, log_stick_weights, stick_logits, unit_logit, wide
+from pyrodgm.arithmetic.arguments import finite_number, real_tensors, validated, whole_number
 
 
 def fractions_to_weights(fractions: Tensor) -> Tensor:
@@ -19,6 +20,8 @@ def fractions_to_weights(fractions: Tensor) -> Tensor:
     >>> fractions_to_weights(torch.tensor([0.5, 0.5]))
     tensor([0.5000, 0.2500, 0.2500])
     """
+    real_tensors(fractions=fractions)
+    validated(fractions=fractions)
     return log_stick_weights(unit_logit(fractions)).exp().to(fractions.dtype)
 
 
@@ -34,6 +37,8 @@ def weights_to_fractions(weights: Tensor) -> Tensor:
     >>> weights_to_fractions(torch.tensor([0.5, 0.25, 0.25]))
     tensor([0.5000, 0.5000])
     """
+    real_tensors(weights=weights)
+    validated(weights=weights)
     return into_open_interval(stick_logits(log_of_weights(weights)).sigmoid().to(weights.dtype))
 
 
@@ -49,6 +54,8 @@ def log_of_weights(weights: Tensor) -> Tensor:
     >>> log_of_weights(torch.tensor([1.0, 0.0])).isfinite().all().item()
     True
     """
+    real_tensors(weights=weights)
+    validated(weights=weights)
     return wide(weights.clamp(min=torch.finfo(weights.dtype).tiny)).log()
 
 
@@ -62,8 +69,9 @@ def sticks_to_mass(weights: Tensor, mass: float = 0.99) -> Tensor:
     >>> sticks_to_mass(torch.tensor([0.7, 0.2, 0.09, 0.01]), 0.85)
     tensor(2)
     """
-    if not 0.0 < mass < 1.0:
-        raise ValueError(f"mass must lie in (0, 1), got {mass}")
+    real_tensors(weights=weights)
+    validated(weights=weights)
+    mass = finite_number("mass", mass, above=0.0, below=1.0)
     # What is left after n sticks, summed from the small end.
     left = wide(weights).flip(-1).cumsum(-1).flip(-1)[..., 1:]
     return (left > (1.0 - mass) * (1.0 + 1e-6)).sum(-1) + 1
@@ -81,7 +89,10 @@ def first_sticks(weights: Tensor, count: int, renormalize: bool = False) -> Tens
     >>> first_sticks(torch.tensor([0.5, 0.25, 0.25]), 2)
     tensor([0.5000, 0.2500, 0.0000])
     """
+    real_tensors(weights=weights)
+    validated(weights=weights)
+    count = whole_number("count", count)
     if not 1 <= count <= weights.shape[-1]:
-        raise ValueError(f"count must be from 1 to {weights.shape[-1]} sticks, got {count}")
+        raise ValueError(f"count must be from 1 to the {weights.shape[-1]} sticks of weights, got {count}")
     kept = pad(weights[..., :count], (0, weights.shape[-1] - count))
     return kept / kept.sum(-1, keepdim=True) if renormalize else kept

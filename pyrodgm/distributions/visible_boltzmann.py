@@ -7,8 +7,10 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.boltzmann import BipartiteMachine, Machine
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
+from pyrodgm.distributions.parameters import require_distributions
 
 
 class VisibleBoltzmann(TorchDistribution):
@@ -39,6 +41,8 @@ class VisibleBoltzmann(TorchDistribution):
     support = constraints.independent(constraints.boolean, 1)
 
     def __init__(self, machine: BoltzmannMachine, num_visible: int, *, validate_args: bool | None = None) -> None:
+        require_distributions(machine=machine)
+        num_visible = whole_number("num_visible", num_visible)
         units = machine.event_shape[0]
         if not 1 <= num_visible <= units:
             raise ValueError(f"num_visible must lie in 1, ..., {units}, got {num_visible}")

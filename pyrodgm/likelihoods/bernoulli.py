@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables, tensors
 from pyrodgm.distributions import FactorizedBernoulli
 from pyrodgm.processes import register_state
 
@@ -37,7 +38,10 @@ class BernoulliLikelihood(nn.Module):
 
     def __init__(self, net: nn.Module, mean: Tensor | None = None) -> None:
         super().__init__()
+        callables(net=net)
         self.net = net
+        if mean is not None:
+            tensors(mean=mean)
         if mean is not None and not ((mean >= 0) & (mean <= 1)).all():
             raise ValueError(f"mean must lie in [0, 1], got values from {mean.min():.4g} to {mean.max():.4g}")
         register_state(self, "replicated", "bias", None if mean is None else torch.logit(mean, eps=1e-3))

@@ -3,6 +3,8 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
+
 
 class CategoricalLikelihood(nn.Module):
     r"""Symbols given latents or hidden states, with logits from a network.
@@ -23,6 +25,7 @@ class CategoricalLikelihood(nn.Module):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
+        callables(net=net)
         self.net = net
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:

@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables, finite_range, one_of, tensors, whole_number
 from pyrodgm.distributions import NegativeBinomialCounts, PoissonCounts, ZeroInflatedNegativeBinomialCounts
 from pyrodgm.processes import register_state
 
@@ -20,6 +21,8 @@ class _Means(nn.Module):
 
     def __init__(self, mean: Tensor | None) -> None:
         super().__init__()
+        if mean is not None:
+            tensors(mean=mean)
         if mean is not None and not ((mean >= 0) & mean.isfinite()).all():
             raise ValueError(f"mean must hold numbers from 0, got values from {mean.min():.4g} to {mean.max():.4g}")
         register_state(self, "replicated", "bias", None if mean is None else mean.clamp(min=SMALLEST_MEAN).log())
@@ -57,6 +60,7 @@ class PoissonLikelihood(nn.Module):
 
     def __init__(self, net: nn.Module, mean: Tensor | None = None) -> None:
         super().__init__()
+        callables(net=net)
         self.net, self.log_means = net, _Means(mean)
 
     def forward(self, *latents: Tensor, log_library: Tensor | None = None) -> dist.TorchDistribution:
@@ -104,13 +108,12 @@ class NegativeBinomialLikelihood(nn.Module):
         log_inverse_dispersion_range: tuple[float, float] = (-8.0, 12.0),
     ) -> None:
         super().__init__()
-        if dispersion not in get_args(Dispersion):
-            raise ValueError(f"dispersion must be one of {', '.join(get_args(Dispersion))}, got {dispersion!r}")
-        if not log_inverse_dispersion_range[0] < log_inverse_dispersion_range[1]:
-            raise ValueError(f"log_inverse_dispersion_range must be increasing, got {log_inverse_dispersion_range}")
+        one_of("dispersion", dispersion, get_args(Dispersion))
+        features = whole_number("features", features)
+        callables(net=net)
         self.net, self.log_means = net, _Means(mean)
         self.features, self.zero_inflated = features, zero_inflated
-        self.log_inverse_dispersion_range = log_inverse_dispersion_range
+        self.log_inverse_dispersion_range = finite_range("log_inverse_dispersion_range", log_inverse_dispersion_range)
         self.log_inverse_dispersion = nn.Parameter(torch.zeros(features)) if dispersion == "gene" else None
 
     def forward(self, *latents: Tensor, log_library: Tensor | None = None) -> dist.TorchDistribution:

@@ -4,7 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import callables, finite_range, tensors, whole_number
 from pyrodgm.distributions import DiscretizedLogistic
 from pyrodgm.processes import register_state
 
@@ -54,10 +54,12 @@ class DiscretizedLogisticLikelihood(nn.Module):
         event_dim: int = 1,
     ) -> None:
         super().__init__()
+        if mean is not None:
+            tensors(mean=mean)
         if mean is not None and not ((mean >= 0) & (mean <= 1)).all():
             raise ValueError(f"mean must lie in [0, 1], got values from {mean.min():.4g} to {mean.max():.4g}")
-        if not log_scale_range[0] < log_scale_range[1]:
-            raise ValueError(f"log_scale_range must be increasing, got {log_scale_range}")
+        callables(net=net)
+        log_scale_range = finite_range("log_scale_range", log_scale_range)
         event_dim = whole_number("event_dim", event_dim)
         num_bins = whole_number("num_bins", num_bins, 2)
         self.net, self.num_bins, self.log_scale_range, self.event_dim = net, num_bins, log_scale_range, event_dim

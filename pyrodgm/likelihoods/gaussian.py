@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables, finite_number, finite_range
 from pyrodgm.processes import register_state
 
 
@@ -43,13 +44,11 @@ class GaussianLikelihood(nn.Module):
         log_variance_range: tuple[float, float] = (-6.0, 2.0),
     ) -> None:
         super().__init__()
-        if scale is not None and not (scale > 0 and math.isfinite(scale)):
-            raise ValueError(f"scale must be positive, got {scale}")
+        callables(net=net)
+        scale = None if scale is None else finite_number("scale", scale, above=0.0)
         if scale is None and learn_scale:
             raise ValueError("learn_scale needs a scale to start from, got scale=None")
-        if not log_variance_range[0] < log_variance_range[1]:
-            raise ValueError(f"log_variance_range must be increasing, got {log_variance_range}")
-        self.net, self.log_variance_range = net, log_variance_range
+        self.net, self.log_variance_range = net, finite_range("log_variance_range", log_variance_range)
         value = None if scale is None else torch.tensor(math.log(scale), dtype=torch.get_default_dtype())
         if learn_scale and value is not None:
             self.log_scale = nn.Parameter(value)

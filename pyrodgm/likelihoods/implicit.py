@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.distributions import Implicit
 
 
@@ -24,6 +25,7 @@ class ImplicitLikelihood(nn.Module):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
+        callables(net=net)
         self.net = net
 
     def forward(self, *latents: Tensor) -> Implicit:

@@ -3,6 +3,7 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables, whole_number
 from pyrodgm.distributions import AutoregressiveImages
 from pyrodgm.nn import PixelCNN
 
@@ -44,8 +45,8 @@ class PixelCNNLikelihood(nn.Module):
 
     def __init__(self, context: nn.Module, net: PixelCNN, num_bins: int | None = None) -> None:
         super().__init__()
-        if num_bins is not None and num_bins < 2:
-            raise ValueError(f"num_bins must be at least 2, or None for values 0 and 1; got {num_bins}")
+        callables(context=context, net=net)
+        num_bins = None if num_bins is None else whole_number("num_bins", num_bins, 2)
         expected = 1 if num_bins is None else 2
         if net.outputs != expected:
             raise ValueError(f"net must have {expected} outputs for num_bins={num_bins}, got {net.outputs}")

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.models.vae import VAE
 
 
@@ -31,4 +32,5 @@ class AdversarialVAE(VAE):
 
     def __init__(self, prior: nn.Module, likelihood: nn.Module, posterior: nn.Module, discriminator: nn.Module) -> None:
         super().__init__(prior, likelihood, posterior)
+        callables(discriminator=discriminator)
         self.discriminator = discriminator

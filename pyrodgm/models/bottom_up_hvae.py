@@ -4,6 +4,7 @@ import pyro
 from pyro.nn import pyro_method
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.models.pair import Pair
 
 
@@ -54,6 +55,13 @@ class BottomUpHVAE(Pair):
         upper_posterior: nn.Module,
     ) -> None:
         super().__init__()
+        callables(
+            prior=prior,
+            conditional_prior=conditional_prior,
+            likelihood=likelihood,
+            posterior=posterior,
+            upper_posterior=upper_posterior,
+        )
         self.prior, self.conditional_prior, self.likelihood = prior, conditional_prior, likelihood
         self.posterior, self.upper_posterior = posterior, upper_posterior
 

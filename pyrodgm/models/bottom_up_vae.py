@@ -6,6 +6,7 @@ import pyro
 from pyro.nn import pyro_method
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.models.chain import check_layers, draw_chain
 from pyrodgm.models.pair import Pair
 
@@ -65,6 +66,8 @@ class BottomUpVAE(Pair):
         upper_posteriors: Sequence[nn.Module],
     ) -> None:
         super().__init__()
+        callables(prior=prior, likelihood=likelihood, posterior=posterior)
+        check_layers("upper_posteriors", upper_posteriors, None)
         check_layers("conditional_priors", conditional_priors, len(upper_posteriors))
         self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
         self.conditional_priors = nn.ModuleList(conditional_priors)

@@ -4,6 +4,7 @@ import pyro
 from pyro.nn import pyro_method
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.models.pair import Pair
 from pyrodgm.nn import log_library_size
 
@@ -60,6 +61,7 @@ class CountVAE(Pair):
         library_posterior: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        callables(prior=prior, likelihood=likelihood, posterior=posterior)
         if (library_prior is None) != (library_posterior is None):
             missing = "library_posterior" if library_posterior is None else "library_prior"
             raise ValueError(f"library_prior and library_posterior must be given together, got {missing}=None")

@@ -4,6 +4,7 @@ import pyro
 from pyro.nn import pyro_method
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.models.pair import Pair
 
 
@@ -41,6 +42,7 @@ class DensityNetwork(Pair):
 
     def __init__(self, prior: nn.Module, likelihood: nn.Module) -> None:
         super().__init__()
+        callables(prior=prior, likelihood=likelihood)
         self.prior, self.likelihood = prior, likelihood
 
     @pyro_method

@@ -4,6 +4,7 @@ import pyro
 from pyro.nn import pyro_method
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.models.pair import Pair
 from pyrodgm.nn import stick_weights
 
@@ -63,6 +64,14 @@ class DLGMM(Pair):
         component_posterior: nn.Module,
     ) -> None:
         super().__init__()
+        callables(
+            prior=prior,
+            component_prior=component_prior,
+            likelihood=likelihood,
+            encoder=encoder,
+            weights_posterior=weights_posterior,
+            component_posterior=component_posterior,
+        )
         self.prior, self.component_prior, self.likelihood = prior, component_prior, likelihood
         self.encoder, self.weights_posterior, self.component_posterior = encoder, weights_posterior, component_posterior
 

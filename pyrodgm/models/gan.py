@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.likelihoods import GaussianLikelihood, ImplicitLikelihood
 from pyrodgm.models.density_network import DensityNetwork
 
@@ -39,6 +40,7 @@ class GAN(DensityNetwork):
 
     def __init__(self, prior: nn.Module, likelihood: nn.Module, discriminator: nn.Module) -> None:
         super().__init__(prior, likelihood)
+        callables(discriminator=discriminator)
         self.discriminator = discriminator
 
     def with_density(self, scale: float) -> DensityNetwork:

@@ -7,6 +7,7 @@ import torch
 from pyro.nn import pyro_method
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_tensor, whole_number
 from pyrodgm.models.pair import Pair
 from pyrodgm.priors import BoltzmannPrior
 
@@ -40,6 +41,9 @@ class RBM(Pair):
 
     def __init__(self, visible: int, hidden: int, mean: Tensor | None = None, **machine: Any) -> None:
         super().__init__()
+        visible, hidden = whole_number("visible", visible), whole_number("hidden", hidden)
+        if mean is not None:
+            finite_tensor("mean", mean, (visible,))
         self.prior = BoltzmannPrior(visible, hidden, num_visible=visible, **machine)
         with torch.no_grad():
             self.prior.weights.normal_(0.0, 0.01)

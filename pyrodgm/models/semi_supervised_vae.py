@@ -5,6 +5,7 @@ import torch
 from pyro.nn import pyro_method
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables, whole_number
 from pyrodgm.models.pair import Pair
 from pyrodgm.priors import CategoricalPrior
 
@@ -67,6 +68,8 @@ class SemiSupervisedVAE(Pair):
         posterior_sees_label: bool = True,
     ) -> None:
         super().__init__()
+        callables(prior=prior, likelihood=likelihood, classifier=classifier, posterior=posterior)
+        num_classes = whole_number("num_classes", num_classes, 2)
         self.prior, self.likelihood, self.classifier, self.posterior = prior, likelihood, classifier, posterior
         self.label_prior = CategoricalPrior(num_classes) if label_prior is None else label_prior
         self.encoder = nn.Identity() if encoder is None else encoder

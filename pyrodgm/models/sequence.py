@@ -11,6 +11,7 @@ from pyro.nn import pyro_method
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
+from pyrodgm.arithmetic.arguments import callables, finite_number, whole_number
 from pyrodgm.distributions import GEMLogits, KumaraswamyLogit, RecurrentSticks, StickLogits
 from pyrodgm.distributions.recurrent_sticks import find_run
 from pyrodgm.likelihoods import CategoricalLikelihood
@@ -91,13 +92,12 @@ class SequenceModel(Pair):
         time_penalty: float = 0.01,
     ) -> None:
         super().__init__()
-        if not 0.0 < concentration < math.inf:
-            raise ValueError(f"concentration: expected a positive number, got {concentration}")
-        if not time_penalty >= 0.0:
-            raise ValueError(f"time_penalty: expected at least 0, got {time_penalty}")
+        callables(network=network, encoder=encoder, likelihood=likelihood)
+        concentration = finite_number("concentration", concentration, above=0.0)
+        time_penalty = finite_number("time_penalty", time_penalty, least=0.0)
         self.network, self.encoder, self.likelihood = network, encoder, likelihood
-        register_state(self, "replicated", "concentration", torch.tensor(float(concentration)))
-        register_state(self, "replicated", "time_penalty", torch.tensor(float(time_penalty)), persistent=False)
+        register_state(self, "replicated", "concentration", torch.tensor(concentration))
+        register_state(self, "replicated", "time_penalty", torch.tensor(time_penalty), persistent=False)
         self.carry(0)
 
     @classmethod
@@ -105,6 +105,9 @@ class SequenceModel(Pair):
         cls, network: RecurrentNetwork, num_symbols: int, *, concentration: float = 1.0, time_penalty: float = 0.01
     ) -> "SequenceModel":
         """A model of symbols from 0 to ``num_symbols`` - 1: embedded as inputs, categorical as targets."""
+        if not isinstance(network, RecurrentNetwork):
+            raise TypeError(f"network must be a RecurrentNetwork, got {network!r}")
+        num_symbols = whole_number("num_symbols", num_symbols, 2)
         encoder = nn.Embedding(num_symbols, network.input_size)
         likelihood = CategoricalLikelihood(nn.Linear(network.hidden_size, num_symbols))
         return cls(network, encoder, likelihood, concentration=concentration, time_penalty=time_penalty)

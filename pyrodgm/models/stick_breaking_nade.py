@@ -10,6 +10,7 @@ from pyro.nn import pyro_method
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.distributions import GEMLogits, KumaraswamyLogit, StickLogits
 from pyrodgm.distributions.run_cache import RunCache
 from pyrodgm.models.pair import Pair
@@ -84,15 +85,13 @@ class StickBreakingNADE(Pair):
         mean: Tensor | None = None,
     ) -> None:
         super().__init__()
-        if max_steps < 2:
-            raise ValueError(f"max_steps: expected at least 2, got {max_steps}")
-        if not 0.0 < concentration < math.inf:
-            raise ValueError(f"concentration: expected a positive number, got {concentration}")
+        max_steps = whole_number("max_steps", max_steps, 2)
+        concentration = finite_number("concentration", concentration, above=0.0)
         # At the prior, from which a posterior that starts elsewhere takes long to get there: it is one for each pixel.
         # Below 1 all steps would not get gradients.
         start = max(1.0, concentration)
         self.network = NADENetwork(features, hidden, max_steps=max_steps, init=init, mean=mean, start=start)
-        register_state(self, "replicated", "concentration", torch.tensor(float(concentration)))
+        register_state(self, "replicated", "concentration", torch.tensor(concentration))
 
     def prior(self) -> dist.TorchDistribution:
         """Sticks of a Dirichlet process at each pixel: event shape ``[D, M - 1]``."""

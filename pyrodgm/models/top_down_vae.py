@@ -6,6 +6,7 @@ import pyro
 from pyro.nn import pyro_method
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.models.chain import check_layers, draw_chain
 from pyrodgm.models.pair import Pair
 
@@ -68,6 +69,7 @@ class TopDownVAE(Pair):
         conditional_posteriors: Sequence[nn.Module],
     ) -> None:
         super().__init__()
+        callables(prior=prior, likelihood=likelihood)
         if not isinstance(posterior, nn.Sequential) or len(posterior) < 2:
             raise ValueError(f"posterior must be an nn.Sequential of layers and a posterior, got {posterior}")
         layers = len(posterior) - 1

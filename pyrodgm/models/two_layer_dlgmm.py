@@ -4,6 +4,7 @@ import pyro
 from pyro.nn import pyro_method
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.models.pair import Pair
 from pyrodgm.nn import stick_weights
 
@@ -51,6 +52,20 @@ class TwoLayerDLGMM(Pair):
         lower_component_posterior: nn.Module,
     ) -> None:
         super().__init__()
+        callables(
+            prior=prior,
+            component_prior=component_prior,
+            lower_prior=lower_prior,
+            lower_component_prior=lower_component_prior,
+            likelihood=likelihood,
+            encoder=encoder,
+        )
+        callables(
+            weights_posterior=weights_posterior,
+            component_posterior=component_posterior,
+            lower_weights_posterior=lower_weights_posterior,
+            lower_component_posterior=lower_component_posterior,
+        )
         self.prior, self.component_prior, self.likelihood = prior, component_prior, likelihood
         self.lower_prior, self.lower_component_prior = lower_prior, lower_component_prior
         self.encoder, self.weights_posterior, self.component_posterior = encoder, weights_posterior, component_posterior

@@ -4,6 +4,7 @@ import pyro
 from pyro.nn import pyro_method
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.models.pair import Pair
 
 
@@ -36,6 +37,7 @@ class VAE(Pair):
 
     def __init__(self, prior: nn.Module, likelihood: nn.Module, posterior: nn.Module) -> None:
         super().__init__()
+        callables(prior=prior, likelihood=likelihood, posterior=posterior)
         self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
 
     @pyro_method

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables, finite_number, whole_number
 from pyrodgm.nn.dense import _linear
 
 
@@ -27,7 +28,10 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
-        super().__init__(features, eps=eps, momentum=momentum)
+        eps = finite_number("eps", eps, above=0.0)
+        super().__init__(
+            whole_number("features", features), eps=eps, momentum=finite_number("momentum", momentum, 0.0, 1.0)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.reshape(-1, x.shape[-1])).reshape(x.shape)
@@ -58,6 +62,7 @@ class NormalizedDense(nn.Module):
         super().__init__()
         self.linear = _linear(in_features, out_features, bias=False)  # the normalisation would take a bias out again
         self.norm = BatchNorm(out_features, momentum, eps)
+        callables(activation=activation)
         self.activation = activation()
 
     def forward(self, x: Tensor) -> Tensor:

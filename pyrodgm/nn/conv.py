@@ -1,10 +1,12 @@
 """Gated convolutions, and networks of images among networks of vectors."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional
+
+from pyrodgm.arithmetic.arguments import callables, whole_number, whole_numbers
 
 
 class GatedConv2d(nn.Module):
@@ -35,6 +37,8 @@ class GatedConv2d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
         super().__init__()
+        in_channels, out_channels = whole_number("in_channels", in_channels), whole_number("out_channels", out_channels)
+        kernel_size, stride = whole_number("kernel_size", kernel_size), whole_number("stride", stride)
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
         self.conv = conv = nn.Conv2d(in_channels, 2 * out_channels, kernel_size, stride, kernel_size // 2)
@@ -58,8 +62,11 @@ def gated_convs(in_channels: int, layers: Sequence[tuple[int, int, int]]) -> nn.
         >>> gated_convs(1, [(32, 7, 1), (6, 3, 2)])(torch.zeros(5, 1, 28, 28)).shape
         torch.Size([5, 6, 14, 14])
     """
-    channels = [in_channels, *(out for out, _, _ in layers)]
-    return nn.Sequential(*(GatedConv2d(c, *layer) for c, layer in zip(channels[:-1], layers, strict=True)))
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        raise TypeError(f"layers must be a sequence of (channels, kernel size, stride), got {layers!r}")
+    whole = [whole_numbers(f"layers[{i}]", layer, length=3) for i, layer in enumerate(layers)]
+    channels = [whole_number("in_channels", in_channels), *(layer[0] for layer in whole)]
+    return nn.Sequential(*(GatedConv2d(c, *layer) for c, layer in zip(channels[:-1], whole, strict=True)))
 
 
 class Images(nn.Module):
@@ -86,7 +93,8 @@ class Images(nn.Module):
 
     def __init__(self, net: nn.Module, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        self.net, self.image_shape = net, tuple(image_shape)
+        callables(net=net)
+        self.net, self.image_shape = net, whole_numbers("image_shape", image_shape, length=3)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] != math.prod(self.image_shape):

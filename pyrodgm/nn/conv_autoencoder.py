@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from pyrodgm.arithmetic.arguments import callables, whole_numbers
 from pyrodgm.nn.conv import Images
 from pyrodgm.nn.dense import Dense, mlp
 
@@ -39,11 +40,13 @@ def conv_encoder(
         >>> conv_encoder((1, 28, 28), [32, 64], 80)(torch.zeros(7, 5, 784)).shape
         torch.Size([7, 5, 80])
     """
+    image_shape, channels = _checked(image_shape, channels)
+    callables(activation=activation)
     sizes = [image_shape[0], *channels]
     layers: list[nn.Module] = []
     for a, b in itertools.pairwise(sizes):
         layers += [_initialised(nn.Conv2d(a, b, 3, stride=2, padding=1)), activation()]
-    coarsest = math.prod([channels[-1] if channels else 0, *_sides(image_shape, channels)[-1]])
+    coarsest = math.prod([channels[-1], *_sides(image_shape, channels)[-1]])
     return nn.Sequential(
         Images(nn.Sequential(*layers), image_shape), *mlp(coarsest, hidden, out_features, _dense(activation))
     )
@@ -77,6 +80,8 @@ def conv_decoder(
         >>> conv_decoder(40, [64, 32], (1, 28, 28))(torch.zeros(7, 5, 40)).shape
         torch.Size([7, 5, 784])
     """
+    image_shape, channels = _checked(image_shape, channels)
+    callables(activation=activation)
     sides = _sides(image_shape, channels)[::-1]
     coarsest = (channels[0], *sides[0])
     layers: list[nn.Module] = []
@@ -91,10 +96,17 @@ def conv_decoder(
     )
 
 
-def _sides(image_shape: Sequence[int], channels: Sequence[int]) -> list[tuple[int, int]]:
-    """Height and width of the image and after each convolution."""
+def _checked(image_shape: Sequence[int], channels: Sequence[int]) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+    """Both as whole numbers."""
+    depth, height, width = whole_numbers("image_shape", image_shape, length=3)
+    channels = whole_numbers("channels", channels)
     if not channels:
         raise ValueError("channels must give the channels of at least one convolution, got none")
+    return (depth, height, width), channels
+
+
+def _sides(image_shape: Sequence[int], channels: Sequence[int]) -> list[tuple[int, int]]:
+    """Height and width of the image and after each convolution."""
     sides = [(image_shape[1], image_shape[2])]
     for _ in channels:
         sides.append((-(-sides[-1][0] // 2), -(-sides[-1][1] // 2)))

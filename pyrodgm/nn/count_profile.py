@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import finite_number, validated
+
 
 def log_library_size(x: Tensor) -> Tensor:
     """Logarithm of the sum of the counts of each datum, ``[*, G]`` to ``[*, 1]``; 0 for a datum without any.
@@ -12,6 +14,7 @@ def log_library_size(x: Tensor) -> Tensor:
     >>> log_library_size(torch.tensor([[2.0, 1.0], [0.0, 0.0]])).squeeze(-1)
     tensor([1.0986, 0.0000])
     """
+    validated(x=x)
     return x.sum(-1, keepdim=True).clamp(min=1.0).log()
 
 
@@ -40,9 +43,7 @@ class CountProfile(nn.Module):
 
     def __init__(self, size: float) -> None:
         super().__init__()
-        if not (size > 0 and math.isfinite(size)):
-            raise ValueError(f"size must be positive, got {size}")
-        self.size = float(size)
+        self.size = finite_number("size", size, above=0.0)
 
     @property
     def scale(self) -> float:

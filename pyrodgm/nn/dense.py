@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pyrodgm.arithmetic.arguments import callables, whole_number, whole_numbers
+
 Layer = Callable[[int, int], nn.Module]
 
 
 def _linear(in_features: int, out_features: int, bias: bool = True) -> nn.Linear:
     """A linear map with He-normal weights (He et al. 2015, arXiv 1502.01852) and zero bias."""
+    in_features, out_features = whole_number("in_features", in_features), whole_number("out_features", out_features)
     linear = nn.Linear(in_features, out_features, bias=bias)
     nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
     if bias:
@@ -37,6 +40,7 @@ class Dense(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, activation: Callable[[], nn.Module] = _relu) -> None:
         super().__init__()
+        callables(activation=activation)
         self.linear = _linear(in_features, out_features)
         self.activation = activation()
 
@@ -88,7 +92,7 @@ class GatedDense(nn.Module):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
-        self.linear = _linear(in_features, 2 * out_features)
+        self.linear = _linear(in_features, 2 * whole_number("out_features", out_features))
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.glu(self.linear(x), -1)
@@ -111,6 +115,7 @@ def mlp(in_features: int, hidden: Sequence[int], out_features: int, layer: Layer
         >>> mlp(784, [300, 300], 80)(torch.zeros(5, 784)).shape
         torch.Size([5, 80])
     """
-    sizes = [in_features, *hidden]
+    callables(layer=layer)
+    sizes = [whole_number("in_features", in_features), *whole_numbers("hidden", hidden)]
     layers = [layer(a, b) for a, b in itertools.pairwise(sizes)]
     return nn.Sequential(*layers, _linear(sizes[-1], out_features))

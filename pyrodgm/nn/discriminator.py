@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.nn.dense import Dense, Layer, mlp
 
 
@@ -25,6 +26,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, features: nn.Module, head: nn.Module) -> None:
         super().__init__()
+        callables(features=features, head=head)
         self.features, self.head = features, head
 
     @classmethod

@@ -1,13 +1,14 @@
 """Networks of several inputs."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pyrodgm.arithmetic.arguments import callables, whole_number, whole_numbers
 from pyrodgm.nn.dense import Dense, Layer, mlp
 
 
@@ -16,6 +17,10 @@ class _LinearJoint(nn.Module):
 
     def __init__(self, in_features: Sequence[int], out_features: int) -> None:
         super().__init__()
+        in_features, out_features = (
+            whole_numbers("in_features", in_features),
+            whole_number("out_features", out_features),
+        )
         if not in_features:
             raise ValueError("in_features must name the size of at least one input, got none")
         linears = [nn.Linear(n, out_features, bias=i == 0) for i, n in enumerate(in_features)]
@@ -55,6 +60,7 @@ class DenseJoint(_LinearJoint):
         self, in_features: Sequence[int], out_features: int, activation: Callable[[], nn.Module] = nn.ReLU
     ) -> None:
         super().__init__(in_features, out_features)
+        callables(activation=activation)
         self.activation = activation()
 
     def forward(self, *inputs: Tensor) -> Tensor:
@@ -84,7 +90,7 @@ class GatedJoint(_LinearJoint):
     """
 
     def __init__(self, in_features: Sequence[int], out_features: int) -> None:
-        super().__init__(in_features, 2 * out_features)
+        super().__init__(in_features, 2 * whole_number("out_features", out_features))
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return functional.glu(self._total(*inputs), -1)
@@ -128,8 +134,12 @@ class Joint(nn.Module):
 
     def __init__(self, branches: Sequence[nn.Module], join: nn.Module, head: nn.Module | None = None) -> None:
         super().__init__()
+        if not isinstance(branches, Iterable):
+            raise TypeError(f"branches must be a sequence of modules, got {branches!r}")
+        branches, head = list(branches), nn.Identity() if head is None else head
+        callables(**{f"branches[{i}]": branch for i, branch in enumerate(branches)}, join=join, head=head)
         self.branches = nn.ModuleList(branches)
-        self.join, self.head = join, nn.Identity() if head is None else head
+        self.join, self.head = join, head
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if len(inputs) != len(self.branches):
@@ -157,6 +167,7 @@ def joint_mlp(in_features: Sequence[int], hidden: Sequence[int], out_features: i
         >>> joint_mlp([50, 10], [500], 784)(torch.zeros(100, 50), torch.eye(10).unsqueeze(1)).shape
         torch.Size([10, 100, 784])
     """
+    in_features, hidden = whole_numbers("in_features", in_features), whole_numbers("hidden", hidden)
     if not hidden:
         raise ValueError("hidden must name the size of at least one hidden layer, got none")
     branches = [nn.Identity() for _ in in_features]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import one_of, whole_number
 from pyrodgm.processes import register_state
 
 MaskType = Literal["A", "B"]
@@ -54,10 +55,12 @@ class MaskedConv2d(nn.Conv2d):
         groups_in_order: int = 1,
         bias: bool = True,
     ) -> None:
+        in_channels, out_channels = whole_number("in_channels", in_channels), whole_number("out_channels", out_channels)
+        kernel_size = whole_number("kernel_size", kernel_size)
+        groups_in_order = whole_number("groups_in_order", groups_in_order)
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
-        if mask_type not in get_args(MaskType):
-            raise ValueError(f"mask_type must be A or B, got {mask_type!r}")
+        one_of("mask_type", mask_type, get_args(MaskType))
         for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
             if channels % groups_in_order:
                 raise ValueError(f"{name} must be a multiple of the {groups_in_order} groups, got {channels}")

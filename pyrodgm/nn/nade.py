@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
+from pyrodgm.arithmetic.arguments import finite_number, finite_tensor, one_of, whole_number
 from pyrodgm.nn.recurrent import RecurrentNetwork
 from pyrodgm.nn.recurrent.weights import raw_start
 
@@ -117,13 +118,11 @@ class NADENetwork(nn.Module):
         start: float = 1.0,
     ) -> None:
         super().__init__()
-        for name, value in (("features", features), ("hidden", hidden), ("max_steps", max_steps)):
-            if value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
-        if init not in ("sum", "lstm"):
-            raise ValueError(f'init: expected "sum" or "lstm", got {init!r}')
-        if mean is not None and mean.shape != (features,):
-            raise ValueError(f"mean: expected shape [{features}], got {list(mean.shape)}")
+        features, hidden = whole_number("features", features), whole_number("hidden", hidden)
+        max_steps, start = whole_number("max_steps", max_steps), finite_number("start", start, above=0.0)
+        one_of("init", init, ("sum", "lstm"))
+        if mean is not None:
+            finite_tensor("mean", mean, (features,))
         self.features, self.max_steps = features, max_steps
         self.running = RunningSum(features, hidden) if init == "sum" else RunningLSTM(features, hidden)
         bound = 1.0 / math.sqrt(hidden)

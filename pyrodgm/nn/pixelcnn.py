@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import one_of, whole_number, whole_numbers
 from pyrodgm.nn.masked_conv import MaskedConv2d
 
 Norm = Literal["channel", "batch"]
@@ -28,7 +28,9 @@ class ChannelNorm(nn.Module):
 
     def __init__(self, channels: int, groups: int = 1) -> None:
         super().__init__()
-        self.groups = groups
+        channels, self.groups = whole_number("channels", channels), whole_number("groups", groups)
+        if channels % self.groups:
+            raise ValueError(f"channels must be a multiple of the {groups} groups, got {channels}")
         self.scale, self.shift = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,11 +85,12 @@ class PixelCNN(nn.Module):
         norm: Norm = "channel",
     ) -> None:
         super().__init__()
-        if norm not in get_args(Norm):
-            raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}; got {norm!r}")
-        layers = whole_number("layers", layers)
-        self.image_shape, self.outputs = image_shape, outputs
-        channels = image_shape[0]
+        one_of("norm", norm, get_args(Norm))
+        channels, height, width = whole_numbers("image_shape", image_shape, length=3)
+        context_channels = whole_number("context_channels", context_channels)
+        hidden, layers = whole_number("hidden", hidden), whole_number("layers", layers)
+        kernel_size, outputs = whole_number("kernel_size", kernel_size), whole_number("outputs", outputs)
+        self.image_shape, self.outputs = (channels, height, width), outputs
         if norm == "channel" and hidden <= channels:  # one feature's deviation from its own mean is always 0
             raise ValueError(f"hidden must be above {channels} for {channels} channels and channel norm, got {hidden}")
         hidden = math.ceil(hidden / channels) * channels

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import finite_number
+
 
 class Scale(nn.Module):
     r"""Its input times a fixed factor: brings small inputs to the scale that a network's initial weights expect.
@@ -23,7 +25,7 @@ class Scale(nn.Module):
 
     def __init__(self, factor: float) -> None:
         super().__init__()
-        self.factor = factor
+        self.factor = finite_number("factor", factor)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.factor * x

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_tensor, whole_numbers
 from pyrodgm.plots.style import BLUE, GREY, VERMILION, charts
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def adaptive_steps(rows: Sequence[Mapping[str, float]], *, title: str | None = N
     Raises:
         ValueError: If ``rows`` is empty or a row lacks one of these entries.
     """
+    if not isinstance(rows, Sequence) or isinstance(rows, str):
+        raise TypeError(f"rows must be a sequence of rows, got {rows!r}")
     keys = ("difficulty", "mean_step", "num_steps_early", "error")
     missing = [key for key in keys if any(key not in row for row in rows)]
     if not rows or missing:
@@ -55,7 +58,8 @@ def divergence_map(divergence: Tensor, image_shape: tuple[int, int, int], *, tit
     Raises:
         ValueError: If the shapes do not fit.
     """
-    channels, height, width = image_shape
+    finite_tensor("divergence", divergence)
+    channels, height, width = whole_numbers("image_shape", image_shape, length=3)
     if channels != 1 or divergence.shape != (height * width,):
         raise ValueError(f"divergence: expected shape [{height * width}] and one channel, got {list(divergence.shape)}")
     figure, (axes,) = charts(title, [1.0])

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_range, one_of, tensors, whole_number
 from pyrodgm.plots.style import BLUE, GREY, VERMILION, charts, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+RULES = ("auto", "fd", "doane", "scott", "stone", "rice", "sturges", "sqrt")  # of NumPy, for the number of bins
 
 
 def log_likelihood_histogram(
@@ -26,8 +30,12 @@ def log_likelihood_histogram(
     Raises:
         ValueError: If ``values`` is empty, not finite or of another shape, or ``dimensions`` is below 1.
     """
-    if dimensions is not None and dimensions < 1:
-        raise ValueError(f"dimensions: expected at least 1, got {dimensions}")
+    tensors(values=values)
+    dimensions = None if dimensions is None else whole_number("dimensions", dimensions)
+    if isinstance(bins, str):
+        one_of("bins", bins, RULES)
+    else:
+        bins = whole_number("bins", bins)
     numbers = values.detach().cpu().double().numpy()
     if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
         raise ValueError(f"values: expected finite log-likelihoods [N], N > 0; got {values}")
@@ -63,9 +71,16 @@ def likelihood_diagnostics(
     Raises:
         ValueError: If the shapes differ, there are no values, or some are not numbers.
     """
+    tensors(values=values, k_hat=k_hat, ess=ess)
+    finite_range("limits", limits)
     numbers, shapes, sizes = (v.detach().cpu().double().numpy() for v in (values, k_hat, ess))
     fine = numbers.ndim == 1 and len(numbers) and numbers.shape == shapes.shape == sizes.shape
-    if not fine or not np.isfinite(numbers).all() or np.isnan(shapes).any() or not (sizes > 0).all():
+    if (
+        not fine
+        or not np.isfinite(numbers).all()
+        or np.isnan(shapes).any()
+        or not (np.isfinite(sizes) & (sizes > 0)).all()
+    ):
         raise ValueError(
             f"values, k_hat and ess: expected numbers [N], N > 0, of one length; got {list(values.shape)}, "
             f"{list(k_hat.shape)} and {list(ess.shape)}"
@@ -105,6 +120,8 @@ def training_curves(metrics: Sequence[Mapping[str, float]], *, title: str | None
     Raises:
         ValueError: If ``rows`` is empty or a row lacks one of these entries.
     """
+    if not isinstance(metrics, Sequence) or isinstance(metrics, str):
+        raise TypeError(f"metrics must be a sequence of rows, got {metrics!r}")
     keys = ("epoch", "train_bound", "valid_bound", "kl_weight")
     missing = [key for key in keys if any(key not in row for row in metrics)]
     if not metrics or missing:

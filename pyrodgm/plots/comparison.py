@@ -1,6 +1,6 @@
 """Chart of what several runs reach."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,9 @@ def log_likelihood_curve(
     Raises:
         ValueError: If there is no run, the lengths differ, or a value is not finite.
     """
+    for name, given in (("x", x), ("means", means), ("standard_errors", standard_errors)):
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise TypeError(f"{name} must be a sequence of numbers, got {given!r}")
     table = [np.asarray(values, dtype=float) for values in (x, means, standard_errors)]
     if len({v.shape for v in table}) > 1 or table[0].ndim != 1 or not len(table[0]) or not np.isfinite(table).all():
         raise ValueError(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_tensor
 from pyrodgm.plots.style import BLUE, VERMILION, charts
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ def component_usage(weights: Tensor, prior: Tensor | None = None, *, title: str 
     Raises:
         ValueError: If a shape does not fit or the weights are not on the simplex.
     """
+    finite_tensor("weights", weights)
+    if prior is not None:
+        finite_tensor("prior", prior)
     values = weights.detach().cpu().double().numpy()
     if values.ndim != 2 or not len(values) or (values < 0).any() or not np.allclose(values.sum(-1), 1, atol=1e-4):
         raise ValueError(f"weights: expected [N, K] on the simplex, N > 0; got shape {list(weights.shape)}")

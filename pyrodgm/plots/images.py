@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import tensors
 from pyrodgm.plots.mosaic import BETWEEN, count_columns, gap_between, join, picture, to_tiles
 from pyrodgm.plots.style import DPI
 
@@ -94,8 +95,11 @@ def grown_samples(
     Raises:
         ValueError: If a shape or value does not fit; names the argument.
     """
+    tensors(pseudo_inputs=pseudo_inputs, samples=samples)
     if samples.dim() < 3 or len(samples) != len(pseudo_inputs):
-        raise ValueError(f"samples: expected shape [{len(pseudo_inputs)}, N, *], got {list(samples.shape)}")
+        raise ValueError(
+            f"samples must have shape [K, N, *] for the {len(pseudo_inputs)} pseudo_inputs, got {list(samples.shape)}"
+        )
     seeds = to_tiles("pseudo_inputs", pseudo_inputs, image_shape)
     grown = to_tiles("samples", samples.flatten(0, 1), image_shape)
     left, right = join(seeds, 1), join(grown, samples.shape[1])
@@ -123,6 +127,8 @@ def side_by_side(
     """
     from pyrodgm.plots.drawing import Drawing
 
+    if not isinstance(groups, Mapping):
+        raise TypeError(f"groups must be images by name, got {groups!r}")
     if not groups:
         raise ValueError("groups: expected images of at least one group, got none")
     mosaics = {}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_tensor, tensors, whole_number
 from pyrodgm.extras import needs_extra
 from pyrodgm.plots.scatter import classes_in_the_plane
 from pyrodgm.plots.style import BLUE, VERMILION, charts, number
@@ -30,9 +31,12 @@ def tsne(latents: Tensor, labels: Tensor, *, seed: int = 0, title: str | None = 
     with needs_extra("plots"):
         from sklearn.manifold import TSNE
 
+    finite_tensor("latents", latents, (None, None))
+    tensors(labels=labels)
+    seed = whole_number("seed", seed, 0)
     if latents.dim() != 2 or len(latents) < 4 or labels.shape != latents.shape[:1]:
         raise ValueError(
-            f"expected latents [N, D] and labels [N], N > 3; got {list(latents.shape)} and {list(labels.shape)}"
+            f"latents and labels must be [N, D] and [N], N > 3; got {list(latents.shape)} and {list(labels.shape)}"
         )
     perplexity = min(30.0, (len(latents) - 1) / 3)
     points = TSNE(perplexity=perplexity, init="random", random_state=seed).fit_transform(latents.detach().cpu().numpy())
@@ -54,6 +58,10 @@ def sticks_used(counts: Tensor, num_sticks: int, *, title: str | None = None) ->
     Raises:
         ValueError: If ``counts`` is empty or holds other numbers.
     """
+    tensors(counts=counts)
+    num_sticks = whole_number("num_sticks", num_sticks)
+    if counts.is_floating_point():
+        raise TypeError(f"counts must be whole numbers, got {counts.dtype}")
     used = counts.detach().cpu().numpy()
     if used.ndim != 1 or not len(used) or used.min() < 1 or used.max() > num_sticks:
         raise ValueError(f"counts: expected whole numbers [N] from 1 to {num_sticks}, N > 0; got {counts}")
@@ -79,16 +87,18 @@ def latent_and_decoder_sparsity(latents: Tensor, weights: Tensor, *, title: str 
 
     Source: Nalisnick and Smyth (2017), arXiv 1605.06197, section 6.1.
     """
+    finite_tensor("latents", latents)
+    finite_tensor("weights", weights)
     if latents.dim() != 2 or weights.dim() != 2 or latents.shape[1] != weights.shape[1]:
         raise ValueError(
-            f"expected latents [N, K] and weights [H, K]; got {list(latents.shape)} and {list(weights.shape)}"
+            f"latents and weights must be [N, K] and [H, K]; got {list(latents.shape)} and {list(weights.shape)}"
         )
     figure, (upper, lower) = charts(title, [1.0, 1.0])
     dimensions = np.arange(1, latents.shape[1] + 1)
-    upper.bar(dimensions, latents.detach().abs().mean(0).cpu().numpy(), width=0.9, color=BLUE)
+    upper.bar(dimensions, latents.detach().double().abs().mean(0).cpu().numpy(), width=0.9, color=BLUE)
     upper.set_ylabel("mean |latent|")
     upper.tick_params(labelbottom=False)
-    lower.bar(dimensions, weights.detach().norm(dim=0).cpu().numpy(), width=0.9, color=VERMILION)
+    lower.bar(dimensions, weights.detach().double().norm(dim=0).cpu().numpy(), width=0.9, color=VERMILION)
     lower.set_ylabel("norm of decoder weights")
     lower.set_xlabel("latent dimension")
     lower.sharex(upper)

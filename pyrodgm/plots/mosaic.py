@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import tensors, whole_number, whole_numbers
 from pyrodgm.plots.style import DPI, LETTER
 
 if TYPE_CHECKING:
@@ -18,10 +19,16 @@ BETWEEN = 0.7  # the grey between tiles: neither the black nor the white that bi
 LINE = 0.36  # height of a title in inches; a line of labels has three quarters of it
 
 
+def sizes_of_image(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Channels, height and width as whole numbers."""
+    channels, height, width = whole_numbers("image_shape", image_shape, length=3)
+    return channels, height, width
+
+
 def to_tiles(name: str, images: Tensor, image_shape: tuple[int, int, int]) -> np.ndarray:
     """The images as ``[N, height, width, 1 or 3]``, channels of another number side by side as ``[N, H, C * W, 1]``."""
-    if len(image_shape) != 3 or min(image_shape) < 1:
-        raise ValueError(f"image_shape: expected (channels, height, width), each at least 1, got {image_shape}")
+    tensors(**{name: images})
+    image_shape = sizes_of_image(image_shape)
     if images.dim() < 2 or not len(images) or math.prod(images.shape[1:]) != math.prod(image_shape):
         raise ValueError(f"{name}: expected at least one image of shape {image_shape}, got {list(images.shape)}")
     images = images.detach().to("cpu", torch.float64)
@@ -40,9 +47,7 @@ def count_columns(columns: int | None, tiles: np.ndarray) -> int:
         square = max(1, round(math.sqrt(count * height / width)))
         # The fewest empty places in the last row, the squarest of these.
         columns = min(range(square, square * 3 // 2 + 1), key=lambda c: (-count % c, c))
-    if columns < 1:
-        raise ValueError(f"columns: expected at least 1, got {columns}")
-    return min(columns, len(tiles))
+    return min(whole_number("columns", columns), len(tiles))
 
 
 def gap_between(tiles: np.ndarray) -> int:

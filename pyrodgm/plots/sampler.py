@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_tensor
 from pyrodgm.plots.style import BLUE, GREY, VERMILION, charts
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ def sampler_chains(
     Raises:
         ValueError: If ``negative_energy`` has another number of dimensions.
     """
+    finite_tensor("negative_energy", negative_energy)
+    if exchange_rates is not None:
+        finite_tensor("exchange_rates", exchange_rates, (None,))
     if negative_energy.dim() != 2:
         raise ValueError(f"negative_energy must have shape [num_calls, N], got {list(negative_energy.shape)}")
     values = negative_energy.detach().double().cpu().numpy()

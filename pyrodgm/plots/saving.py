@@ -4,8 +4,9 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from pyrodgm.arithmetic.arguments import one_of
 from pyrodgm.extras import needs_extra
 from pyrodgm.plots.style import GREY
 
@@ -41,6 +42,10 @@ def svg(figure: "Figure", theme: Theme = "auto") -> str:
     with needs_extra("plots"):
         from matplotlib import rc_context
 
+    if not callable(getattr(figure, "savefig", None)):
+        raise TypeError(f"figure must be a matplotlib figure, got {figure!r}")
+    if theme != "auto":
+        one_of("theme", theme, get_args(Theme))
     file = io.StringIO()
     with rc_context({"svg.hashsalt": "pyrodgm"}), _coloured(figure, PLACES if theme == "auto" else _scheme(theme)):
         figure.savefig(file, format="svg", metadata={"Date": None})

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import tensors
 from pyrodgm.extras import needs_extra
 from pyrodgm.plots.style import DPI, MARKERS, PALETTE
 
@@ -27,6 +28,7 @@ def scatter_by_class(points: Tensor, labels: Tensor, *, title: str | None = None
     Raises:
         ValueError: If there are no points, a shape does not fit or a value is not finite.
     """
+    tensors(points=points, labels=labels)
     where, classes = points.detach().cpu().double().numpy(), labels.cpu().numpy()
     if where.ndim != 2 or where.shape[1] != 2 or not len(where) or not np.isfinite(where).all():
         raise ValueError(f"points: expected finite ones [N, 2], N > 0; got shape {list(points.shape)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import tensors, whole_number
 from pyrodgm.plots.style import BLUE, DPI
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def waveforms(groups: Mapping[str, Tensor], rate: int, *, title: str | None = No
         >>> len(waveforms({"noise": 0.1 * torch.randn(3, 100)}, 4000).axes)
         3
     """
+    rate = _rate(groups, rate)
 
     def draw(axes: Any, sound: Tensor) -> None:
         axes.plot((torch.arange(len(sound)) * 1000.0 / rate).numpy(), sound.numpy(), color=BLUE, linewidth=0.5)
@@ -46,6 +48,7 @@ def spectrograms(groups: Mapping[str, Tensor], rate: int, *, title: str | None =
         >>> len(spectrograms({"noise": 0.1 * torch.randn(2, 256)}, 4000).axes)
         2
     """
+    rate = _rate(groups, rate)
     for name, sounds in groups.items():
         if sounds.dim() != 2 or sounds.shape[1] < 128:
             raise ValueError(f"groups[{name!r}] must be sounds [N, 128] or longer, got {list(sounds.shape)}")
@@ -82,6 +85,13 @@ def write_wav(path: Path, sounds: Tensor, rate: int, *, pause: float = 0.1) -> N
         file.writeframes(values.numpy().astype("<i2").tobytes())
 
 
+def _rate(groups: Mapping[str, Tensor], rate: int) -> int:
+    if not isinstance(groups, Mapping):
+        raise TypeError(f"groups must be sounds by name, got {groups!r}")
+    tensors(**{f"groups[{name!r}]": sounds for name, sounds in groups.items()})
+    return whole_number("rate", rate)
+
+
 def _check(name: str, sounds: Tensor) -> None:
     if sounds.dim() != 2 or not sounds.numel() or not sounds.isfinite().all():
         raise ValueError(f"{name} must be finite sounds [N, length], got {list(sounds.shape)}")
@@ -92,8 +102,9 @@ def _panels(
 ) -> "Figure":
     from pyrodgm.plots.drawing import Drawing
 
-    if rate < 1 or not groups:
-        raise ValueError(f"rate must be positive and groups hold sounds, got {rate} and {len(groups)} groups")
+    rate = _rate(groups, rate)
+    if not groups:
+        raise ValueError("groups must hold sounds, got no groups")
     for name, sounds in groups.items():
         _check(f"groups[{name!r}]", sounds)
         if len(sounds) != len(next(iter(groups.values()))):

@@ -3,10 +3,12 @@
 import base64
 import html
 import io
+from collections.abc import Sequence
 from string import Template
 
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import whole_numbers
 from pyrodgm.extras import needs_extra
 from pyrodgm.plots.mosaic import to_tiles
 
@@ -45,9 +47,11 @@ def traversal_page(
     with needs_extra("plots"):
         from matplotlib.image import imsave
 
-    rows, columns = size
+    rows, columns = whole_numbers("size", size, length=2)
+    if isinstance(labels, str) or not isinstance(labels, Sequence) or len(labels) != 2:
+        raise TypeError(f"labels must be two names, got {labels!r}")
     tiles = to_tiles("images", images, image_shape)
-    if rows < 1 or columns < 1 or len(tiles) != rows * columns:
+    if len(tiles) != rows * columns:
         raise ValueError(f"size: expected rows and columns of {len(tiles)} images, got {size}")
     _, height, width, channels = tiles.shape
     whole = tiles.reshape(rows, columns, height, width, channels).swapaxes(1, 2)

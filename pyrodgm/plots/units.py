@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_number
 from pyrodgm.plots.style import BLUE, GREY, VERMILION, charts
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ def unit_activities(variances: Mapping[str, Tensor], *, threshold: float = 1e-2,
     Raises:
         ValueError: If there is no site, or variances are negative, not finite or of another shape.
     """
+    if not isinstance(variances, Mapping):
+        raise TypeError(f"variances must be tensors by the names of sites, got {variances!r}")
+    threshold = finite_number("threshold", threshold, least=0.0)
     values = {site: v.detach().cpu().double().numpy() for site, v in variances.items()}
     if not values or any(v.ndim != 1 or not len(v) or not (np.isfinite(v) & (v >= 0)).all() for v in values.values()):
         raise ValueError(f"variances: expected finite values [D] of at least 0 for each site; got {variances}")

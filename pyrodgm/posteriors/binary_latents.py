@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.distributions import (
     ContinuedBernoulli,
     GaussianSmoothing,
@@ -11,7 +12,6 @@ from pyrodgm.distributions import (
     Smoothing,
     SpikeExponential,
 )
-from pyrodgm.distributions.smoothing import require_positive
 
 
 class BinaryLatents(nn.Module):
@@ -37,6 +37,8 @@ class OverlappingLatents(BinaryLatents):
 
     def __init__(self, smoothing: Smoothing) -> None:
         super().__init__()
+        if not isinstance(smoothing, Smoothing):
+            raise TypeError(f"smoothing must be a Smoothing, got {smoothing!r}")
         self.smoothing = smoothing
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
@@ -52,8 +54,7 @@ class SpikeLatents(BinaryLatents):
 
     def __init__(self, beta: float) -> None:
         super().__init__()
-        require_positive("beta", beta)
-        self.beta = beta
+        self.beta = finite_number("beta", beta, above=0.0)
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         return SpikeExponential(outputs, self.beta).to_event(1)
@@ -68,8 +69,7 @@ class ConcreteLatents(BinaryLatents):
 
     def __init__(self, beta: float) -> None:
         super().__init__()
-        require_positive("beta", beta)
-        self.beta = beta
+        self.beta = finite_number("beta", beta, above=0.0)
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         return ContinuedBernoulli(outputs, self.beta).to_event(1)
@@ -93,7 +93,7 @@ class GaussianIntegralLatents(BinaryLatents):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.raw_scale = nn.Parameter(torch.ones(features))
+        self.raw_scale = nn.Parameter(torch.ones(whole_number("features", features)))
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         logits, raw_shift = outputs.chunk(2, -1)

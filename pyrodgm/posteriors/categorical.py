@@ -3,6 +3,8 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
+
 
 class CategoricalPosterior(nn.Module):
     r"""Class probabilities whose logits a network gives: a classifier.
@@ -26,6 +28,7 @@ class CategoricalPosterior(nn.Module):
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
+        callables(net=net)
         self.net = net
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:

@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import callables, finite_range, whole_number, whole_numbers
 from pyrodgm.distributions.flow import FlowDistribution, import_zuko
 
 
@@ -55,10 +55,9 @@ class FlowPosterior(nn.Module):
         super().__init__()
         import_zuko()
         features = whole_number("features", features, 2)
-        if not log_variance_range[0] < log_variance_range[1]:
-            raise ValueError(f"log_variance_range must be increasing, got {log_variance_range}")
+        callables(net=net, transform=transform)
         self.net, self.features, self.transform = net, features, transform
-        self.log_variance_range = log_variance_range
+        self.log_variance_range = finite_range("log_variance_range", log_variance_range)
 
     @classmethod
     def autoregressive(
@@ -85,13 +84,13 @@ class FlowPosterior(nn.Module):
             ValueError: If a number is too small.
         """
         zuko = import_zuko()
-        for name, value, least in (("features", features, 2), ("context", context, 1), ("transforms", transforms, 1)):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        features, context = whole_number("features", features, 2), whole_number("context", context)
+        transforms, hidden = whole_number("transforms", transforms), whole_numbers("hidden", hidden)
+        passes = None if passes is None else whole_number("passes", passes)
         order = torch.arange(features)
         layers = [
             zuko.flows.MaskedAutoregressiveTransform(
-                features, context, passes, order if i % 2 == 0 else order.flip(0), hidden_features=tuple(hidden)
+                features, context, passes, order if i % 2 == 0 else order.flip(0), hidden_features=hidden
             )
             for i in range(transforms)
         ]

@@ -3,6 +3,8 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables, finite_range
+
 
 class GaussianPosterior(nn.Module):
     r"""A Gaussian with diagonal covariance whose mean and log-variance a network gives.
@@ -33,10 +35,8 @@ class GaussianPosterior(nn.Module):
 
     def __init__(self, net: nn.Module, log_variance_range: tuple[float, float] = (-6.0, 2.0)) -> None:
         super().__init__()
-        if not log_variance_range[0] < log_variance_range[1]:
-            raise ValueError(f"log_variance_range must be increasing, got {log_variance_range}")
-        self.net = net
-        self.log_variance_range = log_variance_range
+        callables(net=net)
+        self.net, self.log_variance_range = net, finite_range("log_variance_range", log_variance_range)
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
         loc, log_variance = self.net(*inputs).chunk(2, dim=-1)

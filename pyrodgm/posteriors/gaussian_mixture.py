@@ -3,7 +3,7 @@
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import callables, finite_range, whole_number
 from pyrodgm.distributions import DiagNormalMixture, log_of_weights
 
 
@@ -44,8 +44,9 @@ class GaussianMixturePosterior(nn.Module):
         self, net: nn.Module, num_components: int, log_variance_range: tuple[float, float] = (-6.0, 2.0)
     ) -> None:
         super().__init__()
-        _check(num_components, log_variance_range)
-        self.net, self.num_components, self.log_variance_range = net, num_components, log_variance_range
+        callables(net=net)
+        self.net, self.num_components = net, whole_number("num_components", num_components)
+        self.log_variance_range = finite_range("log_variance_range", log_variance_range)
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
         out, count = self.net(*inputs), self.num_components
@@ -87,8 +88,9 @@ class WeightedGaussians(nn.Module):
         self, net: nn.Module, num_components: int, log_variance_range: tuple[float, float] = (-6.0, 2.0)
     ) -> None:
         super().__init__()
-        _check(num_components, log_variance_range)
-        self.net, self.num_components, self.log_variance_range = net, num_components, log_variance_range
+        callables(net=net)
+        self.net, self.num_components = net, whole_number("num_components", num_components)
+        self.log_variance_range = finite_range("log_variance_range", log_variance_range)
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
         *others, weights = inputs
@@ -96,12 +98,6 @@ class WeightedGaussians(nn.Module):
         if out.shape[-1] % (2 * count):
             raise ValueError(f"net must give 2 * {count} * D values for {count} components, got {out.shape[-1]}")
         return _mixture(log_of_weights(weights).to(weights.dtype), out, count, self.log_variance_range)
-
-
-def _check(num_components: int, log_variance_range: tuple[float, float]) -> None:
-    num_components = whole_number("num_components", num_components)
-    if not log_variance_range[0] < log_variance_range[1]:
-        raise ValueError(f"log_variance_range must be increasing, got {log_variance_range}")
 
 
 def _mixture(logits: Tensor, out: Tensor, count: int, log_variance_range: tuple[float, float]) -> DiagNormalMixture:

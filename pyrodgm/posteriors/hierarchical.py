@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables, finite_tensor, whole_numbers
 from pyrodgm.distributions import Hierarchical
 from pyrodgm.posteriors.binary_latents import BinaryLatents
 from pyrodgm.processes import register_state
@@ -50,6 +51,13 @@ class HierarchicalPosterior(nn.Module):
         mean: Tensor | None = None,
     ) -> None:
         super().__init__()
+        for name, parts in (("nets", nets), ("latents", latents)):
+            if not isinstance(parts, Sequence):
+                raise TypeError(f"{name} must be a sequence of modules, got {parts!r}")
+            callables(**{f"{name}[{i}]": part for i, part in enumerate(parts)})
+        sizes = whole_numbers("sizes", sizes)
+        if mean is not None:
+            finite_tensor("mean", mean)
         if not 0 < len(nets) == len(latents) == len(sizes):
             lengths = f"{len(nets)}, {len(latents)} and {len(sizes)}"
             raise ValueError(f"nets, latents and sizes must be one each a group, at least one; got {lengths}")

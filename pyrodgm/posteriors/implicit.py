@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import callables, whole_number
 from pyrodgm.distributions import Implicit
 
 
@@ -34,6 +34,7 @@ class ImplicitPosterior(nn.Module):
 
     def __init__(self, net: nn.Module, features: int, noise: int = 0) -> None:
         super().__init__()
+        callables(net=net)
         self.net, self.features = net, whole_number("features", features)
         self.noise = whole_number("noise", noise, 0)
 

@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables, finite_number
 from pyrodgm.nn import log_library_size
 
 
@@ -30,7 +31,8 @@ class LibraryPosterior(nn.Module):
 
     def __init__(self, net: nn.Module, output_scale: float = 0.1) -> None:
         super().__init__()
-        self.net = net
+        callables(net=net)
+        self.net, output_scale = net, finite_number("output_scale", output_scale)
         linear = [module for module in net.modules() if isinstance(module, nn.Linear)]
         if linear:
             with torch.no_grad():

@@ -4,6 +4,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables
+
 
 class PrecisionWeightedPosterior(nn.Module):
     r"""The normalised product of two diagonal Gaussians: one from the data, and the prior given the layer above.
@@ -36,6 +38,7 @@ class PrecisionWeightedPosterior(nn.Module):
 
     def __init__(self, evidence: nn.Module, conditional_prior: nn.Module) -> None:
         super().__init__()
+        callables(evidence=evidence, conditional_prior=conditional_prior)
         self.evidence = evidence
         self._shared_prior = (conditional_prior,)  # a tuple, so that it is not registered as a submodule
 

@@ -8,6 +8,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables, finite_number, one_of
 from pyrodgm.distributions import BetaLogit, GammaRatioLogit, KumaraswamyLogit, NormalLogit, StickLogits
 from pyrodgm.processes import register_state
 
@@ -68,10 +69,10 @@ class StickBreakingPosterior(nn.Module):
         output_scale: float = 0.1,
     ) -> None:
         super().__init__()
-        if fractions not in get_args(Fractions):
-            raise ValueError(f"fractions must be one of {', '.join(get_args(Fractions))}, got {fractions!r}")
-        if not 0.1 <= concentration <= 100.0:
-            raise ValueError(f"concentration must lie between 0.1 and 100, got {concentration}")
+        callables(net=net)
+        one_of("fractions", fractions, get_args(Fractions))
+        concentration = finite_number("concentration", concentration, 0.1, 100.0)
+        output_scale = finite_number("output_scale", output_scale)
         self.net, self.fractions = net, fractions
         start = _logit_start if fractions == "logit_normal" else _start
         register_state(self, "replicated", "start", start(torch.tensor(concentration, dtype=torch.get_default_dtype())))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from pyrodgm import boltzmann
+from pyrodgm.arithmetic.arguments import callables, whole_number
 from pyrodgm.boltzmann import BipartiteMachine, Graph, GraphMachine, LogPartition, Machine, SamplerCheck
 from pyrodgm.boltzmann.samplers import Gibbs, ParallelTempering, PopulationAnnealing, Sampler
 from pyrodgm.distributions import BoltzmannMachine, VisibleBoltzmann
@@ -89,9 +90,10 @@ class BoltzmannPrior(nn.Module):
         super().__init__()
         self.graph = left if isinstance(left, Graph) else None
         self._add_parameters(left, right)
-        for name, number, least in (("num_chains", num_chains, 2), ("num_sweeps", num_sweeps, 1)):
-            if number < least:
-                raise ValueError(f"{name} must be at least {least}, got {number}")
+        num_chains, num_sweeps = whole_number("num_chains", num_chains, 2), whole_number("num_sweeps", num_sweeps)
+        num_visible = None if num_visible is None else whole_number("num_visible", num_visible)
+        if relaxation is not None:
+            callables(relaxation=relaxation)
         self.relaxation, self.num_visible = relaxation, num_visible
         self.sampler = _sampler(sampler, num_sweeps)
         machine = self.machine().detach()
@@ -119,9 +121,7 @@ class BoltzmannPrior(nn.Module):
             return
         if right is None:
             raise ValueError("right must be given with a number of left units, got None")
-        for name, number in (("left", left), ("right", right)):
-            if number < 1:
-                raise ValueError(f"{name} must be at least 1, got {number}")
+        left, right = whole_number("left", left), whole_number("right", right)
         self.weights = nn.Parameter(torch.zeros(left, right))
         self.left_bias = nn.Parameter(torch.zeros(left))
         self.right_bias = nn.Parameter(torch.zeros(right))
@@ -234,6 +234,8 @@ class BoltzmannPrior(nn.Module):
 def _sampler(sampler: SamplerName | Sampler, num_sweeps: int) -> Sampler | None:
     """The sampler of that name, or as it was given; None for exact sums."""
     if not isinstance(sampler, str):
+        if not callable(getattr(sampler, "start", None)):
+            raise TypeError(f"sampler must be one of {', '.join(get_args(SamplerName))}, or a sampler, got {sampler!r}")
         return sampler
     if sampler not in get_args(SamplerName):
         raise ValueError(f"sampler must be one of {', '.join(get_args(SamplerName))}, or a sampler, got {sampler!r}")

@@ -4,7 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import finite_tensor, whole_number
 from pyrodgm.processes import register_state
 
 
@@ -32,7 +32,8 @@ class CategoricalPrior(nn.Module):
         super().__init__()
         num_classes = whole_number("num_classes", num_classes, 2)
         probs = torch.ones(num_classes) if probs is None else probs
-        if probs.shape != (num_classes,) or not (probs > 0).all():
+        finite_tensor("probs", probs, (num_classes,))
+        if not (probs > 0).all():
             raise ValueError(f"probs must be {num_classes} positive numbers, got {probs}")
         logits = (probs / probs.sum()).log()
         if learn:

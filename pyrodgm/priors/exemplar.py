@@ -4,9 +4,9 @@ import math
 
 import pyro.distributions as dist
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import finite_range, tensors, whole_number
 from pyrodgm.datasets.training_indices import current_rows
 from pyrodgm.datasets.unit_images import unit_images
 from pyrodgm.distributions import IsotropicNormalMixture
@@ -72,6 +72,7 @@ class ExemplarPrior(nn.Module):
         log_variance_range: tuple[float, float] = (-6.0, 2.0),
     ) -> None:
         super().__init__()
+        tensors(exemplars=exemplars)
         count = len(exemplars) if exemplars.dim() > 1 else 0
         if count < 2:
             raise ValueError(f"exemplars must have shape [N, *event] with N of at least 2, got {list(exemplars.shape)}")
@@ -82,11 +83,11 @@ class ExemplarPrior(nn.Module):
             )
         limits = (("num_neighbours", num_neighbours, 1, count - 1), ("num_exemplars", num_exemplars, 2, count))
         for name, value, least, most in limits:
-            if value is not None and not least <= value <= most:
+            if value is not None and not least <= whole_number(name, value, None) <= most:
                 raise ValueError(f"{name} must lie between {least} and {most} for {count} exemplars, got {value}")
         self._shared_posterior = (posterior,)  # a tuple, so that it is not registered as a submodule
         self.num_neighbours, self.num_exemplars, self.binarize = num_neighbours, num_exemplars, binarize
-        self.log_variance_range = log_variance_range
+        self.log_variance_range = finite_range("log_variance_range", log_variance_range)
         self.log_variance = nn.Parameter(torch.zeros(()))
         # the data themselves: whoever builds the prior has them, so nothing saves them
         register_state(self, "replicated", "exemplars", exemplars.contiguous(), persistent=False)
@@ -154,8 +155,11 @@ def _smallest(values: Tensor, count: int) -> Tensor:
     columns = values.shape[1]
     if columns < 2 * count * BLOCK:
         return values.topk(count, largest=False, sorted=False).indices
-    blocks = F.pad(values, (0, -columns % BLOCK), value=math.inf).unflatten(1, (-1, BLOCK))
-    best = blocks.amin(-1).topk(count, largest=False, sorted=False).indices
-    inside = blocks.gather(1, best.unsqueeze(-1).expand(-1, -1, BLOCK)).flatten(1)
-    place = inside.topk(count, largest=False, sorted=False).indices
-    return best.gather(1, place // BLOCK) * BLOCK + place % BLOCK
+    whole = columns - columns % BLOCK
+    minima = values[:, :whole].unflatten(1, (-1, BLOCK)).amin(-1)
+    if whole < columns:
+        minima = torch.cat([minima, values[:, whole:].amin(1, keepdim=True)], 1)
+    best = minima.topk(count, largest=False, sorted=False).indices
+    places = (best.unsqueeze(-1) * BLOCK + torch.arange(BLOCK, device=values.device)).flatten(1)
+    inside = values.gather(1, places.clamp(max=columns - 1)).masked_fill(places >= columns, math.inf)
+    return places.gather(1, inside.topk(count, largest=False, sorted=False).indices)

@@ -4,9 +4,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import finite_number, finite_range, one_of, whole_number
 from pyrodgm.distributions import DiagNormalMixture, log_of_weights
 from pyrodgm.processes import register_state
+
+KINDS = ("standard", "spread", "learned")
 
 
 class GaussianComponents(nn.Module):
@@ -50,11 +52,9 @@ class GaussianComponents(nn.Module):
     ) -> None:
         super().__init__()
         num_components = whole_number("num_components", num_components)
-        if not spread > 0:
-            raise ValueError(f"spread must be positive, got {spread}")
-        if kind not in ("standard", "spread", "learned"):
-            raise ValueError(f"kind must be one of standard, spread, learned, got {kind!r}")
-        self.kind, self.log_variance_range = kind, log_variance_range
+        features, spread = whole_number("features", features), finite_number("spread", spread, above=0.0)
+        one_of("kind", kind, KINDS)
+        self.kind, self.log_variance_range = kind, finite_range("log_variance_range", log_variance_range)
         shape = (features,) if kind == "standard" else (num_components, features)
         loc = torch.zeros(shape)
         if kind == "spread":

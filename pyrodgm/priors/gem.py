@@ -1,6 +1,7 @@
 """The truncated stick-breaking prior of a Dirichlet process."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pyro
@@ -9,6 +10,7 @@ import torch
 from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.distributions import GEMLogits
 from pyrodgm.processes import register_state
 
@@ -61,16 +63,17 @@ class GEMPrior(nn.Module):
         num_data: int | None = None,
     ) -> None:
         super().__init__()
-        if truncation < 2:
-            raise ValueError(f"truncation must be at least 2 sticks, got {truncation}")
-        if not (concentration > 0 and math.isfinite(concentration)):
-            raise ValueError(f"concentration must be positive, got {concentration}")
+        truncation = whole_number("truncation", truncation, 2)
+        concentration = finite_number("concentration", concentration, above=0.0)
+        num_data = None if num_data is None else whole_number("num_data", num_data)
         if hyperprior is not None:
             if not learn:
                 raise ValueError(f"hyperprior needs learn=True: a fixed concentration has none; got {hyperprior}")
-            if len(hyperprior) != 2 or not min(hyperprior) > 0:
-                raise ValueError(f"hyperprior must be a positive shape and a positive rate, got {hyperprior}")
-            if num_data is None or num_data < 1:
+            if not isinstance(hyperprior, Sequence) or len(hyperprior) != 2:
+                raise TypeError(f"hyperprior must be a shape and a rate, two numbers, got {hyperprior!r}")
+            shape, rate = (finite_number(f"hyperprior[{i}]", value, above=0.0) for i, value in enumerate(hyperprior))
+            hyperprior = shape, rate
+            if num_data is None:
                 raise ValueError(f"num_data must be the number of training data with a hyperprior, got {num_data}")
         self.truncation, self.hyperprior, self.num_data = truncation, hyperprior, num_data or 1
         value = torch.tensor(concentration, dtype=torch.get_default_dtype()).log()

@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import finite_tensor
 from pyrodgm.nn import log_library_size
 from pyrodgm.processes import register_state
 
@@ -37,6 +38,9 @@ class LibraryPrior(nn.Module):
 
     def __init__(self, counts: Tensor, batches: Tensor | None = None) -> None:
         super().__init__()
+        finite_tensor("counts", counts)
+        if batches is not None:
+            finite_tensor("batches", batches)
         if counts.dim() != 2 or not len(counts) or bool((counts < 0).any()):
             raise ValueError(f"counts must be numbers from 0 as [N, G] with N at least 1, got {list(counts.shape)}")
         each = torch.ones_like(counts[:, :1]) if batches is None else batches.to(counts)

@@ -4,7 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import finite_number, finite_range, whole_number
 from pyrodgm.distributions import DiagNormalMixture
 from pyrodgm.processes import register_state
 
@@ -46,9 +46,10 @@ class MixtureOfGaussians(nn.Module):
     ) -> None:
         super().__init__()
         num_components = whole_number("num_components", num_components)
+        features, spread = whole_number("features", features), finite_number("spread", spread, above=0.0)
         self.loc = nn.Parameter(spread * torch.randn(num_components, features))
         self.log_variance = nn.Parameter(torch.zeros(num_components, features))
-        self.log_variance_range = log_variance_range
+        self.log_variance_range = finite_range("log_variance_range", log_variance_range)
         if learn_weights:
             self.logits = nn.Parameter(torch.zeros(num_components))
         else:

@@ -1,12 +1,10 @@
 """The symmetric Dirichlet prior over mixture weights."""
 
-import math
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.distributions import BetaLogit, StickLogits
 from pyrodgm.processes import register_state
 
@@ -42,8 +40,7 @@ class SymmetricDirichletPrior(nn.Module):
     def __init__(self, num_components: int, concentration: float = 1.0) -> None:
         super().__init__()
         num_components = whole_number("num_components", num_components, 2)
-        if not (concentration > 0 and math.isfinite(concentration)):
-            raise ValueError(f"concentration must be positive, got {concentration}")
+        concentration = finite_number("concentration", concentration, above=0.0)
         later = torch.arange(num_components - 1, 0, -1, dtype=torch.get_default_dtype())
         register_state(self, "replicated", "first", torch.full_like(later, concentration), persistent=False)
         register_state(self, "replicated", "second", concentration * later, persistent=False)

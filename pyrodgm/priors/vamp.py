@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import finite_number, tensors, whole_number
 from pyrodgm.arithmetic.function import Function
 from pyrodgm.datasets.unit_images import unit_images
 from pyrodgm.distributions import DiagNormalMixture, Implicit
@@ -51,6 +51,7 @@ class VampPrior(nn.Module):
 
     def __init__(self, posterior: nn.Module, pseudo_inputs: Tensor, trainable: bool = True) -> None:
         super().__init__()
+        tensors(pseudo_inputs=pseudo_inputs)
         if pseudo_inputs.dim() < 2 or len(pseudo_inputs) == 0:
             raise ValueError(f"pseudo_inputs must have shape [K, *event], got {list(pseudo_inputs.shape)}")
         self._shared_posterior = (posterior,)  # a tuple, so that it is not registered as a submodule
@@ -65,7 +66,8 @@ class VampPrior(nn.Module):
     def around_mean(cls, posterior: nn.Module, num_components: int, mean: Tensor, std: float = 0.01) -> "VampPrior":
         """Trainable pseudo-inputs drawn around ``mean`` (``[*event]`` in [0, 1]) with standard deviation ``std``."""
         num_components = whole_number("num_components", num_components)
-        mean = unit_images("mean", mean, posterior)
+        tensors(mean=mean)
+        mean, std = unit_images("mean", mean, posterior), finite_number("std", std, least=0.0)
         noise = std * torch.randn(num_components, *mean.shape, device=mean.device)
         return cls(posterior, (mean + noise).clamp(0.0, 1.0))
 
@@ -77,7 +79,9 @@ class VampPrior(nn.Module):
 
         Trainable ones get normal noise of standard deviation ``std``, so that copies of one image become different.
         """
-        if not 1 <= num_components <= len(images):
+        tensors(images=images)
+        std = finite_number("std", std, least=0.0)
+        if not 1 <= whole_number("num_components", num_components, None) <= len(images):
             raise ValueError(
                 f"num_components must lie between 1 and the {len(images)} images given, got {num_components}"
             )

@@ -22,7 +22,8 @@ def benchmark():
     return module
 
 
-READERS = ["idx", "amat", "CIFAR batch", "SVHN", "silhouettes", "Burda's OMNIGLOT", "drawings", "pickle"]
+READERS = ["idx", "amat", "CIFAR batch", "SVHN", "silhouettes", "Burda's OMNIGLOT"]
+READERS += ["CIFAR archive", "rotated MNIST", "drawings", "pickle"]
 
 
 @pytest.mark.parametrize("name", READERS)

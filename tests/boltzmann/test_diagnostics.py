@@ -34,7 +34,7 @@ def test_two_samples():
     x, y = torch.rand(5, 3), torch.rand(4, 3)
     by_hand = 2 * torch.cdist(x, y).mean() - torch.cdist(x, x).mean() - torch.cdist(y, y).mean()
     assert two_sample_test(x, y).statistic == pytest.approx(by_hand.item())
-    with pytest.raises(ValueError, match=r"samples must be \[N, n\] and \[M, n\], got \[5, 3\] and \[5, 4\]"):
+    with pytest.raises(ValueError, match=r"first and second must have columns alike, got \[5, 3\] and \[5, 4\]"):
         two_sample_test(x, torch.rand(5, 4))
 
 

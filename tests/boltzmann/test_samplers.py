@@ -240,8 +240,8 @@ def test_bad_samplers_are_refused():
         (lambda: PopulationAnnealing(0), "num_temperatures must be at least 1, got 0"),
         (lambda: ParallelTempering(1), "num_temperatures must be at least 2, got 1"),
         (lambda: ParallelTempering(num_rounds=1), "num_rounds must be at least 2, got 1"),
-        (lambda: Dimod(None, scale=0.0), "scale must be positive, got 0.0"),
-        (lambda: Dimod(None, band=(1.2, 0.9)), "band must be two positive numbers"),
+        (lambda: Dimod(None, scale=0.0), "scale must be finite and greater than 0, got 0"),
+        (lambda: Dimod(None, band=(1.2, 0.9)), "band must be increasing"),
     ]:
         with pytest.raises(ValueError, match=message):
             make()

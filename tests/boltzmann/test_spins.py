@@ -34,5 +34,5 @@ def test_bits_become_spins_with_the_same_energies():
     assert (offset + there.offset).abs() < 1e-12
     with pytest.raises(ValueError, match=r"couplings must have shape \[4\]"):
         bits_from_spins(GRAPH, torch.zeros(3), torch.zeros(5))
-    with pytest.raises(ValueError, match="biases must be finite"):
+    with pytest.raises(ValueError, match="fields must be finite"):
         bits_from_spins(GRAPH, torch.zeros(4), torch.full((5,), torch.nan))

@@ -242,6 +242,11 @@ def test_cifar10(write, tmp_path, monkeypatch):
         assert torch.equal(split.images.mul(255).round().byte(), torch.from_numpy(own[:, 1:]))
     with pytest.raises(ValueError, match="3072 bytes are no multiple"):
         cifar10.parse_batch(bytes(3072))
+    with pytest.raises(ValueError, match=r"content: no tar archive, or a damaged one"):
+        cifar10.parse_archive(b"not one")
+    with pytest.raises(ValueError, match=r"content: expected data_batch_2.bin, .*, got data_batch_1.bin"):
+        cifar10.parse_archive(archive({"data_batch_1.bin": contents["cifar-10-batches-bin/data_batch_1.bin"]}))
+    assert files.MOST > 6 * 10_000 * 3073 + 10_000  # what the published archive unpacks to
     with pytest.raises(ValueError, match="labels from 0 to 9, got 200"):
         cifar10.parse_batch(bytes([200]) + bytes(3072))
 

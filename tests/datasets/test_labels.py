@@ -44,7 +44,7 @@ def test_resplit_binarises_new_validation_images_once():
 
 @pytest.mark.parametrize("sizes", [(50, 11), (0, 5), (10, -1)])
 def test_resplit_refuses_impossible_sizes(sizes):
-    with pytest.raises(ValueError, match=f"at most 60 together, got {sizes[0]} and {sizes[1]}"):
+    with pytest.raises(ValueError, match=r"num_(train|valid) must be at (least|most)"):
         datasets.resplit(dataset(), *sizes)
 
 
@@ -66,7 +66,7 @@ def test_hidden_labels_are_minus_one(stratified):
 
 def test_hide_labels_refuses_bad_input():
     for fraction in (0.0, 1.1, 0.005):
-        with pytest.raises(ValueError, match=f"fraction: .* of 60 images, at least one image; got {fraction}"):
+        with pytest.raises(ValueError, match=r"fraction must .*, got "):
             datasets.hide_labels(dataset(), fraction)
     with pytest.raises(ValueError, match="expected labels of the training images, tensors has none"):
         datasets.hide_labels(Dataset.from_tensors(torch.rand(3, 2)), 0.5)
@@ -92,7 +92,7 @@ def test_principal_components_are_those_of_scikit_learn(whiten):
 
 
 def test_too_many_components_are_refused():
-    with pytest.raises(ValueError, match="components: expected from 1 to 2, got 3"):
+    with pytest.raises(ValueError, match="components must be from 1 to 2, got 3"):
         datasets.pca(dataset(), 3)
     with pytest.raises(ValueError, match="vary along fewer than 2 directions"):
         datasets.pca(dataset(), 2)

@@ -95,7 +95,7 @@ def test_streams_refuse_what_cannot_be_cut():
     with pytest.raises(ValueError, match="expected at least 7 symbols for one window, got 6"):
         list(stream_batches(torch.arange(6), 2, 3))
     assert len(list(stream_batches(torch.arange(7), 2, 3))) == 1
-    with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         list(stream_batches(torch.arange(6), 0, 3))
-    with pytest.raises(ValueError, match="length: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="length must be at least 1, got 0"):
         list(stream_batches(torch.arange(6), 2, 0))

@@ -145,11 +145,11 @@ def test_choice_of_gradient():
 
 def test_shapes_that_do_not_fit():
     logits, loc, scale = components(3, 2)
-    with pytest.raises(ValueError, match=r"loc to end in \[K, D\]"):
+    with pytest.raises(ValueError, match=r"loc must end in \[K, D\]"):
         DiagNormalMixture(logits[:2], loc, scale)
-    with pytest.raises(ValueError, match=r"scale to end in \[K, D\]"):
+    with pytest.raises(ValueError, match=r"scale must end in \[K, D\]"):
         DiagNormalMixture(logits, loc, scale[:, :1])
-    with pytest.raises(ValueError, match=r"expected logits \[\*batch, K\]"):
+    with pytest.raises(ValueError, match=r"logits, loc and scale must have shapes \[\*batch, K\]"):
         DiagNormalMixture(logits, loc[0], scale)
 
 

@@ -103,5 +103,5 @@ def test_cdf_counts_the_bin_of_a_value_however_it_was_rounded(num_bins, dtype):
 
 
 def test_bad_number_of_bins():
-    with pytest.raises(ValueError, match="num_bins of at least 2, got 1"):
+    with pytest.raises(ValueError, match="num_bins must be at least 2, got 1"):
         DiscretizedLogistic(0.5, 0.0, num_bins=1)

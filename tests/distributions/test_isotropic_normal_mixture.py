@@ -57,5 +57,5 @@ def test_share_of_a_larger_mixture_bounds_it_from_below():
 
 
 def test_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"expected logits \[\*batch, K\] and loc"):
+    with pytest.raises(ValueError, match=r"logits and loc must be \[\*batch, K\]"):
         IsotropicNormalMixture(torch.zeros(3), torch.zeros(4, 2), torch.tensor(1.0))

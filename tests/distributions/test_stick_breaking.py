@@ -85,7 +85,7 @@ def test_number_of_sticks():
     expected = torch.tensor([5, 26, 100])  # ceil(log 0.01 / log(c / (c + 1))), at most the truncation
     assert torch.equal(GEM(concentration, 100).num_sticks(0.99), expected)
     assert torch.equal(sticks_to_mass(torch.tensor([[1.0, 0, 0], [0.5, 0.25, 0.25]])), torch.tensor([1, 3]))
-    with pytest.raises(ValueError, match="mass must lie in"):
+    with pytest.raises(ValueError, match="mass must be finite and greater than 0 and less than 1"):
         sticks_to_mass(torch.ones(1), 1.0)
 
 
@@ -134,7 +134,7 @@ def test_bad_arguments():
         StickBreaking(Kumaraswamy(torch.ones(3), torch.ones(3)))
     with pytest.raises(ValueError, match=r"event shape \[K - 1\]"):
         StickBreaking(dist.Dirichlet(torch.ones(2, 3)).to_event(1))
-    with pytest.raises(ValueError, match="truncation must be at least 2 sticks, got 1"):
+    with pytest.raises(ValueError, match="truncation must be at least 2, got 1"):
         GEM(torch.tensor(1.0), 1)
 
 
@@ -148,5 +148,5 @@ def test_first_sticks():
     torch.testing.assert_close(scaled[:, 0] / scaled[:, 1], weights[:, 0] / weights[:, 1])
     assert torch.equal(first_sticks(weights, 6), weights)
     for count in (0, 7):
-        with pytest.raises(ValueError, match=f"count must be from 1 to 6 sticks, got {count}"):
+        with pytest.raises(ValueError, match=f"count must be .*, got {count}"):
             first_sticks(weights, count)

@@ -71,7 +71,7 @@ def test_smoothed_visible_units(energy):
 def test_bad_numbers_are_refused(energy):
     machine = BoltzmannMachine(energy)
     for number in (0, 8):
-        with pytest.raises(ValueError, match=f"num_visible must lie in 1, ..., 7, got {number}"):
+        with pytest.raises(ValueError, match=f"num_visible must .*, got {number}"):
             VisibleBoltzmann(machine, number)
     if isinstance(energy, BipartiteMachine):
         with pytest.raises(ValueError, match="num_visible must be that of the left units of two layers, 3, got 4"):

@@ -37,8 +37,8 @@ def test_learned_scale_finds_that_of_the_data():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"scale": 0.0}, "scale must be positive, got 0.0"),
-        ({"scale": math.inf}, "scale must be positive, got inf"),
+        ({"scale": 0.0}, "scale must be finite and greater than 0, got 0"),
+        ({"scale": math.inf}, "scale must be finite and greater than 0, got inf"),
         ({"scale": None, "learn_scale": True}, "learn_scale needs a scale to start from"),
         ({"log_variance_range": (1.0, 1.0)}, "log_variance_range must be increasing"),
     ],

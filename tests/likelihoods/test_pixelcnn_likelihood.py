@@ -78,7 +78,7 @@ def test_mistakes_are_named():
         PixelCNNLikelihood(mlp(3, [], 4), net, 256)
     with pytest.raises(ValueError, match="net must have 1 outputs for num_bins=None, got 2"):
         PixelCNNLikelihood(mlp(3, [], 4), PixelCNN((1, 2, 2), 1, outputs=2))
-    with pytest.raises(ValueError, match="num_bins must be at least 2, or None for values 0 and 1; got 1"):
+    with pytest.raises(ValueError, match="num_bins must be at least 2, got 1"):
         PixelCNNLikelihood(mlp(3, [], 4), PixelCNN((1, 2, 2), 1, outputs=2), 1)
 
 

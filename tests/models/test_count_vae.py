@@ -75,7 +75,7 @@ def test_exact_likelihood_where_the_latent_says_nothing(x):
 def test_bad_arguments(x):
     with pytest.raises(ValueError, match="must be given together, got library_posterior=None"):
         CountVAE(StandardNormal(2), nn.Identity(), nn.Identity(), LibraryPrior(x))
-    with pytest.raises(ValueError, match="size must be positive, got 0"):
+    with pytest.raises(ValueError, match="size must be finite and greater than 0, got 0"):
         CountProfile(0.0)
     with pytest.raises(ValueError, match=r"batches must be one-hot as \[8, B\], none empty, got \[8, 2\]"):
         LibraryPrior(x, torch.eye(2)[torch.zeros(8, dtype=torch.int64)])

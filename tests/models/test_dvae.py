@@ -252,8 +252,8 @@ def test_error_of_the_log_partition_is_in_the_standard_error():
 
 def test_unknown_names_are_refused():
     mean = torch.full((4,), 0.5)
-    with pytest.raises(ValueError, match=r"method must be one of dvae_spike_exp, dvaepp_exp, .*; got 'dvae'"):
+    with pytest.raises(ValueError, match=r"method must be one of dvae_spike_exp, dvaepp_exp, .*, got 'dvae'"):
         discrete_vae("dvae", "1-layer-lin", mean, 5.0)
-    with pytest.raises(ValueError, match=r"structure must be one of 1-layer-lin, .*; got '3-layer'"):
+    with pytest.raises(ValueError, match=r"structure must be one of 1-layer-lin, .*, got '3-layer'"):
         discrete_vae("dvaes_exp", "3-layer", mean, 5.0)
     assert set(STRUCTURES) == {"1-layer-lin", "1-layer-nonlin", "2-layer-nonlin", "4-layer-nonlin"}

@@ -200,12 +200,15 @@ def test_start_and_wrong_arguments():
         pair.network.weight.zero_()
     assert torch.allclose(pair.network(ALL)[0].sigmoid().squeeze(-1), mean.expand_as(ALL))
     for make, message in (
-        (lambda: NADE(0, H), "features: expected at least 1, got 0"),
-        (lambda: NADE(D, H, init="gru"), 'init: expected "sum" or "lstm", got \'gru\''),
-        (lambda: NADE(D, H, mean=torch.rand(3)), f"mean: expected shape [{D}], got [3]"),
-        (lambda: StickBreakingNADE(D, H, max_steps=1), "max_steps: expected at least 2, got 1"),
-        (lambda: StickBreakingNADE(D, H, concentration=0.0), "concentration: expected a positive number, got 0.0"),
-        (lambda: StickBreakingNADE(D, H, concentration=math.inf), "concentration: expected a positive number, got inf"),
+        (lambda: NADE(0, H), "features must be at least 1, got 0"),
+        (lambda: NADE(D, H, init="gru"), "init must be one of sum, lstm, got 'gru'"),
+        (lambda: NADE(D, H, mean=torch.rand(3)), f"mean must have shape [{D}], got [3]"),
+        (lambda: StickBreakingNADE(D, H, max_steps=1), "max_steps must be at least 2, got 1"),
+        (lambda: StickBreakingNADE(D, H, concentration=0.0), "concentration must be finite and greater than 0, got 0"),
+        (
+            lambda: StickBreakingNADE(D, H, concentration=math.inf),
+            "concentration must be finite and greater than 0, got inf",
+        ),
         (lambda: NADENetwork(D, H, max_steps=2, start=0.05), "start: expected at least 0.1, got 0.05"),
         (lambda: NADE(D, H).network(torch.zeros(2, 3)), f"x: expected at least one image, shape [*, {D}], got [2, 3]"),
         (lambda: NADE(D, H).log_likelihood(ALL[:0]), f"x: expected at least one image, shape [*, {D}], got [0, {D}]"),

@@ -221,9 +221,9 @@ def test_weights_of_the_semi_supervised_objective(x):
 
 def test_semi_supervised_objective_refuses_bad_input(x):
     pair = build()
-    with pytest.raises(ValueError, match=r"labelled_weight must lie in \[0, 1\] or be None, got 1.5"):
+    with pytest.raises(ValueError, match=r"labelled_weight must be finite and at least 0 and at most 1, got 1.5"):
         SemiSupervisedELBO(1.5)
-    with pytest.raises(ValueError, match="classifier_weight must not be negative, got -1"):
+    with pytest.raises(ValueError, match="classifier_weight must be finite and at least 0, got -1"):
         SemiSupervisedELBO(0.5, -1.0)
     with pytest.raises(ValueError, match="y: expected at most 4 labels, one a datum, got 5"):
         SemiSupervisedELBO().differentiable_loss(pair.model, pair.guide, x, torch.zeros(5, dtype=torch.int64))

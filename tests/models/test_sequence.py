@@ -336,9 +336,9 @@ def test_ten_inner_steps_on_sequences_of_150_stay_finite():
 
 def test_wrong_arguments_are_refused(x, y):
     for arguments, message in (
-        ({"concentration": 0.0}, "concentration: expected a positive number, got 0.0"),
-        ({"concentration": math.inf}, "concentration: expected a positive number, got inf"),
-        ({"time_penalty": -1.0}, "time_penalty: expected at least 0, got -1.0"),
+        ({"concentration": 0.0}, "concentration must be finite and greater than 0, got 0"),
+        ({"concentration": math.inf}, "concentration must be finite and greater than 0, got inf"),
+        ({"time_penalty": -1.0}, "time_penalty must be finite and at least 0, got -1"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             make("act", **arguments)

@@ -48,7 +48,7 @@ def test_one_pixel_alone_is_what_the_whole_gives_there():
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="kernel_size must be odd, got 2"):
         MaskedConv2d(1, 1, 2, "A")
-    with pytest.raises(ValueError, match="mask_type must be A or B, got 'C'"):
+    with pytest.raises(ValueError, match="mask_type must be one of A, B, got 'C'"):
         MaskedConv2d(1, 1, 3, "C")
     with pytest.raises(ValueError, match="out_channels must be a multiple of the 3 groups, got 4"):
         MaskedConv2d(3, 4, 3, "A", 3)

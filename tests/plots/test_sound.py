@@ -38,8 +38,8 @@ def test_waveforms_are_drawn_in_milliseconds():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: plots.waveforms({}, 4000), "groups hold sounds"),
-        (lambda: plots.waveforms({"a": tone(500.0)}, 0), "rate must be positive"),
+        (lambda: plots.waveforms({}, 4000), "groups must hold sounds"),
+        (lambda: plots.waveforms({"a": tone(500.0)}, 0), "rate must be at least 1, got 0"),
         (lambda: plots.waveforms({"a": tone(500.0), "b": tone(5.0).expand(2, -1)}, 4000), "groups\\['b'\\]"),
         (lambda: plots.waveforms({"a": tone(500.0) * math.nan}, 4000), "groups\\['a'\\] must be finite"),
         (lambda: plots.spectrograms({"a": tone(500.0, 100)}, 4000), "128"),

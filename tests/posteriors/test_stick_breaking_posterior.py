@@ -91,5 +91,5 @@ def test_bad_arguments():
         ValueError, match="fractions must be one of kumaraswamy, beta, gamma, logit_normal, got 'gauss'"
     ):
         StickBreakingPosterior(nn.Identity(), "gauss")
-    with pytest.raises(ValueError, match=r"concentration must lie between 0\.1 and 100, got 0"):
+    with pytest.raises(ValueError, match=r"concentration must be finite and at least 0\.1 and at most 100, got 0"):
         StickBreakingPosterior(nn.Identity(), concentration=0)

@@ -90,11 +90,14 @@ def test_evaluation_is_of_the_data_alone(sticks):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"truncation": 1}, "truncation must be at least 2 sticks, got 1"),
-        ({"truncation": 5, "concentration": 0.0}, "concentration must be positive, got 0.0"),
-        ({"truncation": 5, "concentration": float("inf")}, "concentration must be positive, got inf"),
+        ({"truncation": 1}, "truncation must be at least 2, got 1"),
+        ({"truncation": 5, "concentration": 0.0}, "concentration must be finite and greater than 0, got 0"),
+        ({"truncation": 5, "concentration": float("inf")}, "concentration must be finite and greater than 0, got inf"),
         ({"truncation": 5, "hyperprior": (1.0, 1.0)}, "hyperprior needs learn=True"),
-        ({"truncation": 5, "learn": True, "hyperprior": (1.0, 0.0), "num_data": 3}, "hyperprior must be a positive"),
+        (
+            {"truncation": 5, "learn": True, "hyperprior": (1.0, 0.0), "num_data": 3},
+            "must be finite and greater than 0, got 0",
+        ),
         ({"truncation": 5, "learn": True, "hyperprior": (1.0, 1.0)}, "num_data must be the number"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -60,10 +60,10 @@ def test_vanishing_weights_are_finite():
     ("make", "message"),
     [
         (lambda: SymmetricDirichletPrior(1), "num_components must be at least 2, got 1"),
-        (lambda: SymmetricDirichletPrior(3, 0.0), "concentration must be positive, got 0.0"),
+        (lambda: SymmetricDirichletPrior(3, 0.0), "concentration must be finite and greater than 0, got 0"),
         (lambda: GaussianComponents(2, 0), "num_components must be at least 1, got 0"),
         (lambda: GaussianComponents(2, 3, "none"), "kind must be one of standard, spread, learned, got 'none'"),
-        (lambda: GaussianComponents(2, 3, spread=0.0), "spread must be positive, got 0.0"),
+        (lambda: GaussianComponents(2, 3, spread=0.0), "spread must be finite and greater than 0, got 0"),
     ],
     ids=["components", "concentration", "count", "kind", "spread"],
 )

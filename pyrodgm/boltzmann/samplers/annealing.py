@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.boltzmann.machine import Machine
 from pyrodgm.boltzmann.population_annealing import anneal_population
 from pyrodgm.boltzmann.samplers.protocol import Samples
@@ -44,6 +44,7 @@ class PopulationAnnealing:
 
     def __post_init__(self) -> None:
         whole_number("num_sweeps", self.num_sweeps)
+        finite_number("target_ess", self.target_ess, above=0.0, below=1.0)
         if self.num_temperatures is not None:
             whole_number("num_temperatures", self.num_temperatures)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
+from pyrodgm.arithmetic.arguments import finite_number, finite_range
 from pyrodgm.boltzmann.graph_machine import GraphMachine
 from pyrodgm.boltzmann.machine import Machine
 from pyrodgm.boltzmann.samplers.protocol import Samples
@@ -60,9 +61,8 @@ class Dimod:
     band: tuple[float, float] = (0.8, 1.25)
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.scale < float("inf"):
-            raise ValueError(f"scale must be positive, got {self.scale}")
-        if not 0.0 < self.band[0] < self.band[1]:
+        finite_number("scale", self.scale, above=0.0)
+        if not finite_range("band", self.band)[0] > 0.0:
             raise ValueError(f"band must be two positive numbers, the lower first, got {self.band}")
 
     def start(self, machine: Machine, num_chains: int) -> dict[str, Tensor]:

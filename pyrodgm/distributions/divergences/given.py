@@ -6,6 +6,9 @@ from typing import Any
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from pyrodgm.arithmetic.arguments import validated
+from pyrodgm.distributions.parameters import require_distributions
+
 Given = Callable[[Any, Any, Tensor], Tensor]
 _REGISTRY: list[tuple[type, type, Given]] = []
 
@@ -44,6 +47,8 @@ def divergence_given(q: Any, p: Any, value: Tensor) -> Tensor:
     >>> divergence_given(Normal(0.0, 1.0), Normal(1.0, 1.0), torch.zeros(()))
     tensor(0.5000)
     """
+    require_distributions(q=q, p=p)
+    validated(value=value)
     for first, second, function in _REGISTRY:
         if isinstance(q, first) and isinstance(p, second):
             return function(q, p, value)

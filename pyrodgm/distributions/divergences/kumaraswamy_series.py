@@ -34,6 +34,9 @@ def kl_kumaraswamy_beta_series(p: Kumaraswamy, q: Beta, terms: int = 10) -> Tens
     [12.5, 28.2]
     """
     terms = whole_number("terms", terms)
+    for name, value, kind in (("p", p, Kumaraswamy), ("q", q, torch.distributions.Beta)):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
     a, b, alpha, beta = p.concentration1, p.concentration0, q.concentration1, q.concentration0
     order = torch.arange(1, terms + 1, dtype=a.dtype, device=a.device)
     first, second = order / a.unsqueeze(-1), b.unsqueeze(-1)

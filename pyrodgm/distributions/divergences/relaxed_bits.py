@@ -7,11 +7,13 @@ from torch import Tensor
 from torch.distributions import Independent, register_kl
 from torch.nn.functional import logsigmoid
 
+from pyrodgm.arithmetic.arguments import validated
 from pyrodgm.boltzmann import BipartiteMachine, Machine
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.divergences.given import register_given
 from pyrodgm.distributions.hierarchical import Hierarchical
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
+from pyrodgm.distributions.parameters import require_distributions
 from pyrodgm.distributions.relaxed_boltzmann import RelaxedBoltzmann
 from pyrodgm.distributions.spike_boltzmann import SpikeBoltzmann
 from pyrodgm.distributions.spike_exponential import SpikeExponential
@@ -47,10 +49,14 @@ def bits_divergence(q: Hierarchical, p: Any, value: Tensor) -> Tensor:
 
     Source: Vahdat et al. (2018), DVAE++, arXiv 1802.04920, section 3; Rolfe (2017), arXiv 1609.02200, eq. 12.
     """
+    require_distributions(q=q, p=p)
+    validated(value=value)
     if not isinstance(q, Hierarchical) or not isinstance(p, (RelaxedBoltzmann, SpikeBoltzmann)):
         raise NotImplementedError(f"no bits in {type(q).__name__} and {type(p).__name__}")
     if q.event_shape != p.event_shape:
         raise ValueError(f"q and p must have as many bits, got {list(q.event_shape)} and {list(p.event_shape)}")
+    if value.shape[-1:] != q.event_shape:
+        raise ValueError(f"value must have shape [*, {q.event_shape[0]}], got {list(value.shape)}")
     if not isinstance(p.machine, BoltzmannMachine):
         raise NotImplementedError("no divergence of the bits to machines with hidden units")
     groups = q.groups(value)

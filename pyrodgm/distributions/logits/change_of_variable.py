@@ -9,6 +9,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.arithmetic import into_open_interval, unit_logit
+from pyrodgm.distributions.parameters import require_distributions
 
 
 class LogitOf(TorchDistribution):
@@ -34,6 +35,7 @@ class LogitOf(TorchDistribution):
     support = constraints.real
 
     def __init__(self, fraction: TorchDistribution, *, validate_args: bool | None = None) -> None:
+        require_distributions(fraction=fraction)
         if fraction.event_shape:
             raise ValueError(f"fraction must be of event shape [], got {list(fraction.event_shape)}")
         self.fraction, self.has_rsample = fraction, fraction.has_rsample

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_number, programs, tensors, whole_number
 from pyrodgm.infer.tracing.contexts import fork_rng
 
 
@@ -58,10 +59,17 @@ def bits_per_symbol(
         length: symbols a window; the state is carried over, so that it changes nothing but memory.
         seed: of the draws of the weights; the caller's random state is left as it was.
     """
+    programs(pair, "predict")
+    tensors(sequence=sequence)
+    if sequence.dim() != 1 or len(sequence) < 2 or sequence.is_floating_point():
+        raise ValueError(
+            f"sequence must be whole numbers [N], N at least 2, got {sequence.dtype} of shape {list(sequence.shape)}"
+        )
+    num_samples, length = whole_number("num_samples", num_samples), whole_number("length", length)
+    num_streams = None if num_streams is None else whole_number("num_streams", num_streams)
+    tolerance, seed = finite_number("tolerance", tolerance, least=0.0), whole_number("seed", seed, None)
     device = next(pair.parameters()).device
     count = len(sequence) - 1
-    if count < 1:
-        raise ValueError(f"sequence: expected at least 2 symbols, got {len(sequence)}")
     num_streams = min(64, max(1, count // 1000)) if num_streams is None else min(num_streams, count)
     stride = math.ceil(count / num_streams)
     known = torch.arange(num_streams * stride, device=device) < count

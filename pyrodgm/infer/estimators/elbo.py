@@ -16,7 +16,7 @@ from pyro.infer.util import is_validation_enabled, torch_backward
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from pyrodgm.arithmetic.arguments import finite_number, whole_number
+from pyrodgm.arithmetic.arguments import callables, finite_number, one_of, whole_number
 from pyrodgm.distributions import NoDensityError, divergence_given, kl_mixture_bound
 from pyrodgm.infer.estimators.protocols import Divergence, Program
 from pyrodgm.infer.estimators.reading import Enumeration, Latent, fn_of, mask_of, read
@@ -63,6 +63,9 @@ class TensorELBO(TensorLoss):
 
     def __init__(self, kl_weight: float = 1.0, **kwargs: Any) -> None:
         kwargs["num_particles"] = whole_number("num_particles", kwargs.get("num_particles", 1))
+        nesting = kwargs.get("max_plate_nesting", math.inf)
+        if nesting != math.inf:
+            kwargs["max_plate_nesting"] = whole_number("max_plate_nesting", nesting, 0)
         super().__init__(**kwargs)
         self.kl_weight = torch.tensor(finite_number("kl_weight", kl_weight, least=0.0))
 
@@ -169,8 +172,8 @@ class ELBO(TensorELBO):
         divergence: Divergence = divergence_given,
         **kwargs: Any,
     ) -> None:
-        if kl_fallback not in get_args(Fallback):
-            raise ValueError(f"kl_fallback must be one of {', '.join(get_args(Fallback))}, got {kl_fallback!r}")
+        one_of("kl_fallback", kl_fallback, get_args(Fallback))
+        callables(divergence=divergence)
         super().__init__(kl_weight, **kwargs)
         self.kl_fallback, self.divergence = kl_fallback, divergence
 

@@ -7,7 +7,7 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
-from pyrodgm.arithmetic.arguments import finite_number
+from pyrodgm.arithmetic.arguments import finite_number, one_of
 from pyrodgm.infer.estimators.elbo import TensorELBO
 from pyrodgm.infer.estimators.protocols import Program
 from pyrodgm.infer.estimators.reading import Reading, counted, read
@@ -60,8 +60,7 @@ class IWELBO(TensorELBO):
         alpha = finite_number("alpha", alpha)
         if alpha == 1.0:
             raise ValueError("alpha must not be 1: that bound is ELBO(num_particles=..., vectorize_particles=True)")
-        if gradient not in get_args(Gradient):
-            raise ValueError(f"gradient must be one of {', '.join(get_args(Gradient))}, got {gradient!r}")
+        one_of("gradient", gradient, get_args(Gradient))
         super().__init__(
             kl_weight, num_particles=num_particles, vectorize_particles=True, max_plate_nesting=max_plate_nesting
         )

@@ -7,6 +7,7 @@ import torch
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import one_of
 from pyrodgm.distributions import DiagNormalMixture
 from pyrodgm.infer.estimators.protocols import Program
 from pyrodgm.infer.estimators.reading import ProgramError
@@ -51,8 +52,7 @@ class MixtureDensityELBO(StratifiedELBO):
     def __init__(
         self, kl_weight: float = 1.0, num_particles: int = 1, pairing: Pairing = "full", **kwargs: Any
     ) -> None:
-        if pairing not in get_args(Pairing):
-            raise ValueError(f"pairing must be one of {', '.join(get_args(Pairing))}, got {pairing!r}")
+        one_of("pairing", pairing, get_args(Pairing))
         super().__init__(kl_weight, num_particles, **kwargs)
         self.pairing = pairing
 

@@ -5,6 +5,7 @@ from typing import Any
 import pyro.poutine as poutine
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_number
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.estimators.protocols import Program
 from pyrodgm.infer.estimators.reading import ProgramError
@@ -43,10 +44,9 @@ class SemiSupervisedELBO(ELBO):
         self, labelled_weight: float | None = None, classifier_weight: float = 1.0, site: str = "y", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if labelled_weight is not None and not 0.0 <= labelled_weight <= 1.0:
-            raise ValueError(f"labelled_weight must lie in [0, 1] or be None, got {labelled_weight}")
-        if not classifier_weight >= 0.0:
-            raise ValueError(f"classifier_weight must not be negative, got {classifier_weight}")
+        if labelled_weight is not None:
+            labelled_weight = finite_number("labelled_weight", labelled_weight, 0.0, 1.0)
+        classifier_weight = finite_number("classifier_weight", classifier_weight, least=0.0)
         self.labelled_weight, self.classifier_weight, self.site = labelled_weight, classifier_weight, site
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:

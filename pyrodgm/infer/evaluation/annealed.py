@@ -6,7 +6,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.graphs import Graphs
@@ -69,11 +69,13 @@ def annealed_log_likelihood(
         >>> annealed_log_likelihood(gan.with_density(0.5), torch.zeros(3, 9), temperatures=20, seed=0).values.shape
         torch.Size([3])
     """
+    programs(pair, "model", "guide")
+    tensors(x=x)
     chains, temperatures = whole_number("chains", chains), whole_number("temperatures", temperatures)
     block, device_dtype = whole_number("block", block), device_and_dtype(pair)
     seed = None if seed is None else whole_number("seed", seed, None)
-    if x.dim() == 0 or len(x) == 0:
-        raise ValueError(f"x must hold at least one datum, got shape {list(x.shape)}")
+    if x.dim() == 0 or len(x) == 0 or not x.isfinite().all():
+        raise ValueError(f"x must be finite and hold at least one datum, got shape {list(x.shape)}")
     betas = torch.linspace(-4.0, 4.0, temperatures + 1, dtype=torch.float64).sigmoid()  # finer at both ends, as in Wu
     betas = (betas - betas[0]) / (betas[-1] - betas[0])
     parts: list[dict[str, Tensor]] = []

@@ -7,6 +7,7 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.evaluation.importance import log_likelihood
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
@@ -88,9 +89,12 @@ def bidirectional(
         >>> abs(bidirectional(vae, 4, torch.zeros(1, 9), 1000, seed=0).gap) < 0.1
         True
     """
-    for name, value in (("num_data", num_data), ("chains", chains), ("temperatures", temperatures)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    programs(pair, "model", "guide")
+    tensors(like=like)
+    num_data, chains = whole_number("num_data", num_data), whole_number("chains", chains)
+    temperatures, max_bytes = whole_number("temperatures", temperatures), whole_number("max_bytes", max_bytes)
+    num_samples = None if num_samples is None else whole_number("num_samples", num_samples)
+    seed = None if seed is None else whole_number("seed", seed, None)
     first = next(pair.parameters())
     device = first.device
     with evaluating(pair), flushing_denormals(), fork_rng(device) if seed is not None else torch.no_grad():

@@ -7,7 +7,7 @@ import pyro.infer
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import programs, whole_number
 from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
 
 
@@ -49,6 +49,12 @@ def gradient_snr(
         >>> sorted(gradient_snr(vae, IWELBO(8, gradient="dreg"), torch.ones(5, 9), num_draws=5))
         ['likelihood', 'posterior']
     """
+    programs(pair, "model", "guide")
+    if not callable(getattr(objective, "differentiable_loss", None)):
+        raise TypeError(f"objective must have a method differentiable_loss, got {objective!r}")
+    if not isinstance(x, Tensor) or not x.numel() or not x.dim():
+        raise TypeError(f"x must be a tensor with at least one datum, got {x!r}")
+    seed = whole_number("seed", seed, None)
     num_draws = whole_number("num_draws", num_draws, 2)
     parameters = {name: p for name, p in pair.named_parameters() if p.requires_grad}
     mean: dict[str, Any] = dict.fromkeys(parameters, 0.0)
@@ -57,6 +63,8 @@ def gradient_snr(
         torch.manual_seed(seed)
         for count in range(1, num_draws + 1):
             loss = objective.differentiable_loss(pair.model, pair.guide, x)
+            if not loss.isfinite():
+                raise FloatingPointError(f"x must have a finite loss, got {float(loss.detach())}")
             gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
             for name, gradient in zip(parameters, gradients, strict=True):
                 if gradient is not None:  # Welford's running mean and sum of squared deviations

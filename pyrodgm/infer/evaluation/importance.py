@@ -10,7 +10,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import programs, whole_number
 from pyrodgm.datasets.split import aligned
 from pyrodgm.extras import needs_extra
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
@@ -121,6 +121,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     """
     with needs_extra("evaluation"):
         import arviz_stats  # noqa: F401  # for k-hat; missed before the draws, not after them
+    programs(pair, "model", "guide")
     num_samples = None if num_samples is None else whole_number("num_samples", num_samples)
     if keep and sum_out:
         raise ValueError("keep: draws of sites that are summed out cannot be kept; got keep=True with sum_out=True")

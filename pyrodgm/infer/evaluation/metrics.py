@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import finite_number, finite_tensor, programs, tensors, whole_number, whole_numbers
 from pyrodgm.extras import needs_extra
 from pyrodgm.infer.estimators.sites import Trace, samples
 from pyrodgm.infer.evaluation.reported import reported_mean, reported_name, reported_value
@@ -34,11 +34,12 @@ def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples
     Returns:
         A tensor ``[N, *event of the site]`` for each latent site.
     """
-    return {name: mean for name, (mean, _) in _moments(pair, x, batch_size, num_samples).items()}
+    return _finite({name: mean for name, (mean, _) in _moments(pair, x, batch_size, num_samples).items()}, "means")
 
 
 def posterior_samples(pair: nn.Module, x: Any, batch_size: int = 1000) -> dict[str, Tensor]:
     """One sample of the guide at each latent site; arguments and result are those of :func:`posterior_means`."""
+    programs(pair, "guide")
     batch_size = whole_number("batch_size", batch_size)
 
     def draw(block: Batch) -> dict[str, Tensor]:
@@ -46,7 +47,7 @@ def posterior_samples(pair: nn.Module, x: Any, batch_size: int = 1000) -> dict[s
 
     with evaluating(pair):
         parts = [on_all_rows(draw, pair, block) for block in batches_of(x, pair, batch_size, "x")]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return _finite({name: torch.cat([part[name] for part in parts]) for name in parts[0]}, "samples")
 
 
 def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, Tensor]:
@@ -65,17 +66,23 @@ def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, 
         A tensor ``[*event of the site]`` of at least 0 for each latent site.
     """
     moments = _moments(pair, x, 1000, num_samples)
-    for name, (mean, _) in moments.items():
-        if not mean.isfinite().all():
-            raise ValueError(f"x must have finite posterior means, but those of site '{name}' are not")
+    _finite({name: mean for name, (mean, _) in moments.items()}, "means")
     count = min((len(mean) for mean, _ in moments.values()), default=2)
     if count < 2:
         raise ValueError(f"x must hold at least two data, got {count}")
     return {name: (mean.var(0) - error.mean(0)).clamp(min=0.0) for name, (mean, error) in moments.items()}
 
 
+def _finite(found: dict[str, Tensor], what: str) -> dict[str, Tensor]:
+    for name, values in found.items():
+        if not values.isfinite().all():
+            raise ValueError(f"x must have finite posterior {what}, but those of site '{name}' are not")
+    return found
+
+
 def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean over passes of each site's mean, and the squared standard error of that, ``[N, *event of the site]``."""
+    programs(pair, "guide")
     batch_size, num_samples = whole_number("batch_size", batch_size), whole_number("num_samples", num_samples)
 
     def measure(block: Batch) -> dict[tuple[str, int], Tensor]:
@@ -121,6 +128,7 @@ def active_units(pair: nn.Module, x: Any, threshold: float = 1e-2) -> dict[str, 
 
     Source: Burda et al. (2015), arXiv 1509.00519, section 5.2.
     """
+    threshold = finite_number("threshold", threshold, least=0.0)
     return {name: int((variance > threshold).sum()) for name, variance in unit_variances(pair, x).items()}
 
 
@@ -140,7 +148,10 @@ def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y
     Raises:
         ValueError: If there are not as many labels as data, or the guide has no such site with finitely many values.
     """
-    labels = torch.as_tensor(labels)
+    programs(pair, "guide")
+    batch_size = whole_number("batch_size", batch_size)
+    labels = torch.as_tensor(labels) if isinstance(labels, list) or hasattr(labels, "__array__") else labels
+    tensors(labels=labels)
     wrong, count = torch.zeros((), dtype=torch.int64), 0
     with evaluating(pair):
         for block in batches_of(x, pair, batch_size, "x"):
@@ -175,6 +186,7 @@ def knn_error(
     Returns:
         A share in [0, 1].
     """
+    k = whole_number("k", k)
     return knn_errors(train_features, train_labels, test_features, test_labels, (k,))[k]
 
 
@@ -185,8 +197,21 @@ def knn_errors(
     with needs_extra("evaluation"):
         from sklearn.neighbors import NearestNeighbors
 
+    finite_tensor("train_features", train_features)
+    finite_tensor("test_features", test_features)
+    if train_features.dim() < 2 or not len(test_features) or train_features.shape[1:] != test_features.shape[1:]:
+        shapes = f"{list(train_features.shape)} and {list(test_features.shape)}"
+        raise ValueError(f"train_features and test_features must be [N, D] and [M, D], got {shapes}")
+    for name, value, count in (
+        ("train_labels", train_labels, len(train_features)),
+        ("test_labels", test_labels, len(test_features)),
+    ):
+        tensors(**{name: value})
+        if value.shape != (count,):
+            raise ValueError(f"{name} must have shape [{count}], one for each row of features, got {list(value.shape)}")
+    ks = whole_numbers("ks", ks)
     if not ks or not 1 <= min(ks) <= max(ks) <= len(train_features):
-        raise ValueError(f"k must lie between 1 and the {len(train_features)} training points, got {list(ks)}")
+        raise ValueError(f"ks: each k must lie between 1 and the {len(train_features)} training points, got {list(ks)}")
     search = NearestNeighbors(n_neighbors=max(ks)).fit(train_features.flatten(1).cpu().numpy())
     with sharing(Share.of(len(test_features), world())) as share:
         own = test_features[share.rows].flatten(1).cpu().numpy()

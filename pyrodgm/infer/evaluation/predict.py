@@ -9,7 +9,7 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import programs, whole_number
 from pyrodgm.infer.estimators.sites import Site, samples
 from pyrodgm.infer.tracing.arguments import Batch, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
@@ -33,13 +33,19 @@ def reconstruct(pair: nn.Module, x: Any, *, site: str | None = None) -> Tensor:
     Raises:
         ValueError: If it is unclear which site is meant.
     """
+    programs(pair, "model", "guide")
+    if isinstance(x, numbers.Number):
+        raise TypeError(f"x must be data, got {x!r}")
     parts = []
     with evaluating(pair):
-        for batch in _batches(x, pair):
+        for batch in _batches(x, pair, "x"):
             args, kwargs = split_arguments(batch)
             guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
             parts.append(_mean(_observed(poutine.replay(pair.model, trace=guide_trace), batch, site)))
-    return torch.cat(parts)
+    result = torch.cat(parts)
+    if not result.isfinite().all():
+        raise ValueError("x must have finite reconstructions, got data of which they are not")
+    return result
 
 
 def sample(pair: nn.Module, like: Any, given: Given | None = None, *, site: str | None = None) -> Tensor:
@@ -85,8 +91,9 @@ def sample_means(pair: nn.Module, like: Any, given: Given | None = None, *, site
 
 def _drawn(pair: nn.Module, like: Any, given: Given | None, site: str | None) -> Iterator[Site]:
     """The observed site of the model, drawn, for each batch of ``like``."""
+    programs(pair, "model")
     with evaluating(pair):
-        for batch in _batches(like, pair):
+        for batch in _batches(like, pair, "like"):
             program = poutine.uncondition(pair.model)
             try:
                 if given:
@@ -135,12 +142,12 @@ def _mean(site: Site) -> Tensor:
         return site["fn"].sample() if site["is_observed"] else site["value"]
 
 
-def _batches(data: Any, pair: nn.Module) -> Iterator[Batch]:
+def _batches(data: Any, pair: nn.Module, name: str) -> Iterator[Batch]:
     """The arguments for data in memory at once, and for others batch by batch; stand-ins for a number of data."""
     if isinstance(data, numbers.Number):
-        data = whole_number("like", data)
+        data = whole_number(name, data)
         device, dtype = device_and_dtype(pair)
         return iter([(torch.zeros(data, device=device, dtype=dtype),)])
     if is_in_memory(data):
-        return iter([Columns(data, pair, "x").pick(slice(None))])
-    return batches_of(data, pair, 1000, "x")
+        return iter([Columns(data, pair, name).pick(slice(None))])
+    return batches_of(data, pair, 1000, name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import tensors, whole_number
 
 BLOCK = 1000  # rows of distances at a time
 TIED = 1e-9  # difference of squared distances, in units of the mean square of the data, that rounding can make
@@ -146,6 +146,7 @@ def _squares(rows: Tensor, among: Tensor) -> Tensor:
 
 def _checked(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Both as rows in double precision, shifted and scaled alike to a mean of 0 and a mean square of 1."""
+    tensors(real=real, fake=fake)
     if real.shape[1:] != fake.shape[1:]:
         raise ValueError(f"real and fake must have one event shape, got {list(real.shape)} and {list(fake.shape)}")
     both = []

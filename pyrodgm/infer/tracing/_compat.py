@@ -43,10 +43,12 @@ __all__ = [
     "in_particle_plate",
     "is_draw",
     "is_in_place",
+    "lazy_clone",
     "mask_of_distribution",
     "pickled_state",
     "registers",
     "set_call",
+    "shares_memory",
     "trace_graph",
     "tree_flatten",
     "tree_leaves",
@@ -90,6 +92,21 @@ def trace_graph(function: Callable[..., Any], leaves: list[Any], decompositions:
     graph.graph.eliminate_dead_code(does_more_than_it_returns)
     graph.recompile()
     return graph
+
+
+def lazy_clone(tensor: Tensor) -> Tensor:
+    """A copy, which shares the memory of the tensor until one of the two is written to, where PyTorch can do that."""
+    if tensor.device.type != "cpu" or tensor.is_inference():  # captured graphs hold addresses
+        return tensor.clone()
+    try:
+        return torch._lazy_clone(tensor.detach())
+    except RuntimeError:  # memory that is not PyTorch's own
+        return tensor.clone()
+
+
+def shares_memory(tensor: Tensor) -> bool:
+    """Whether a lazy clone of the tensor was made, and neither has been written to since."""
+    return bool(torch._C._is_cow_tensor(tensor))  # type: ignore[attr-defined]
 
 
 def does_more_than_it_returns(node: Node) -> bool:

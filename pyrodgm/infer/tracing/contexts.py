@@ -11,6 +11,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
+from pyrodgm.infer.tracing._compat import lazy_clone, shares_memory
 from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
 from pyrodgm.infer.tracing.kept_calls import kept_calls
 
@@ -120,14 +121,16 @@ def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:
 @contextmanager
 def unchanged(pair: nn.Module, device: torch.device) -> Iterator[None]:
     """Context that leaves the buffers of the pair, and the random state, as it found them."""
-    before = {name: value.clone() for name, value in pair.named_buffers()}
+    before = {name: (value, lazy_clone(value)) for name, value in pair.named_buffers()}
     try:
         with fork_rng(device):
             yield
     finally:
         with torch.no_grad():
             for name, value in pair.named_buffers():
-                value.copy_(before[name])
+                own, kept = before[name]
+                if value is not own or not shares_memory(value):  # else nothing was written to it
+                    value.copy_(kept)
 
 
 def fork_rng(device: torch.device) -> Any:

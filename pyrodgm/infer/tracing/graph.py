@@ -18,6 +18,7 @@ from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.tracing._compat import (
     TreeSpec,
     compile_graph,
+    lazy_clone,
     trace_graph,
     tree_flatten,
     tree_leaves,
@@ -233,7 +234,7 @@ class LossGraph:
         # aliases without gradient: the optimiser's updates in place show in them
         self.trained, self.values, self.fixed = trained, [p.detach() for p in trained.values()], fixed
         # tracing runs the program: on copies of its state, so that nothing has happened before the first step
-        copies = {name: value.clone() for name, value in fixed.items()}
+        copies = {name: lazy_clone(value) for name, value in fixed.items()}
         with fork_rng(inputs[0].device), torch.enable_grad():
             self.run = flatten(self.function, (self.values, copies, self._kl_weight, inputs), compiled)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyro.infer
 
+from pyrodgm.arithmetic.arguments import programs, whole_number
 from pyrodgm.datasets import Text
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.identity import describe_data
@@ -79,6 +80,12 @@ def fit_text(  # noqa: PLR0913 - those of fit, and the length
         DamagedFileError: If a file of the run is truncated or altered.
     """
     refuse_moved(moved)
+    programs(pair, "model", "guide", "carry")
+    length = whole_number("length", length)
+    if not isinstance(text, Text):
+        raise TypeError(f"text must be a Text, got {text!r}")
+    if not isinstance(settings, FitSettings):
+        raise TypeError(f"settings must be FitSettings, got {settings!r}")
     for name in ("labelled_batch_size", "valid", "valid_score"):
         if getattr(settings, name) is not None:
             raise ValueError(f"{name} must be None for a text, got {getattr(settings, name)!r}")

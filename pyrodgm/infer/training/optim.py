@@ -1,13 +1,14 @@
 """Optimisers of the published systems that PyTorch does not have."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from pyrodgm.arithmetic.arguments import finite_number
 from pyrodgm.infer.tracing._compat import divide_by_norms
 
 
@@ -58,6 +59,9 @@ def decay_groups(pair: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         >>> [(group["weight_decay"], [list(p.shape) for p in group["params"]]) for group in groups]
         [(0.0001, [[2, 3]]), (0.0, [[2]])]
     """
+    if not isinstance(pair, nn.Module):
+        raise TypeError(f"pair must be a module, got {pair!r}")
+    weight_decay = finite_number("weight_decay", weight_decay, least=0.0)
     weights: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in pair.named_parameters():
@@ -86,6 +90,12 @@ class PiecewiseConstant:
     factors: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        for name in ("shares", "factors"):
+            values = getattr(self, name)
+            if not isinstance(values, Sequence) or isinstance(values, str):
+                raise TypeError(f"{name} must be a sequence of numbers, got {values!r}")
+            numbers = tuple(finite_number(f"{name}[{i}]", value, least=0.0) for i, value in enumerate(values))
+            object.__setattr__(self, name, numbers)
         if len(self.factors) != len(self.shares) + 1:
             raise ValueError(f"factors must be one more than the {len(self.shares)} shares, got {len(self.factors)}")
         if list(self.shares) != sorted(set(self.shares)):
@@ -118,8 +128,7 @@ class Cosine:
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.end <= 1:
-            raise ValueError(f"end must lie in [0, 1], got {self.end}")
+        finite_number("end", self.end, 0.0, 1.0)
 
     def __call__(self, share: float) -> float:
         return self.end + (1.0 - self.end) * (1.0 + math.cos(math.pi * share)) / 2.0

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 
 
 class BurdaSchedule(torch.optim.lr_scheduler.LRScheduler):
@@ -36,13 +36,12 @@ class BurdaSchedule(torch.optim.lr_scheduler.LRScheduler):
     def __init__(
         self, optimizer: torch.optim.Optimizer, epochs: float | None = None, base: float = 3.0, stages: int = 8
     ) -> None:
-        if not base > 1:
-            raise ValueError(f"base must be greater than 1, got {base}")
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise TypeError(f"optimizer must be a torch optimiser, got {optimizer!r}")
+        base = finite_number("base", base, above=1.0)
         stages = whole_number("stages", stages, 2)
         published = (base**stages - 1) / (base - 1)
-        epochs = published if epochs is None else epochs
-        if not epochs > 0:
-            raise ValueError(f"epochs must be positive, got {epochs}")
+        epochs = published if epochs is None else finite_number("epochs", epochs, above=0.0)
         self.stages = stages
         self.ends = [epochs / published * (base ** (i + 1) - 1) / (base - 1) for i in range(stages)]
         super().__init__(optimizer)

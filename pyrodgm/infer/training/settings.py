@@ -24,11 +24,11 @@ Score: TypeAlias = Callable[[nn.Module, Any], float]
 Precision = Literal["bf16-mixed", "fp16-mixed"]
 
 
-def _make_plain(options: Any, names: Iterable[str], kind: type[int] | type[float]) -> None:
+def _make_plain(options: Any, names: Iterable[str], kind: type[int] | type[float], optional: bool = False) -> None:
     """Turn numbers of NumPy and the like into Python's, which a run folder can hold."""
     for name in names:
         value = getattr(options, name)
-        if value is None:
+        if value is None and optional:
             continue
         plain = whole_number(name, value, None) if kind is int else finite_number(name, value)
         object.__setattr__(options, name, plain)
@@ -108,9 +108,9 @@ class FitSettings:
     loggers: Sequence[Logger] = ()
 
     def __post_init__(self) -> None:
-        _make_plain(self, ("valid_every", "labelled_batch_size", "max_steps", "steps_per_epoch"), int)
-        _make_plain(self, ("accumulate", "critic_steps"), int)
-        _make_plain(self, ("clip_grad_norm",), float)
+        _make_plain(self, ("labelled_batch_size", "max_steps", "steps_per_epoch"), int, optional=True)
+        _make_plain(self, ("valid_every", "accumulate", "critic_steps"), int)
+        _make_plain(self, ("clip_grad_norm",), float, optional=True)
         size = self.labelled_batch_size
         for name in ("max_steps", "steps_per_epoch"):
             value = getattr(self, name)
@@ -121,8 +121,15 @@ class FitSettings:
         require(known, "precision", self.precision, f"one of {', '.join(get_args(Precision))}, or None")
         require(self.valid_every >= 1, "valid_every", self.valid_every, "at least 1")
         require(size is None or size >= 1, "labelled_batch_size", size, "at least 1, or None")
+        for name in ("lr_scheduler", "lr_schedule", "valid_score", "critic_optimizer"):
+            made = getattr(self, name)
+            require(made is None or callable(made), name, made, "a function, or None")
+        require(callable(self.parameter_groups), "parameter_groups", self.parameter_groups, "a function")
         both = self.lr_schedule is not None and self.lr_scheduler is not None
         require(not both, "lr_schedule", self.lr_schedule, "None: there is an lr_scheduler")
+        for name in ("callbacks", "loggers"):
+            value = getattr(self, name)
+            require(isinstance(value, Sequence) and not isinstance(value, str), name, value, "a sequence")
         check_clip_grad_norm(self.clip_grad_norm)
         check_compile(self.compile)
 
@@ -164,7 +171,10 @@ class Plan:
         )
 
     def __post_init__(self) -> None:
-        _make_plain(self, ("epochs", "batch_size", "patience", "seed"), int)
+        if not isinstance(self.settings, FitSettings):
+            raise TypeError(f"settings must be FitSettings, got {self.settings!r}")
+        _make_plain(self, ("epochs", "patience"), int, optional=True)
+        _make_plain(self, ("batch_size", "seed"), int)
         _make_plain(self, ("kl_warmup",), float)
         require(self.epochs is None or self.epochs >= 1, "epochs", self.epochs, "at least 1")
         if self.epochs is None and self.settings.max_steps is None:

@@ -12,6 +12,7 @@ import pyro.infer
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import callables, finite_number, one_of, whole_number
 from pyrodgm.infer.tracing._compat import held, registers
 from pyrodgm.infer.tracing.capture import CapturedStep, is_capturable
 from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, rehearse
@@ -38,14 +39,13 @@ COMPILE_AFTER = 20_000  # steps from which "auto" compiles: about where the time
 
 def check_compile(compile: str) -> None:  # noqa: A002
     """Raise ValueError for an unknown compile mode."""
-    if compile not in get_args(Compile):
-        raise ValueError(f"compile must be one of {', '.join(get_args(Compile))}, got {compile!r}")
+    one_of("compile", compile, get_args(Compile))
 
 
 def check_clip_grad_norm(clip_grad_norm: float | None) -> None:
     """Require a positive clipping norm."""
-    if clip_grad_norm is not None and not clip_grad_norm > 0:
-        raise ValueError(f"clip_grad_norm must be positive, or None, got {clip_grad_norm!r}")
+    if clip_grad_norm is not None:
+        finite_number("clip_grad_norm", clip_grad_norm, above=0.0)
 
 
 def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
@@ -125,6 +125,14 @@ class TrainStep:
         scaler: torch.amp.GradScaler | None = None,
         player: Player = nn.Module.parameters,
     ) -> None:
+        if not isinstance(pair, nn.Module):
+            raise TypeError(f"pair must be a module, got {pair!r}")
+        if not callable(getattr(objective, "differentiable_loss", None)):
+            raise TypeError(f"objective must have a method differentiable_loss, got {objective!r}")
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise TypeError(f"optimizer must be a torch optimiser, got {optimizer!r}")
+        callables(prepare=prepare, context=context, player=player)
+        expected_steps = whole_number("expected_steps", expected_steps, 0)
         check_compile(compile)
         check_clip_grad_norm(clip_grad_norm)
         self.pair, self.objective, self.optimizer, self.clip_grad_norm = pair, objective, optimizer, clip_grad_norm

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.nn.recurrent.network import RecurrentNetwork, Unrolled
 from pyrodgm.processes import register_state
 
@@ -48,12 +49,10 @@ class BatchNormLSTM(RecurrentNetwork):
         momentum: float = 0.1,
     ) -> None:
         super().__init__(input_size, hidden_size, "lstm")
-        if max_positions < 1:
-            raise ValueError(f"max_positions: expected at least 1, got {max_positions}")
-        if not 0.0 < momentum <= 1.0:
-            raise ValueError(f"momentum: expected a number in (0, 1], got {momentum}")
+        hidden_size, scale = self.hidden_size, finite_number("scale", scale, above=0.0)
+        self.max_positions = max_positions = whole_number("max_positions", max_positions)
+        self.momentum = finite_number("momentum", momentum, most=1.0, above=0.0)
         self.state_size = 2 * hidden_size + 1
-        self.max_positions, self.momentum = max_positions, momentum
         for name, size in (("input", 4 * hidden_size), ("hidden", 4 * hidden_size), ("cell", hidden_size)):
             setattr(self, f"{name}_scale", nn.Parameter(torch.full((size,), scale)))
             register_state(self, "averaged", f"{name}_mean", torch.zeros(max_positions, size))

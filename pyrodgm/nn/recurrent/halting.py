@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from pyrodgm.arithmetic import wide
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.nn.recurrent.early_stop import StoppingRule
 from pyrodgm.nn.recurrent.network import RecurrentNetwork, Unrolled
 
@@ -48,11 +49,9 @@ class AdaptiveComputationTime(RecurrentNetwork):
         epsilon: float = 0.01,
         halting_bias: float = 1.0,
     ) -> None:
-        if max_steps < 2:
-            raise ValueError(f"max_steps: expected at least 2, got {max_steps}")
-        if not 0.0 < epsilon < 1.0:
-            raise ValueError(f"epsilon: expected a number in (0, 1), got {epsilon}")
-        self.epsilon, self.halting_bias = epsilon, halting_bias
+        max_steps = whole_number("max_steps", max_steps, 2)
+        self.epsilon = finite_number("epsilon", epsilon, above=0.0, below=1.0)
+        self.halting_bias = finite_number("halting_bias", halting_bias)
         super().__init__(input_size, hidden_size, cell, max_steps=max_steps)
 
     def reset_parameters(self) -> None:

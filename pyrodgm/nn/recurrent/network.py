@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from pyrodgm.arithmetic.arguments import one_of, whole_number
 from pyrodgm.nn.recurrent.cells import CELLS
 from pyrodgm.nn.recurrent.early_stop import StoppingRule, run_with_early_stop
 from pyrodgm.nn.recurrent.unroll import unroll
@@ -60,11 +61,9 @@ class RecurrentNetwork(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int, cell: str = "lstm", *, max_steps: int = 1) -> None:
         super().__init__()
-        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("max_steps", max_steps)):
-            if value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
-        if cell not in CELLS:
-            raise ValueError(f"cell: expected one of {', '.join(CELLS)}, got {cell!r}")
+        input_size, hidden_size = whole_number("input_size", input_size), whole_number("hidden_size", hidden_size)
+        max_steps = whole_number("max_steps", max_steps)
+        one_of("cell", cell, CELLS)
         self.input_size, self.hidden_size, self.cell, self.max_steps = input_size, hidden_size, cell, max_steps
         kind = CELLS[cell]
         self.state_size = kind.parts * hidden_size

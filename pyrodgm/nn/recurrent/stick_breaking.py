@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from pyrodgm.arithmetic import wide
+from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.nn.recurrent.early_stop import StoppingRule
 from pyrodgm.nn.recurrent.network import RecurrentNetwork, Unrolled
 from pyrodgm.nn.recurrent.weights import concentrations, log_fractions, mean_fractions, raw_start
@@ -46,9 +47,8 @@ class StickBreakingRNN(RecurrentNetwork):
     def __init__(
         self, input_size: int, hidden_size: int, cell: str = "lstm", *, max_steps: int = 4, start: float = 1.0
     ) -> None:
-        if max_steps < 2:
-            raise ValueError(f"max_steps: expected at least 2, got {max_steps}")
-        self.start = start
+        max_steps = whole_number("max_steps", max_steps, 2)
+        self.start = finite_number("start", start, above=0.0)
         super().__init__(input_size, hidden_size, cell, max_steps=max_steps)
 
     def reset_parameters(self) -> None:

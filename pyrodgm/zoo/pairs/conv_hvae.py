@@ -5,6 +5,7 @@ from math import ceil
 
 from torch import nn
 
+from pyrodgm.arithmetic.arguments import callables, whole_number, whole_numbers
 from pyrodgm.likelihoods import BernoulliLikelihood, PixelCNNLikelihood
 from pyrodgm.models import HVAE
 from pyrodgm.nn import Concatenate, GatedDense, GatedJoint, Images, Joint, PixelCNN, gated_convs, mlp
@@ -48,7 +49,10 @@ def conv_hvae(
         >>> hvae.posterior(torch.zeros(5, 784)).mean.shape
         torch.Size([5, 40])
     """
-    lower, upper = latents
+    callables(prior=prior, likelihood=likelihood)
+    lower, upper = whole_numbers("latents", latents, length=2)
+    hidden, channels = whole_number("hidden", hidden), whole_number("channels", channels)
+    outputs, image_shape = whole_number("outputs", outputs), _sizes(image_shape)
     pixels = image_shape[0] * image_shape[1] * image_shape[2]
     convs = nn.Sequential(
         gated_convs(image_shape[0], [(2 * channels, 3, 1)] * 4),
@@ -56,7 +60,7 @@ def conv_hvae(
     )
     branches = [GatedDense(lower, hidden), GatedDense(upper, hidden)]
     decoder = Joint(branches, GatedJoint([hidden, hidden], pixels), Images(convs, image_shape))
-    return _with_encoders(prior, likelihood(decoder), image_shape, latents, hidden, channels)
+    return _with_encoders(prior, likelihood(decoder), image_shape, (lower, upper), hidden, channels)
 
 
 def pixel_hvae(
@@ -101,11 +105,21 @@ def pixel_hvae(
         >>> hvae.likelihood(torch.zeros(5, 3), torch.zeros(5, 3)).sample().shape
         torch.Size([5, 64])
     """
+    callables(prior=prior)
+    lower, upper = whole_numbers("latents", latents, length=2)
+    hidden, channels = whole_number("hidden", hidden), whole_number("channels", channels)
+    image_shape = _sizes(image_shape)
     size = image_shape[0] * image_shape[1] * image_shape[2]
-    maps = Joint([GatedDense(features, size) for features in latents], Concatenate())
+    maps = Joint([GatedDense(lower, size), GatedDense(upper, size)], Concatenate())
     outputs = 1 if num_bins is None else 2
     net = PixelCNN(image_shape, 2 * image_shape[0], 2 * channels, layers, outputs=outputs, norm=norm)
-    return _with_encoders(prior, PixelCNNLikelihood(maps, net, num_bins), image_shape, latents, hidden, channels)
+    return _with_encoders(prior, PixelCNNLikelihood(maps, net, num_bins), image_shape, (lower, upper), hidden, channels)
+
+
+def _sizes(image_shape: ImageShape) -> ImageShape:
+    """Channels, height and width as whole numbers."""
+    channels, height, width = whole_numbers("image_shape", image_shape, length=3)
+    return channels, height, width
 
 
 def _with_encoders(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from pyrodgm.arithmetic.arguments import whole_number
+from pyrodgm.arithmetic.arguments import callables, whole_number, whole_numbers
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import HVAE
 from pyrodgm.nn import GatedDense, GatedJoint, Joint, mlp
@@ -40,7 +40,8 @@ def dense_hvae(
         >>> hvae.likelihood(torch.zeros(5, 40), torch.zeros(5, 40)).mean.shape
         torch.Size([5, 784])
     """
-    lower, upper = (whole_number("latents", size) for size in latents)
+    callables(prior=prior, likelihood=likelihood)
+    lower, upper = whole_numbers("latents", latents, length=2)
     pixels, hidden = whole_number("pixels", pixels), whole_number("hidden", hidden)
     outputs = whole_number("outputs", outputs)
     if posterior is None:

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import finite_number, finite_tensor, one_of, whole_number, whole_numbers
 from pyrodgm.distributions import (
     BoltzmannMachine,
     ContinuedBoltzmann,
@@ -46,6 +47,11 @@ class Structure:
     groups: int
     units: int
     hidden: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("groups", "units"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
+        object.__setattr__(self, "hidden", whole_numbers("hidden", self.hidden))
 
 
 STRUCTURES = {
@@ -105,10 +111,12 @@ def discrete_vae(method: Method, structure: str | Structure, mean: Tensor, beta:
         >>> pair.posterior(torch.zeros(5, 784)).event_shape
         torch.Size([400])
     """
-    if isinstance(structure, str):
-        if structure not in STRUCTURES:
-            raise ValueError(f"structure must be one of {', '.join(STRUCTURES)}; got {structure!r}")
+    one_of("method", method, get_args(Method))
+    if not isinstance(structure, Structure):
+        one_of("structure", structure, STRUCTURES)
         structure = STRUCTURES[structure]
+    finite_tensor("mean", mean, (None,))
+    beta = finite_number("beta", beta, above=0.0)
     sizes = [structure.units] * structure.groups
     latents = [_latents(method, beta, size) for size in sizes]
     pixels, total = mean.shape[-1], sum(sizes)
@@ -140,7 +148,4 @@ def _latents(method: str, beta: float, size: int) -> BinaryLatents:
         return GaussianIntegralLatents(size)
     if method == "gumbolt":
         return ConcreteLatents(beta)
-    if method not in _SMOOTHINGS:
-        known = ["dvae_spike_exp", "dvaes_gi", "gumbolt", *_SMOOTHINGS]
-        raise ValueError(f"method must be one of {', '.join(sorted(known))}; got {method!r}")
     return OverlappingLatents(_SMOOTHINGS[method](beta))

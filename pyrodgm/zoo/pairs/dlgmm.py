@@ -2,11 +2,13 @@
 
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import one_of, whole_number, whole_numbers
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import DLGMM
 from pyrodgm.nn import Dense, mlp
 from pyrodgm.posteriors import StickBreakingPosterior, WeightedGaussians
 from pyrodgm.priors import GaussianComponents, GEMPrior, SymmetricDirichletPrior
+from pyrodgm.priors.gaussian_components import KINDS
 
 
 def dense_dlgmm(
@@ -37,6 +39,7 @@ def dense_dlgmm(
         >>> sorted(name for name, _ in dense_dlgmm(64, hidden=(8,)).named_children())[:3]
         ['component_posterior', 'component_prior', 'encoder']
     """
+    num_components = whole_number("num_components", num_components, 2)
     prior = SymmetricDirichletPrior(num_components, concentration)
     return _dense(prior, pixels, num_components, latent, hidden, components, spread, mean)
 
@@ -69,6 +72,7 @@ def dense_dpvae(
         >>> dense_dpvae(64, truncation=5, hidden=(8,)).prior().event_shape
         torch.Size([4])
     """
+    truncation = whole_number("truncation", truncation, 2)
     prior = GEMPrior(truncation, concentration)
     return _dense(prior, pixels, truncation, latent, hidden, components, spread, mean)
 
@@ -83,6 +87,9 @@ def _dense(
     spread: float,
     mean: Tensor | None,
 ) -> DLGMM:
+    one_of("components", components, KINDS)
+    latent, hidden = whole_number("latent", latent), whole_numbers("hidden", hidden)
+    pixels = whole_number("pixels", pixels)
     return DLGMM(
         prior,
         GaussianComponents(latent, count, components, spread),
@@ -95,4 +102,6 @@ def _dense(
 
 def relu_layers(in_features: int, hidden: tuple[int, ...]) -> nn.Sequential:
     """Hidden layers alone, for heads to share."""
+    if not hidden:
+        raise ValueError("hidden must give the size of at least one layer, got none")
     return nn.Sequential(*(Dense(a, b) for a, b in zip((in_features, *hidden), hidden, strict=False)))

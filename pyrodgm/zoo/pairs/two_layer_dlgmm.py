@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import whole_number, whole_numbers
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import TwoLayerDLGMM
 from pyrodgm.nn import Concatenate, Dense, Joint, mlp
@@ -35,7 +36,11 @@ def dense_two_layer_dlgmm(
         >>> MixtureDensityELBO().differentiable_loss(pair.model, pair.guide, torch.zeros(7, 64)).shape
         torch.Size([])
     """
-    lower, upper = latents
+    lower, upper = whole_numbers("latents", latents, length=2)
+    pixels, hidden = whole_number("pixels", pixels), whole_numbers("hidden", hidden)
+    if not hidden:
+        raise ValueError("hidden must give the size of at least one layer, got none")
+    num_components = whole_number("num_components", num_components, 2)
     count, width = num_components, hidden[-1]
     both = Joint([nn.Identity(), nn.Identity()], Concatenate(), mlp(width + upper, [width], 2 * count * lower, Dense))
     return TwoLayerDLGMM(

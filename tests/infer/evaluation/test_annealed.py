@@ -50,7 +50,7 @@ def test_refusals():
     for name in ("chains", "temperatures", "block"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
             annealed_log_likelihood(noisy, data(), **{name: 0})
-    with pytest.raises(ValueError, match="scale must be positive"):
+    with pytest.raises(ValueError, match="scale must be finite and greater than 0"):
         gan().with_density(0.0)
     dense = GAN(StandardNormal(3), BernoulliLikelihood(nn.Linear(3, 4)), Discriminator.dense(4, [4]))
     with pytest.raises(TypeError, match="likelihood must be an ImplicitLikelihood"):

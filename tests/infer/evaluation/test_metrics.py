@@ -89,7 +89,7 @@ def test_nearest_neighbours_by_hand():
     test = torch.tensor([[0.4], [1.6], [10.4]])
     assert knn_error(train, labels, test, torch.tensor([0, 1, 1]), k=1) == 0.0
     assert knn_error(train, labels, test, torch.tensor([0, 1, 1]), k=3) == pytest.approx(1 / 3)
-    with pytest.raises(ValueError, match="k must lie between 1 and the 5"):
+    with pytest.raises(ValueError, match="each k must lie between 1 and the 5"):
         knn_error(train, labels, test, labels[:3], k=6)
 
 

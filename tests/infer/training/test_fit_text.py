@@ -60,7 +60,7 @@ def test_bound_is_longer_and_stopping_early_is_faster():
     assert 1 < early.num_steps < 6 == one.num_steps
     assert math.isnan(early.bound)
     assert bits_per_symbol(pair, sequence) == one
-    with pytest.raises(ValueError, match="sequence: expected at least 2 symbols, got 1"):
+    with pytest.raises(ValueError, match=r"sequence must be whole numbers \[N\], N at least 2"):
         bits_per_symbol(pair, sequence[:1])
 
 

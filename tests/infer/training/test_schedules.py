@@ -58,9 +58,9 @@ def test_it_is_resumed_where_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"base": 1}, "base must be greater than 1, got 1"),
+        ({"base": 1}, "base must be finite and greater than 1, got 1"),
         ({"stages": 1}, "stages must be at least 2, got 1"),
-        ({"epochs": 0}, "epochs must be positive, got 0"),
+        ({"epochs": 0}, "epochs must be finite and greater than 0, got 0"),
     ],
     ids=["base", "stages", "epochs"],
 )

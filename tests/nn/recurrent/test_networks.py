@@ -72,14 +72,17 @@ def test_wrong_shapes_are_refused(network):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RecurrentNetwork(0, 3), "input_size: expected at least 1, got 0"),
-        (lambda: RecurrentNetwork(3, 3, "rnn"), "cell: expected one of lstm, gru, got 'rnn'"),
-        (lambda: StickBreakingRNN(3, 3, max_steps=1), "max_steps: expected at least 2, got 1"),
-        (lambda: StickBreakingRNN(3, 3, start=0.0), "start: expected at least 0.1, got 0.0"),
-        (lambda: AdaptiveComputationTime(3, 3, max_steps=1), "max_steps: expected at least 2, got 1"),
-        (lambda: AdaptiveComputationTime(3, 3, epsilon=1.0), "epsilon: expected a number in (0, 1), got 1.0"),
-        (lambda: BatchNormLSTM(3, 3, max_positions=0), "max_positions: expected at least 1, got 0"),
-        (lambda: BatchNormLSTM(3, 3, momentum=0.0), "momentum: expected a number in (0, 1], got 0.0"),
+        (lambda: RecurrentNetwork(0, 3), "input_size must be at least 1, got 0"),
+        (lambda: RecurrentNetwork(3, 3, "rnn"), "cell must be one of lstm, gru, got 'rnn'"),
+        (lambda: StickBreakingRNN(3, 3, max_steps=1), "max_steps must be at least 2, got 1"),
+        (lambda: StickBreakingRNN(3, 3, start=0.0), "start must be finite and greater than 0, got 0"),
+        (lambda: AdaptiveComputationTime(3, 3, max_steps=1), "max_steps must be at least 2, got 1"),
+        (
+            lambda: AdaptiveComputationTime(3, 3, epsilon=1.0),
+            "epsilon must be finite and greater than 0 and less than 1, got 1",
+        ),
+        (lambda: BatchNormLSTM(3, 3, max_positions=0), "max_positions must be at least 1, got 0"),
+        (lambda: BatchNormLSTM(3, 3, momentum=0.0), "momentum must be finite and at most 1 and greater than 0, got 0"),
         (lambda: BatchNormLSTM(3, 3)(torch.zeros(1, 2, 3)), "expected at least two rows"),
     ],
 )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import finite_number
-from pyrodgm.infer.estimators.adversarial.games import NON_SATURATING, Game
+from pyrodgm.infer.estimators.adversarial.games import NON_SATURATING, Game, require_game
 from pyrodgm.infer.estimators.adversarial.objective import (
     AdversarialObjective,
     only_latent,
@@ -40,7 +40,7 @@ class AdversarialAutoencoderLoss(AdversarialObjective):
     def __init__(self, kl_weight: float = 1.0, game: Game = NON_SATURATING) -> None:
         super().__init__()
         self.kl_weight = torch.tensor(finite_number("kl_weight", kl_weight, least=0.0))
-        self.game = game
+        self.game = require_game(game)
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         drawn = trace_of(guide, args, kwargs)

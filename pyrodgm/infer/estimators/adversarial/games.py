@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,18 @@ class Game(Protocol):
     def generator(self, score: Score, fake: Tensor) -> Tensor:
         """Loss of what makes ``fake``."""
         ...
+
+
+def require_game(game: Any) -> Game:
+    """Refuse what is no game of two players.
+
+    Raises:
+        TypeError: Names the argument.
+    """
+    if isinstance(game, type) or not all(callable(getattr(game, name, None)) for name in ("critic", "generator")):
+        raise TypeError(f"game must have the losses critic and generator, got {game!r}")
+    checked: Game = game
+    return checked
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrodgm.infer.estimators.adversarial.games import NON_SATURATING, Game
+from pyrodgm.infer.estimators.adversarial.games import NON_SATURATING, Game, require_game
 from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective, made, only_observed, trace_of
 from pyrodgm.infer.estimators.protocols import Program
 
@@ -39,7 +39,7 @@ class GANLoss(AdversarialObjective):
 
     def __init__(self, game: Game = NON_SATURATING) -> None:
         super().__init__()
-        self.game = game
+        self.game = require_game(game)
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         site = only_observed(trace_of(model, args, kwargs))

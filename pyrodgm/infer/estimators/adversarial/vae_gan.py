@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import finite_number
 from pyrodgm.distributions import divergence_given
-from pyrodgm.infer.estimators.adversarial.games import NON_SATURATING, Game
+from pyrodgm.infer.estimators.adversarial.games import NON_SATURATING, Game, require_game
 from pyrodgm.infer.estimators.adversarial.objective import (
     AdversarialObjective,
     made,
@@ -57,7 +57,7 @@ class VAEGANLoss(AdversarialObjective):
         super().__init__()
         self.kl_weight = torch.tensor(finite_number("kl_weight", kl_weight, least=0.0))
         self.feature_weight = finite_number("feature_weight", feature_weight, least=1e-9)
-        self.game = game
+        self.game = require_game(game)
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         drawn = trace_of(guide, args, kwargs)

@@ -8,6 +8,7 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.gauss_newton import Gaussian
@@ -91,6 +92,12 @@ def refine(
         >>> psis_diagnostic(vae.model, refine(vae, x, seed=0), x, num_particles=1000, max_plate_nesting=1) < 0.7
         True
     """
+    programs(pair, "model", "guide")
+    tensors(x=x)
+    if x.dim() == 0 or len(x) == 0 or not x.isfinite().all():
+        raise ValueError(f"x must be finite and hold at least one datum, got shape {list(x.shape)}")
+    num_samples = None if num_samples is None else whole_number("num_samples", num_samples)
+    max_bytes, seed = whole_number("max_bytes", max_bytes), None if seed is None else whole_number("seed", seed, None)
     first = next(pair.parameters())
     x = (x.clone() if x.is_inference() else x).to(first.device, first.dtype)
     with evaluating(pair), fork_rng(x.device) if seed is not None else torch.no_grad():

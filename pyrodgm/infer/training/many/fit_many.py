@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.identity import describe_data
@@ -81,6 +82,11 @@ def fit_many(
         >>> len({one.result.best_bound for one in fitted})
         3
     """
+    callables(make_pair=make_pair)
+    if not isinstance(settings, FitSettings):
+        raise TypeError(f"settings must be FitSettings, got {settings!r}")
+    if isinstance(runs, str) or not isinstance(runs, Sequence):
+        raise TypeError(f"runs must be a sequence of seeds or options, got {runs!r}")
     require(len(runs) > 0, "runs", list(runs), "at least one")
     require(world().size == 1, "processes", world().size, "1 where models share a graph, as in processes.alone()")
     with ExitStack() as stack:

@@ -1,5 +1,6 @@
 """One of many models that are trained together."""
 
+import numbers
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,4 +70,8 @@ class Member:
 
 def options_of(run: int | Mapping[str, Any]) -> dict[str, Any]:
     """The options of one of many runs: a seed alone, or options of ``fit`` by name."""
-    return {"seed": run} if isinstance(run, int) else dict(run)
+    if isinstance(run, Mapping):
+        return dict(run)
+    if not isinstance(run, numbers.Integral) or isinstance(run, bool):
+        raise TypeError(f"runs must hold seeds or options of fit by name, got {run!r}")
+    return {"seed": int(run)}
