@@ -19,6 +19,7 @@ LEAST = {
     ),
     **dict.fromkeys(("max_units", "noise", "num_valid", "certified", "expected_steps"), 0),
     **dict.fromkeys(("seed", "rank"), None),
+    "boltzmann.exact_samples.num_samples": 0,
     "boltzmann.check_sampler.num_calls": 4,
     "boltzmann.annealed_importance_sampling.num_chains": 2,
     "boltzmann.ParallelTempering.num_temperatures": 2,

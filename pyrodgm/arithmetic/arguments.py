@@ -224,4 +224,5 @@ def programs(pair: Any, *names: str) -> None:
     TypeError: pair must be a module with model and guide, got None
     """
     if not isinstance(pair, nn.Module) or not all(callable(getattr(pair, name, None)) for name in names):
-        raise TypeError(f"pair must be a module with {' and '.join(names)}, got {pair!r}")
+        got = type(pair).__name__ if isinstance(pair, nn.Module) else repr(pair)
+        raise TypeError(f"pair must be a module with {' and '.join(names)}, got {got}")

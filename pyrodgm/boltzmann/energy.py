@@ -27,11 +27,11 @@ def check_sides(weights: Tensor, **values: Tensor) -> None:
     Raises:
         ValueError: Names the argument, its shape and the shape that the weights ask for.
     """
-    if weights.dim() < 2 or not weights.numel():
+    if weights.dim() < 2 or 0 in weights.shape[-2:]:  # a batch may be empty
         raise ValueError(f"weights must have shape [*batch, L, R], got {list(weights.shape)}")
     for name, value in values.items():
         units = weights.shape[-2 if name.startswith("left") else -1]
-        if value.dim() < 1 or value.shape[-1] != units or not value.numel():
+        if value.dim() < 1 or value.shape[-1] != units:
             raise ValueError(
                 f"{name} must have one value for each of the {units} units of its side of weights "
                 f"{list(weights.shape)}, got shape {list(value.shape)}"

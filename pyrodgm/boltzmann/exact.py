@@ -98,7 +98,7 @@ def exact_samples(
         >>> left.shape, right.mean()
         (torch.Size([7, 2]), tensor(1.))
     """
-    num_samples, max_bytes = whole_number("num_samples", num_samples), whole_number("max_bytes", max_bytes)
+    num_samples, max_bytes = whole_number("num_samples", num_samples, 0), whole_number("max_bytes", max_bytes)
     check_parameters(weights, left_bias, right_bias)
     swapped = weights.shape[-2] > weights.shape[-1]
     weights, left_bias, right_bias = _smaller_first(weights, left_bias, right_bias)

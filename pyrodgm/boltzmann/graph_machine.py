@@ -156,7 +156,7 @@ class GraphMachine(Machine):
 
     @torch.no_grad()
     def exact_samples(self, num_samples: int) -> Tensor:
-        num_samples = whole_number("num_samples", num_samples)
+        num_samples = whole_number("num_samples", num_samples, 0)
         return sample_by_elimination(self.graph, eliminate(self.graph, *self.parameters)[1], num_samples)
 
     def mean_field(self, num_iterations: int = 5) -> Tensor:

@@ -161,7 +161,7 @@ class Machine(ABC):
     @torch.no_grad()
     def random_states(self, num_samples: int) -> Tensor:
         """States of fair coins, ``[N, n]``, in the dtype and on the device of the parameters."""
-        return draw_bits(self.biases.new_zeros(whole_number("num_samples", num_samples), self.num_units))
+        return draw_bits(self.biases.new_zeros(whole_number("num_samples", num_samples, 0), self.num_units))
 
     def check_single(self) -> None:
         """Refuse batches of machines, where one is to be sampled.

@@ -53,4 +53,4 @@ def parse_silhouettes(content: bytes) -> dict[str, np.ndarray]:
 
 def _split(data: np.ndarray, labels: np.ndarray) -> Split:
     upright = 1 - data.reshape(-1, 28, 28).transpose(0, 2, 1).astype("float32")
-    return Split(torch.tensor(upright), torch.from_numpy(labels.ravel().astype("int64") - 1))
+    return Split(torch.tensor(upright, device="cpu"), torch.from_numpy(labels.ravel().astype("int64") - 1))

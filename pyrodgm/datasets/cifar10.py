@@ -29,7 +29,9 @@ def load_cifar10(root: str | os.PathLike[str] | None = None) -> Dataset:
 
     def split(names: list[str]) -> Split:
         images, labels = (np.concatenate(arrays) for arrays in zip(*(batches[name] for name in names), strict=True))
-        return Split(torch.tensor(images, dtype=torch.float32).div_(255), torch.from_numpy(labels.astype("int64")))
+        return Split(
+            torch.tensor(images, dtype=torch.float32, device="cpu").div_(255), torch.from_numpy(labels.astype("int64"))
+        )
 
     return Dataset.from_tensors(*(split(names) for names in PARTS.values()), name="cifar10", num_bins=256)
 

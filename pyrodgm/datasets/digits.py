@@ -36,5 +36,8 @@ def _splits() -> list[Split]:
         from sklearn.datasets import load_digits as load_scans
 
     scans = load_scans()
-    images, labels = torch.tensor(scans.data, dtype=torch.float32), torch.from_numpy(scans.target.astype("int64"))
+    images, labels = (
+        torch.tensor(scans.data, dtype=torch.float32, device="cpu"),
+        torch.from_numpy(scans.target.astype("int64")),
+    )
     return [Split(images[rows], labels[rows]) for rows in shuffled(len(images), SPLIT_SEED).split([1197, 300, 300])]

@@ -20,7 +20,7 @@ def evenly_spaced(total: int, count: int) -> Tensor:
         >>> evenly_spaced(10, 4).tolist()
         [0, 2, 5, 7]
     """
-    total, count = whole_number("total", total), whole_number("count", count)
+    total, count = whole_number("total", total), whole_number("count", count, None)
     if not 1 <= count <= total:
         raise ValueError(f"count must be a number of images from 1 to {total}, got {count}")
     return torch.arange(count) * total // count

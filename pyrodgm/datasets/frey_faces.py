@@ -34,6 +34,6 @@ def load_frey_faces(root: str | os.PathLike[str] | None = None) -> Dataset:
             pixels = arrays["images"]
     else:
         (pixels,) = parse_pickle(read(PICKLE, root))
-    images = torch.tensor(pixels, dtype=torch.float32).div_(255).reshape(-1, 28, 20)
+    images = torch.tensor(pixels, dtype=torch.float32, device="cpu").div_(255).reshape(-1, 28, 20)
     train, valid, test = (images[rows] for rows in shuffled(len(images), SPLIT_SEED).split([1565, 200, 200]))
     return Dataset.from_tensors(train, valid, test, name="frey_faces", num_bins=256)

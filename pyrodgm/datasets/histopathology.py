@@ -58,4 +58,4 @@ def _images(arrays: object, part: str, size: int) -> torch.Tensor:
         if not ((values >= 0) & (values <= 1)).all():
             raise ValueError(f"expected values in [0, 1] for {part}, got others")
         values = np.minimum(np.floor(256 * values.astype("float64")), 255)
-    return torch.tensor(values, dtype=torch.float32).div_(255)
+    return torch.tensor(values, dtype=torch.float32, device="cpu").div_(255)

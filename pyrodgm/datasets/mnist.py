@@ -75,7 +75,7 @@ def load_mnist(root: str | os.PathLike[str] | None = None, name: str = "mnist", 
     arrays = {part: parse_idx(read(file, root)) for part, file in FILES[name].items()}
 
     def split(part: str, rows: slice) -> Split:
-        images = torch.tensor(arrays[f"{part}_images"][rows], dtype=torch.float32).div_(255)
+        images = torch.tensor(arrays[f"{part}_images"][rows], dtype=torch.float32, device="cpu").div_(255)
         return Split(images, torch.from_numpy(arrays[f"{part}_labels"][rows].astype("int64")))
 
     return Dataset.from_tensors(

@@ -66,5 +66,5 @@ def _parse(name: str, content: bytes) -> Split:
     if not ((pixels >= -TOLERANCE) & (pixels <= 1.0 + TOLERANCE)).all() or not np.isin(labels, np.arange(10.0)).all():
         raise ValueError(f"content: expected grey values in [0, 1] and labels from 0 to 9 in {name}, got others")
     # Some values exceed 1 by a rounding error.
-    images = torch.tensor(pixels).clamp_(0.0, 1.0)
+    images = torch.tensor(pixels, device="cpu").clamp_(0.0, 1.0)
     return Split(images, torch.from_numpy(labels.astype("int64")))

@@ -70,17 +70,17 @@ def load_plucked_strings(root: str | os.PathLike[str] | None = None) -> Dataset:
     are random. Values are (1 + sound) / 2, so that silence is 0.5, and have Gaussian noise of standard deviation 0.005:
     no model of them can have more than -512 (log 0.005 + log(2 pi e) / 2) = 1,986 nats a sound on average.
     """
-    generator, count = torch.Generator().manual_seed(SEED), sum(SIZES)
+    generator, count = torch.Generator("cpu").manual_seed(SEED), sum(SIZES)
 
     def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, generator=generator, dtype=torch.float64)
+        return low + (high - low) * torch.rand(count, generator=generator, dtype=torch.float64, device="cpu")
 
-    pitch = torch.randint(PITCHES, (count,), generator=generator)
-    cents = 5.0 * torch.randn(count, generator=generator, dtype=torch.float64)
+    pitch = torch.randint(PITCHES, (count,), generator=generator, device="cpu")
+    cents = 5.0 * torch.randn(count, generator=generator, dtype=torch.float64, device="cpu")
     frequency = LOWEST * 2.0 ** ((pitch + cents / 100) / 12)
     position, stiffness, damping = uniform(0.1, 0.5), 10 ** uniform(-5, -3), 10 ** uniform(0.3, 1.3)
     sounds = uniform(0.5, 0.95).unsqueeze(1) * plucked_string(frequency, position, stiffness, damping)
-    sounds += NOISE * torch.randn(sounds.shape, generator=generator, dtype=torch.float64)
+    sounds += NOISE * torch.randn(sounds.shape, generator=generator, dtype=torch.float64, device="cpu")
     values = ((1 + sounds.clamp(-1.0, 1.0)) / 2).float()
     parts = (Split(x, y) for x, y in zip(values.split(SIZES), pitch.split(SIZES), strict=True))
     return Dataset.from_tensors(*parts, image_shape=(1, 1, LENGTH), name="plucked_strings")

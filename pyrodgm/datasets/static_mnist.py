@@ -27,7 +27,7 @@ def load_static_mnist(root: str | os.PathLike[str] | None = None) -> Dataset:
     """Larochelle's binarised MNIST, 50,000 / 10,000 / 10,000 images; its test rows are in class order."""
 
     def images(part: str) -> torch.Tensor:
-        return torch.tensor(parse_amat(read(FILES[part], root), columns=784), dtype=torch.float32)
+        return torch.tensor(parse_amat(read(FILES[part], root), columns=784), dtype=torch.float32, device="cpu")
 
     return Dataset.from_tensors(
         images("train"),

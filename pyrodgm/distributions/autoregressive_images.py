@@ -49,7 +49,7 @@ class AutoregressiveImages(TorchDistribution):
         callables(net=net)
         real_tensors(context=context)
         validated(context=context)
-        if context.dim() < 3 or not context.numel() or context.shape[-2:] != torch.Size(net.image_shape[1:]):
+        if context.dim() < 3 or 0 in context.shape[-3:] or context.shape[-2:] != torch.Size(net.image_shape[1:]):
             height, width = net.image_shape[1:]
             raise ValueError(f"context must have shape [*, channels, {height}, {width}], got {list(context.shape)}")
         num_bins = None if num_bins is None else whole_number("num_bins", num_bins, 2)

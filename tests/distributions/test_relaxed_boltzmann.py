@@ -231,5 +231,5 @@ def test_large_machines_take_the_bound_and_say_so():
     alone = torch.logaddexp(low + torch.nn.functional.logsigmoid(-units), high + torch.nn.functional.logsigmoid(units))
     torch.testing.assert_close(prior.log_prob(zeta), alone.sum(-1))  # without couplings the bound is exact
     for name, wrong in (("beta", (0.0, 5.0)), ("margin", (1.0, -1.0))):
-        with pytest.raises(ValueError, match=f"{name} must be positive"):
+        with pytest.raises(ValueError, match=f"{name} must be finite and greater than 0"):
             GaussianIntegralBoltzmann(machine, *wrong)

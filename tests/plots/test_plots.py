@@ -121,23 +121,23 @@ def test_grown_samples_stand_in_the_row_of_their_pseudo_input():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: plots.image_grid(torch.zeros(2, 12), (0, 2, 3)), r"image_shape: .* got \(0, 2, 3\)"),
-        (lambda: plots.image_grid(torch.zeros(2, 12), (4, 3)), r"image_shape: .* got \(4, 3\)"),
+        (lambda: plots.image_grid(torch.zeros(2, 12), (0, 2, 3)), r"image_shape\[0\] must be at least 1, got 0"),
+        (lambda: plots.image_grid(torch.zeros(2, 12), (4, 3)), "image_shape must be 3 whole numbers, got 2"),
         (lambda: plots.image_grid(torch.zeros(2, 13), (1, 3, 4)), r"images: .*\(1, 3, 4\), got \[2, 13\]"),
         (lambda: plots.image_grid(torch.zeros(0, 12), (1, 3, 4)), r"images: .* got \[0, 12\]"),
         (lambda: plots.image_grid(torch.full((2, 12), 1.5), (1, 3, 4)), r"images: expected values in \[0, 1\]"),
         (lambda: plots.image_grid(torch.full((2, 12), math.nan), (1, 3, 4)), r"images: expected values in \[0, 1\]"),
-        (lambda: plots.image_grid(torch.zeros(2, 12), (1, 3, 4), columns=0), "columns: expected at least 1, got 0"),
+        (lambda: plots.image_grid(torch.zeros(2, 12), (1, 3, 4), columns=0), "columns must be at least 1, got 0"),
         (lambda: plots.reconstructions(torch.zeros(2, 12), torch.zeros(3, 12), (1, 3, 4)), "reconstructed: .* got 3"),
         (
             lambda: plots.grown_samples(torch.zeros(2, 12), torch.zeros(3, 5, 12), (1, 3, 4)),
-            r"samples: .* \[3, 5, 12\]",
+            r"samples must have shape .* \[3, 5, 12\]",
         ),
         (lambda: plots.log_likelihood_histogram(torch.zeros(0)), "values: expected finite"),
         (lambda: plots.log_likelihood_histogram(torch.tensor([0.0, math.inf])), "values: expected finite"),
         (
             lambda: plots.log_likelihood_histogram(torch.zeros(3), dimensions=0),
-            "dimensions: expected at least 1, got 0",
+            "dimensions must be at least 1, got 0",
         ),
         (lambda: plots.training_curves([]), "metrics: expected rows"),
         (lambda: plots.training_curves([{"epoch": 1.0}]), "metrics: .* without .*train_bound"),
@@ -262,7 +262,7 @@ def test_sparsity_shows_means_and_norms_of_each_dimension():
     upper, lower = plots.latent_and_decoder_sparsity(latents, weights).axes
     assert [bar.get_height() for bar in upper.patches] == pytest.approx(latents.abs().mean(0).tolist())
     assert [bar.get_height() for bar in lower.patches] == pytest.approx(weights.norm(dim=0).tolist())
-    with pytest.raises(ValueError, match=r"latents \[N, K\] and weights \[H, K\]"):
+    with pytest.raises(ValueError, match=r"latents and weights must be \[N, K\] and \[H, K\]"):
         plots.latent_and_decoder_sparsity(latents, weights.T)
 
 
@@ -276,7 +276,7 @@ def test_tsne_keeps_apart_what_is_apart():
         assert len(cloud) == 30
         for other in clouds[i + 1 :]:
             assert torch.cdist(cloud, other).min() > torch.cdist(cloud, cloud.mean(0, keepdim=True)).mean()
-    with pytest.raises(ValueError, match=r"latents \[N, D\] and labels \[N\]"):
+    with pytest.raises(ValueError, match=r"latents and labels must be \[N, D\] and \[N\]"):
         plots.tsne(latents, labels[:5])
 
 

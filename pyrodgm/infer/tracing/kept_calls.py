@@ -4,6 +4,7 @@ import inspect
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from pyrodgm.infer.tracing._compat import TorchDispatchMode, get_call, has_hooks, set_call, version_of
 
+_afresh: ContextVar[bool] = ContextVar("afresh", default=False)
 GIVE_UP = 2  # calls in a row that changed something or were random: one alone may have brought state up to date
 
 
@@ -31,6 +33,16 @@ def kept_calls(root: nn.Module) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def afresh() -> Iterator[None]:
+    """Context in which :func:`kept_calls` neither keeps nor gives a result: each part runs."""
+    token = _afresh.set(True)
+    try:
+        yield
+    finally:
+        _afresh.reset(token)
+
+
 class _Kept:
     """The call of one module, with its result once it may be kept."""
 
@@ -41,7 +53,7 @@ class _Kept:
         self.misses = 0
 
     def __call__(self) -> Any:
-        if self.misses == GIVE_UP:
+        if self.misses == GIVE_UP or _afresh.get():
             return self.call()
         key = self._key()
         if self.key and _same(self.key, key):

@@ -80,7 +80,6 @@ def fit_text(  # noqa: PLR0913 - those of fit, and the length
         DamagedFileError: If a file of the run is truncated or altered.
     """
     refuse_moved(moved)
-    programs(pair, "model", "guide", "carry")
     length = whole_number("length", length)
     if not isinstance(text, Text):
         raise TypeError(f"text must be a Text, got {text!r}")
@@ -101,6 +100,7 @@ def fit_text(  # noqa: PLR0913 - those of fit, and the length
     )
 
     refuse_two_players(plan, "for a text")
+    programs(pair, "model", "guide", "carry")
 
     def feed() -> tuple[Feed, None]:
         device = next(pair.parameters()).device

@@ -123,7 +123,8 @@ class FitSettings:
         require(size is None or size >= 1, "labelled_batch_size", size, "at least 1, or None")
         for name in ("lr_scheduler", "lr_schedule", "valid_score", "critic_optimizer"):
             made = getattr(self, name)
-            require(made is None or callable(made), name, made, "a function, or None")
+            known = made is None or callable(made) or hasattr(made, "step")  # a scheduler is refused with its optimiser
+            require(known, name, made, "a function, or None")
         require(callable(self.parameter_groups), "parameter_groups", self.parameter_groups, "a function")
         both = self.lr_schedule is not None and self.lr_scheduler is not None
         require(not both, "lr_schedule", self.lr_schedule, "None: there is an lr_scheduler")

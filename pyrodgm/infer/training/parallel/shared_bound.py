@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyrodgm.infer.tracing.arguments import Batch, Keywords, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import loss_per_datum, unchanged
+from pyrodgm.infer.tracing.kept_calls import afresh
 from pyrodgm.infer.training.parallel.rows_of_batch import RowsOfBatch
 from pyrodgm.processes import Share, World, all_sums, current_share
 
@@ -57,5 +58,5 @@ def own_rows(batch: Batch) -> Batch:
 
 
 def _try(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:
-    with unchanged(pair, first_tensor(batch).device):
+    with unchanged(pair, first_tensor(batch).device), afresh():  # so that all that may run is met
         loss_per_datum(pair, objective, own_rows(batch))
