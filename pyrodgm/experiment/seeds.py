@@ -14,7 +14,7 @@ from pyrodgm.experiment.config import TrainingConfig
 from pyrodgm.experiment.data import check_evaluation
 from pyrodgm.experiment.run import check_resumable, read_run
 from pyrodgm.experiment.system import ImageSystem
-from pyrodgm.experiment.training import FREE, report_options, settings, train
+from pyrodgm.experiment.training import FREE, fit_options, report_options, settings, train
 from pyrodgm.infer import fit_many
 from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective
 from pyrodgm.infer.tracing.contexts import flushing_denormals, matmul_precision
@@ -95,12 +95,7 @@ def _together(system: ImageSystem[C], configs: Sequence[C], data: Dataset) -> li
                 lambda run: system.build(by_seed[run["seed"]], data),
                 runs,
                 data,
-                epochs=config.epochs,
-                objective=system.objective(config),
-                optimizer=system.optimizer(config),
-                batch_size=config.batch_size,
-                kl_warmup=config.kl_warmup,
-                patience=config.patience,
+                **fit_options(system, config),
             )
         except UntraceableError as error:
             warnings.warn(f"the seeds are trained one after another: {error}", stacklevel=3)

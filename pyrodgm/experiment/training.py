@@ -59,18 +59,25 @@ def train(system: ImageSystem[C], config: C, report: Callable[..., R]) -> Traine
             fit(
                 pair,
                 data,
-                epochs=config.epochs,
-                objective=system.objective(config),
-                optimizer=system.optimizer(config),
-                batch_size=config.batch_size,
-                kl_warmup=config.kl_warmup,
-                patience=config.patience,
+                **fit_options(system, config),
                 seed=config.seed,
                 run_dir=config.folder,
                 resume=config.resume,
                 settings=settings(system, config, data),
             )
         return Trained(pair, data, report(pair, data, read_run(config.folder), **report_options(config)))
+
+
+def fit_options(system: ImageSystem[C], config: C) -> dict[str, Any]:
+    """Options of training that runs with several seeds share, by name."""
+    return {
+        "epochs": config.epochs,
+        "objective": system.objective(config),
+        "optimizer": system.optimizer(config),
+        "batch_size": config.batch_size,
+        "kl_warmup": config.kl_warmup,
+        "patience": config.patience,
+    }
 
 
 def report_options(config: TrainingConfig) -> dict[str, Any]:

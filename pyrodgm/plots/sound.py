@@ -36,7 +36,7 @@ def waveforms(groups: Mapping[str, Tensor], rate: int, *, title: str | None = No
         axes.plot((torch.arange(len(sound)) * 1000.0 / rate).numpy(), sound.numpy(), color=BLUE, linewidth=0.5)
         axes.set_ylim(-1.05, 1.05)
 
-    return _panels(groups, rate, title, "ms", draw)
+    return _panels(groups, rate, title, draw)
 
 
 def spectrograms(groups: Mapping[str, Tensor], rate: int, *, title: str | None = None) -> "Figure":
@@ -60,7 +60,7 @@ def spectrograms(groups: Mapping[str, Tensor], rate: int, *, title: str | None =
         extent = (0.0, len(sound) * 1000.0 / rate, 0.0, rate / 2000.0)
         axes.imshow(decibels.numpy(), origin="lower", aspect="auto", extent=extent, cmap="cividis", vmin=-60, vmax=0)
 
-    return _panels(groups, rate, title, "ms", draw)
+    return _panels(groups, rate, title, draw)
 
 
 def write_wav(path: Path, sounds: Tensor, rate: int, *, pause: float = 0.1) -> None:
@@ -98,7 +98,7 @@ def _check(name: str, sounds: Tensor) -> None:
 
 
 def _panels(
-    groups: Mapping[str, Tensor], rate: int, title: str | None, unit: str, draw: Callable[[Any, Tensor], None]
+    groups: Mapping[str, Tensor], rate: int, title: str | None, draw: Callable[[Any, Tensor], None]
 ) -> "Figure":
     from pyrodgm.plots.drawing import Drawing
 
@@ -119,7 +119,7 @@ def _panels(
             axes.tick_params(labelsize=7)
         row[0].set_ylabel(name, fontsize=9)
     for axes in panels[-1]:
-        axes.set_xlabel(unit, fontsize=8)
+        axes.set_xlabel("ms", fontsize=8)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure

@@ -4,6 +4,8 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import one_of
+
 Kind: TypeAlias = Literal["replicated", "averaged", "sharded"]
 """How a buffer lies on several processes; see :func:`register_state`."""
 
@@ -45,8 +47,7 @@ def register_state(module: nn.Module, kind: Kind, name: str, tensor: Tensor | No
         >>> kinds_of(module)["chains"], kinds_of(module)["running_mean"]
         ('sharded', 'averaged')
     """
-    if kind not in get_args(Kind):
-        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+    one_of("kind", kind, get_args(Kind))
     module.register_buffer(name, tensor, persistent=persistent)
     vars(module).setdefault(KINDS, {})[name] = kind
 

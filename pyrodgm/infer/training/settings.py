@@ -123,7 +123,8 @@ class FitSettings:
         require(size is None or size >= 1, "labelled_batch_size", size, "at least 1, or None")
         for name in ("lr_scheduler", "lr_schedule", "valid_score", "critic_optimizer"):
             made = getattr(self, name)
-            known = made is None or callable(made) or hasattr(made, "step")  # a scheduler is refused with its optimiser
+            made_already = isinstance(made, torch.optim.lr_scheduler.LRScheduler)  # which fit refuses with advice
+            known = made is None or callable(made) or made_already
             require(known, name, made, "a function, or None")
         require(callable(self.parameter_groups), "parameter_groups", self.parameter_groups, "a function")
         both = self.lr_schedule is not None and self.lr_scheduler is not None

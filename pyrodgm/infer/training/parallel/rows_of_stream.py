@@ -2,16 +2,15 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from pyrodgm.infer.tracing.arguments import Batch
 from pyrodgm.infer.training.feeds.feed import Inputs
 from pyrodgm.infer.training.feeds.stream import StreamFeed, as_batches
+from pyrodgm.infer.training.parallel.part_of_stream import PartOfStream
 from pyrodgm.processes import Share, World
 
 Key = tuple[int, Any]
@@ -23,7 +22,7 @@ def can_be_split(loader: DataLoader[Any]) -> bool:
     return not isinstance(loader.dataset, IterableDataset) and loader.batch_sampler is not None
 
 
-class RowsOfStream:
+class RowsOfStream(PartOfStream):
     """A feed of a loader's batches, in the loader's order, of which this process reads its rows alone.
 
     A resumed pass begins at its place: nothing before it is read. What a data set draws from PyTorch's random numbers
@@ -37,9 +36,8 @@ class RowsOfStream:
     """
 
     def __init__(self, stream: StreamFeed, world: World) -> None:
-        self.stream, loader = stream, stream.loader
-        self.valid, self.identity = stream.valid, stream.identity
-        self.pass_length, self.measures, self.validates = stream.pass_length, stream.measures, stream.validates
+        super().__init__(stream)
+        loader = stream.loader
         assert loader.batch_sampler is not None
         self.order = _Order(loader.batch_sampler, world)
         self.loader: DataLoader[Any] = DataLoader(
@@ -61,23 +59,6 @@ class RowsOfStream:
     def next(self) -> Inputs:
         inputs = self.stream.next()
         return (inputs[0].new_empty(self.total, 0), *inputs)
-
-    def first(self) -> Inputs:
-        """The first batch whole, by which streams are told apart."""
-        inputs = self.stream.first()
-        return (inputs[0].new_empty(len(inputs[0]), 0), *inputs)
-
-    def arguments(self, *inputs: Tensor) -> Batch:
-        return self.stream.arguments(*inputs[1:])
-
-    def context(self, *inputs: Tensor) -> AbstractContextManager[Any]:
-        return self.stream.context(*inputs)
-
-    def count(self, *inputs: Tensor) -> int:
-        return len(inputs[0])
-
-    def advance(self) -> None:
-        self.stream.advance()
 
     def state(self) -> dict[str, Any]:
         return self.stream.state()

@@ -1,21 +1,20 @@
 """A stream from shards, of which each process has shards of its own."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from itertools import chain, islice
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pyrodgm.datasets.shards import Shards
 from pyrodgm.infer.tracing.arguments import Batch
 from pyrodgm.infer.training.feeds.feed import Inputs
 from pyrodgm.infer.training.feeds.stream import StreamFeed, loader_batches
+from pyrodgm.infer.training.parallel.part_of_stream import PartOfStream
 from pyrodgm.processes import Share, World, from_all
 
 
-class SplitStream:
+class SplitStream(PartOfStream):
     """A feed whose batches are made of those of all processes, each of which reads its part of a stream.
 
     A pass ends on all processes together: one whose shards have come to their end waits, with a row that does not
@@ -31,9 +30,8 @@ class SplitStream:
     """
 
     def __init__(self, stream: StreamFeed, data: Shards, world: World) -> None:
-        self.stream, self.data, self.world = stream, data, world
-        self.valid, self.identity = stream.valid, stream.identity
-        self.pass_length, self.measures, self.validates = stream.pass_length, stream.measures, stream.validates
+        super().__init__(stream)
+        self.data, self.world = data, world
         self.begun: dict[str, Any] | None = None  # the place at which the pass began that is under way
         self.taken, self.ended, self.exhausted = 0, False, False
         self.last: Inputs = ()
@@ -56,23 +54,6 @@ class SplitStream:
         if not count:
             inputs, first = tuple(x[:1] for x in inputs), min(first, total - 1)
         return (inputs[0].new_empty(total, 0, first, len(inputs[0]), int(count > 0)), *inputs)
-
-    def first(self) -> Inputs:
-        """The first batch that a single process would read, by which streams are told apart."""
-        inputs = self.stream.first()
-        return (inputs[0].new_empty(len(inputs[0]), 0), *inputs)
-
-    def arguments(self, *inputs: Tensor) -> Batch:
-        return self.stream.arguments(*inputs[1:])
-
-    def context(self, *inputs: Tensor) -> AbstractContextManager[Any]:
-        return self.stream.context(*inputs)
-
-    def count(self, *inputs: Tensor) -> int:
-        return len(inputs[0])
-
-    def advance(self) -> None:
-        self.stream.advance()
 
     def state(self) -> dict[str, Any]:
         if self.begun is None:
