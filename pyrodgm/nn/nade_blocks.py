@@ -1,8 +1,8 @@
 """The pass of NADE over all pixels as one operation, whose hidden units stay in the processor's cache.
 
 What is computed for a block of pixels is used before the next block begins, and is computed again in the backward pass
-from the state before the block: a pass over all pixels at once waits for memory. Refined units are kept, as their matrix
-products would take longer.
+from the state before the block: a pass over all pixels at once waits for memory. Refined units are kept, as their
+matrix products would take longer.
 """
 
 from collections.abc import Callable
@@ -176,7 +176,9 @@ def _allocate_gradients(  # noqa: PLR0913 - the arguments of one operation
     )
 
 
-def _one_by_one(operation: Callable[..., tuple[Tensor, ...]], info: Any, dims: tuple[int | None, ...], *args: Any) -> Any:
+def _one_by_one(
+    operation: Callable[..., tuple[Tensor, ...]], info: Any, dims: tuple[int | None, ...], *args: Any
+) -> Any:
     """Run an operation for each of the models that ``vmap`` has stacked: that keeps the units of each in the cache."""
     found = [
         operation(*(arg if dim is None else arg.select(dim, i) for arg, dim in zip(args, dims, strict=True)))

@@ -35,7 +35,7 @@ def running_sum(x: Tensor, columns: Tensor, start: Tensor) -> Tensor:
     return state.flatten(0, 1)[:features]
 
 
-def refined_steps(  # noqa: PLR0913 - the arguments of one operation
+def refined_steps(
     state: Tensor, rows: Tensor, refine: Tensor, refine_bias: Tensor, head: Tensor, head_bias: Tensor, max_steps: int
 ) -> tuple[Tensor, Tensor]:
     """Hidden units of each step from states, without the biases of pixels.
