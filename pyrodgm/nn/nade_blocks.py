@@ -88,8 +88,8 @@ def _forward(  # noqa: PLR0913 - the arguments of one operation
         state = _states(pixels[block], columns[block], state, states)
         torch.sigmoid(states, out=units)
         for n in range(max_steps):
-            for one, row, out in zip(units.unbind(), rows[block].unbind(), logits[n, block].unbind(), strict=True):
-                torch.mv(one, row, out=out)
+            torch.mul(units, rows[block].unsqueeze(1), out=product)
+            torch.sum(product, -1, out=logits[n, block])
             if n < max_steps - 1:
                 flat = units.view(-1, hidden)
                 torch.addmm(head_bias, flat, head.t(), out=raw[n, block].view(-1, len(head)))
@@ -117,7 +117,7 @@ def _backward(  # noqa: PLR0913 - the arguments of one operation
     memory = x.new_empty(min(steps, 3) + 1, blocks[0].stop, count, hidden)
     to_x, to_columns, to_rows = x.new_zeros(features, count), torch.empty_like(columns), torch.empty_like(rows)
     to_refine, to_bias, to_head = torch.zeros_like(refine), refine.new_zeros(len(refine)), torch.zeros_like(head)
-    to_state = x.new_zeros(count, hidden)  # gradient of the state after each pixel in turn
+    to_state = x.new_zeros(count, hidden)
     for number, block in reversed(list(enumerate(blocks))):
         first, total, *others = memory[:, : block.stop - block.start].unbind()
         _states(pixels[block], columns[block], starts[number], first)
@@ -139,11 +139,15 @@ def _backward(  # noqa: PLR0913 - the arguments of one operation
             if not last:
                 total.add_(grad)
             later = grad
-        for d in reversed(range(block.start, block.stop)):
-            torch.mv(to_state.t(), pixels[d], out=to_columns[d])
-            if of_x:
-                torch.mv(to_state, columns[d], out=to_x[d])
-            to_state.add_(total[d - block.start])
+        sums = units[0]  # its memory, for the gradients of the states after each pixel
+        each, of_states = sums.unbind(), total.unbind()
+        each[-1].copy_(to_state)
+        for d in range(len(each) - 1, 0, -1):
+            torch.add(each[d], of_states[d], out=each[d - 1])
+        torch.add(each[0], of_states[0], out=to_state)
+        to_columns[block] = torch.bmm(pixels[block].unsqueeze(1), sums).squeeze(1)
+        if of_x:
+            to_x[block] = sums.mul_(columns[block].unsqueeze(1)).sum(-1)
     return to_x.t().contiguous(), to_columns, to_state.sum(0), to_rows, to_refine, to_bias, to_head
 
 
@@ -207,7 +211,7 @@ def _pull_back(ctx: Any, of_logits: Tensor | None, of_raw: Tensor | None, *_: No
     if of_raw is None:
         of_raw = x.new_zeros(steps - 1, features, count, len(head_bias))
     if torch.is_grad_enabled():  # the gradients shall be differentiated, too
-        _, pull_back = torch.func.vjp(lambda *inputs: plain_pass(*inputs, steps), *tensors)
+        pull_back = torch.func.vjp(partial(plain_pass, max_steps=steps), *tensors)[1]
         return (*pull_back((of_logits, of_raw)), None, None)
     of_raw = of_raw.contiguous()
     kept = (x, columns, rows, refine, head, starts, refined)
