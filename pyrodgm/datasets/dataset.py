@@ -106,7 +106,9 @@ class Dataset:
         )
         return cls(
             name=name,
-            **splits,
+            train=splits["train"],
+            valid=splits["valid"],
+            test=splits["test"],
             image_shape=_image_shape(first, image_shape),
             values="binary" if binary else "grey",
             binarization=binarization,

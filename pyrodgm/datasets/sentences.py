@@ -66,8 +66,9 @@ def sentences(
     symbols = (END, *sorted((token for token in counts if token != END), key=lambda token: (-counts[token], token)))
     numbers = {symbol: i for i, symbol in enumerate(symbols)}
     length = 1 + max(len(tokens) for part in parts.values() for tokens in part)
-    splits = (Split(_rows(part, numbers, length)) for part in parts.values())
-    return Dataset(name, *splits, image_shape=(1, 1, length), values="symbols", binarization="none", symbols=symbols)
+    first, second, third = (Split(_rows(part, numbers, length)) for part in parts.values())
+    shape = (1, 1, length)
+    return Dataset(name, first, second, third, shape, values="symbols", binarization="none", symbols=symbols)
 
 
 def _rows(part: list[list[str]], numbers: dict[str, int], length: int) -> Tensor:
@@ -114,7 +115,8 @@ def limit_sentences(data: Dataset, length: int | None = None, num_symbols: int |
         if not len(splits["train"]):
             raise ValueError(f"length must leave at least one training sentence, got {length}")
     shape = (1, 1, splits["train"].shape[1])
-    return replace(data, **{part: Split(x) for part, x in splits.items()}, image_shape=shape, symbols=symbols)
+    train, valid, test = (Split(x) for x in splits.values())
+    return replace(data, train=train, valid=valid, test=test, image_shape=shape, symbols=symbols)
 
 
 def _load_ptb(root: Root, level: Level) -> Dataset:

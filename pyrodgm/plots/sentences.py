@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.plots.style import DPI, GREY
@@ -49,7 +49,7 @@ def sentences(groups: Mapping[str, Sequence[str]], *, width: int = 90, title: st
     if title:
         figure.suptitle(title, fontsize=11)
     for (text, is_name), height in zip(rows, heights, strict=True):
-        style = {"color": GREY, "va": "bottom"} if is_name else {"family": "monospace", "va": "top"}
+        style: dict[str, Any] = {"color": GREY, "va": "bottom"} if is_name else {"family": "monospace", "va": "top"}
         below = LINE * (height - 0.2) if is_name else 0.0
         figure.text(0.2 / size[0], 1 - (y + below) / size[1], text, fontsize=8, parse_math=False, **style)
         y += LINE * height

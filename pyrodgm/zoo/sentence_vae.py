@@ -184,11 +184,19 @@ def written(pair: VAE | LanguageModel, data: Dataset, seed: int) -> dict[str, li
 def _nearest(pair: VAE, data: Dataset, u: torch.Tensor) -> str:
     """The symbols whose embeddings are nearest to a pseudo-input, up to its last one."""
     last = int(u[:, -1].argmax())
-    return data.decode(torch.cdist(u[:last, :-1], pair.posterior[0].embedding.weight).argmin(1).unsqueeze(0))[0]
+    (features, *_) = pair.posterior.children()
+    near = torch.cdist(u[:last, :-1], features.get_submodule("embedding").get_parameter("weight")).argmin(1)
+    return data.decode(near.unsqueeze(0))[0]
 
 
 def report(
-    pair: nn.Module, data: Dataset, run: experiment.Run, *, seed: int = 0, figures: bool = True, **options: Any
+    pair: VAE | LanguageModel,
+    data: Dataset,
+    run: experiment.Run,
+    *,
+    seed: int = 0,
+    figures: bool = True,
+    **options: Any,
 ) -> str:
     """Evaluate, write results; and the sentences of :func:`written`, as text and as a figure."""
     text = experiment.text_report(pair, data, run, seed=seed, figures=False, **options)
