@@ -18,7 +18,7 @@ def test_sentences_are_written(launch, tmp_path, prior):
     results = json.loads((tmp_path / "results.json").read_text())
     assert f" {results['perplexity']:.2f} ± {results['perplexity_error']:.2f} " in text
     assert 1 < results["perplexity"] < 100
-    assert results["active_units"].keys() == (set() if "none" in prior else {"pi" if "sticks" in prior else "z"})
+    assert results["active_units"].keys() == (set() if "none" in prior else {"z"})
     if "vampprior" not in prior:
         return
     blocks = (tmp_path / "figures" / "sentences.txt").read_text().split("\n\n")
