@@ -346,11 +346,8 @@ def one_hot_log_density(value, logits):
 
 
 def overlapping_states_log_density(value, logits):
-    first, second = (
-        exponential_towards(value, np.array([1, 0]), None),
-        exponential_towards(value, np.array([0, 1]), None),
-    )
-    return special.logsumexp(special.log_softmax(logits)[:, None] + [first, second], axis=0)
+    each = [exponential_towards(value, np.array(z), None) for z in ([1, 0], [0, 1])]
+    return special.logsumexp(special.log_softmax(logits)[:, None] + each, axis=0)
 
 
 def build_continued_boltzmann(validate_args=None, **parameters):

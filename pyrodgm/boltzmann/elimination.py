@@ -95,11 +95,14 @@ def sample_by_elimination(graph: Graph, log_odds: list[Tensor], num_samples: int
     for unit, scope, odds in zip(reversed(order.units), reversed(order.scopes), reversed(log_odds), strict=True):
         places = states ** torch.arange(len(scope) - 1, -1, -1, device=like.device)
         index = (drawn[..., scope] * places).sum(-1)  # [N, B]
-        table = odds.reshape(batch.numel(), states - 1, -1).double()
-        table = torch.cat([torch.zeros_like(table[:, :1]), table], 1).softmax(1).cumsum(1)[:, :-1]
-        below = table.gather(2, index.mT.unsqueeze(1).expand(-1, states - 1, -1))  # [B, K - 1, N]
-        chance = torch.rand(index.shape, dtype=torch.float64, device=like.device)
-        drawn[..., unit] = (chance.mT.unsqueeze(1) >= below).sum(1).mT
+        table = odds.reshape(batch.numel(), states - 1, -1)
+        own = table.gather(2, index.mT.unsqueeze(1).expand(-1, states - 1, -1)).double()  # [B, K - 1, N]
+        chance = torch.rand(index.mT.shape, dtype=torch.float64, device=like.device).unsqueeze(1)
+        if states == 2:
+            below = (-own).sigmoid()
+        else:
+            below = torch.cat([torch.zeros_like(own[:, :1]), own], 1).softmax(1).cumsum(1)[:, :-1]
+        drawn[..., unit] = (chance >= below).sum(1).mT
     columns = drawn.to(like.dtype) if width == 1 else one_hot(drawn, width).flatten(-2).to(like.dtype)
     return columns.reshape(num_samples, *batch, graph.num_units * width)
 
