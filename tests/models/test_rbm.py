@@ -83,7 +83,7 @@ def test_real_data_and_data_of_several_states(kind):
         x = torch.nn.functional.one_hot(state, 3).double().flatten(1)
         rbm = RBM(4, 3, mean=x.mean(0), sampler="exact", units=(Potts(3), Bits()))
         alone = (x.mean(0).clamp(min=1e-9).log() * x).sum(-1).mean()
-    svi = SVI(rbm.model, rbm.guide, pyro.optim.Adam({"lr": 0.05}), loss=Trace_ELBO())
+    svi = SVI(rbm.model, rbm.guide, pyro.optim.Adam({"lr": 0.1}), loss=Trace_ELBO())
     for _ in range(100):
         svi.step(x)
     result = log_likelihood(rbm.eval(), x, 1, seed=0)
