@@ -78,7 +78,7 @@ def annealed_importance_sampling(
     num_chains = whole_number("num_chains", num_chains, 2)
     base_left, base_right = base or (torch.zeros_like(left_bias), torch.zeros_like(right_bias))
     check_one_machine(weights, base_left, base_right)
-    check_kinds(units, tuple(weights.shape[-2:]))
+    check_kinds(units, weights.shape[-2:])
     columns = weights.shape[-2:]
     if units[0].log2_states(columns[0]) > units[1].log2_states(columns[1]):
         weights, left_bias, right_bias = weights.mT, right_bias, left_bias

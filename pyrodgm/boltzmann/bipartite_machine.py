@@ -70,7 +70,7 @@ class BipartiteMachine(Machine):
         self.kinds = units if isinstance(units, tuple) else (units, units)
         if check:
             check_parameters(weights, left_bias, right_bias)
-            check_kinds(self.kinds, tuple(weights.shape[-2:]))
+            check_kinds(self.kinds, weights.shape[-2:])
         self.weights, self.left_bias, self.right_bias = weights, left_bias, right_bias
 
     @property
@@ -108,15 +108,17 @@ class BipartiteMachine(Machine):
         return torch.cat([torch.cat([none, self.weights], -1), torch.cat([self.weights.mT, other], -1)], -2)
 
     def replace(self, *parameters: Tensor) -> "BipartiteMachine":
-        return BipartiteMachine(*parameters, self.kinds)
+        weights, left_bias, right_bias = parameters
+        return BipartiteMachine(weights, left_bias, right_bias, self.kinds)
 
     def expand(self, batch_shape: torch.Size) -> "BipartiteMachine":
-        sides = (t.expand(batch_shape + t.shape[-1:]) for t in (self.left_bias, self.right_bias))
+        left, right = (t.expand(batch_shape + t.shape[-1:]) for t in (self.left_bias, self.right_bias))
         weights = self.weights.expand(batch_shape + self.weights.shape[-2:])
-        return BipartiteMachine(weights, *sides, self.kinds, check=False)
+        return BipartiteMachine(weights, left, right, self.kinds, check=False)
 
     def detach(self) -> "BipartiteMachine":
-        return BipartiteMachine(*(t.detach() for t in self.parameters), self.kinds, check=False)
+        weights, left_bias, right_bias = (t.detach() for t in self.parameters)
+        return BipartiteMachine(weights, left_bias, right_bias, self.kinds, check=False)
 
     def __repr__(self) -> str:
         left, right = self.weights.shape[-2:]

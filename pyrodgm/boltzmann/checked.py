@@ -35,7 +35,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
         real_tensors(weights=given["weights"], **{name: value for name, value in sides.items() if "bias" in name})
         check_sides(given["weights"], **sides)
         if "units" in given:
-            check_kinds(given["units"], tuple(given["weights"].shape[-2:]))
+            check_kinds(given["units"], given["weights"].shape[-2:])
         if "moments" in given:
             validated(log_partition=given["log_partition"])
             if not isinstance(given["moments"], moments.Moments):

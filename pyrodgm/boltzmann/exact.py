@@ -19,7 +19,7 @@ def can_enumerate(weights: Tensor, max_units: int = MAX_UNITS, units: Kinds = TW
     """Whether the smaller side has no more states than ``max_units`` bits have."""
     validated(weights=weights)
     check_sides(weights)
-    check_kinds(units, tuple(weights.shape[-2:]))
+    check_kinds(units, weights.shape[-2:])
     return min(_log2_states(weights, units)) <= whole_number("max_units", max_units, 0)
 
 

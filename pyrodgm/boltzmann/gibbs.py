@@ -67,7 +67,7 @@ def gibbs_sweeps(
     """
     check_parameters(weights, left_bias, right_bias)
     check_states("left", left, weights.shape[-2])
-    check_kinds(units, tuple(weights.shape[-2:]))
+    check_kinds(units, weights.shape[-2:])
     num_sweeps = whole_number("num_sweeps", num_sweeps)
     right = left
     for _ in range(num_sweeps):

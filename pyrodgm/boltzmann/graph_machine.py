@@ -112,15 +112,16 @@ class GraphMachine(Machine):
         return upper + upper.mT
 
     def replace(self, *parameters: Tensor) -> "GraphMachine":
-        return GraphMachine(self.graph, *parameters, self._units)
+        couplings, biases = parameters
+        return GraphMachine(self.graph, couplings, biases, self._units)
 
     def expand(self, batch_shape: torch.Size) -> "GraphMachine":
         biases = self._biases.expand((*batch_shape, self.num_units))
         return GraphMachine(self.graph, self.couplings, biases, self._units, check=False)
 
     def detach(self) -> "GraphMachine":
-        parameters = (t.detach() for t in self.parameters)
-        return GraphMachine(self.graph, *parameters, self._units, check=False)
+        couplings, biases = (t.detach() for t in self.parameters)
+        return GraphMachine(self.graph, couplings, biases, self._units, check=False)
 
     def __repr__(self) -> str:
         return f"GraphMachine({self.graph}{'' if self._units == BITS else f', {self._units!r}'})"

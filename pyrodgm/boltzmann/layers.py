@@ -1,6 +1,6 @@
 """The two layers of a machine, of one kind of units or of two."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import torch
@@ -30,7 +30,7 @@ class Layers(Units):
         return f"{self.kinds[0]!r} and {self.kinds[1]!r}"
 
     @property
-    def support(self) -> Any:  # type: ignore[override]
+    def support(self) -> Any:
         return SideBySide((self.kinds[0].support, self.kinds[1].support), self.sizes)
 
     def relaxed_support(self) -> Any:
@@ -75,7 +75,7 @@ class Layers(Units):
         return self.kinds[0]
 
 
-def check_kinds(units: Any, sizes: tuple[int, int] | None = None) -> None:
+def check_kinds(units: Any, sizes: Sequence[int] = ()) -> None:
     """Refuse what are no two kinds of units, of which at least one can be counted, or do not fit into the columns.
 
     Raises:
@@ -87,5 +87,5 @@ def check_kinds(units: Any, sizes: tuple[int, int] | None = None) -> None:
     require_units(**{"units[0]": units[0], "units[1]": units[1]})
     if not units[0].discrete and not units[1].discrete:
         raise ValueError(f"units must be discrete on one side at least, got {units[0]!r} and {units[1]!r}")
-    for name, kind, columns in zip(("left side", "right side"), units, sizes or (), strict=False):
+    for name, kind, columns in zip(("left side", "right side"), units, sizes, strict=False):
         kind.check_columns(name, columns)

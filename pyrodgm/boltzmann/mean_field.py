@@ -41,7 +41,7 @@ def mean_field_log_partition(
     """
     check_parameters(weights, left_bias, right_bias)
     num_iterations = whole_number("num_iterations", num_iterations)
-    check_kinds(units, tuple(weights.shape[-2:]))
+    check_kinds(units, weights.shape[-2:])
     with torch.no_grad():
         left_mean = units[0].mean(torch.zeros_like(left_bias))
         for _ in range(num_iterations):

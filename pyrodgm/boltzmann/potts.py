@@ -36,7 +36,7 @@ class Potts(Units):
         return f"Potts({self.width})"
 
     @property
-    def support(self) -> Any:  # type: ignore[override]
+    def support(self) -> Any:
         return Grouped(constraints.one_hot, self.width)
 
     def relaxed_support(self) -> Any:

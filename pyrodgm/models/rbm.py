@@ -54,7 +54,7 @@ class RBM(Pair):
         with torch.no_grad():
             self.prior.weights.normal_(0.0, 0.01)
             if mean is not None:
-                self.prior.left_bias.copy_(self.prior.machine().kinds[0].fields_of(mean))
+                self.prior.left_bias.copy_(self.prior.kinds[0].fields_of(mean))
 
     @pyro_method
     def model(self, x: Tensor) -> None:

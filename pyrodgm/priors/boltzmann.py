@@ -94,12 +94,11 @@ class BoltzmannPrior(nn.Module):
     ) -> None:
         super().__init__()
         self.graph = left if isinstance(left, Graph) else None
-        self.units = units
+        self.kinds = units if isinstance(units, tuple) else (units, units)
         self._add_parameters(left, right)
         num_chains, num_sweeps = whole_number("num_chains", num_chains, 2), whole_number("num_sweeps", num_sweeps)
         if num_visible is not None:
-            kind = units[0] if isinstance(units, tuple) else units
-            num_visible = kind.width * whole_number("num_visible", num_visible)
+            num_visible = self.kinds[0].width * whole_number("num_visible", num_visible)
         if relaxation is not None:
             callables(relaxation=relaxation)
         self.relaxation, self.num_visible = relaxation, num_visible
@@ -124,18 +123,19 @@ class BoltzmannPrior(nn.Module):
         if isinstance(left, Graph):
             if right is not None:
                 raise ValueError(f"right must be left out with a graph, got {right}")
-            require_units(units=self.units)
-            width = self.units.width
+            require_units(units=self.kinds[0])
+            if self.kinds[0] != self.kinds[1]:
+                raise ValueError(f"units must be of one kind on a graph, got {self.kinds[0]!r} and {self.kinds[1]!r}")
+            width = self.kinds[0].width
             pairs = () if width == 1 else (width, width)
             self.couplings = nn.Parameter(torch.zeros(len(left.edges), *pairs))
             self.biases = nn.Parameter(torch.zeros(left.num_units * width))
             return
         if right is None:
             raise ValueError("right must be given with a number of left units, got None")
-        kinds = self.units if isinstance(self.units, tuple) else (self.units, self.units)
-        check_kinds(kinds)
-        left = whole_number("left", left) * kinds[0].width
-        right = whole_number("right", right) * kinds[1].width
+        check_kinds(self.kinds)
+        left = whole_number("left", left) * self.kinds[0].width
+        right = whole_number("right", right) * self.kinds[1].width
         self.weights = nn.Parameter(torch.zeros(left, right))
         self.left_bias = nn.Parameter(torch.zeros(left))
         self.right_bias = nn.Parameter(torch.zeros(right))
@@ -143,8 +143,8 @@ class BoltzmannPrior(nn.Module):
     def machine(self) -> Machine:
         """The energy, with the parameters of the module."""
         if self.graph is not None:
-            return GraphMachine(self.graph, self.couplings, self.biases, self.units)
-        return BipartiteMachine(self.weights, self.left_bias, self.right_bias, self.units)
+            return GraphMachine(self.graph, self.couplings, self.biases, self.kinds[0])
+        return BipartiteMachine(self.weights, self.left_bias, self.right_bias, self.kinds)
 
     def forward(self) -> dist.TorchDistribution:
         machine = self.discrete()

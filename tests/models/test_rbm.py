@@ -91,10 +91,10 @@ def test_real_data_and_data_of_several_states(kind):
     torch.testing.assert_close(result.values, exact_log_prob(rbm, x))
     if kind == "real":
         return
-    chains = RBM(4, 3, num_chains=50, num_sweeps=2, units=rbm.prior.units)
+    chains = RBM(4, 3, num_chains=50, num_sweeps=2, units=rbm.prior.kinds)
     chains.load_state_dict(rbm.state_dict(), strict=False)
     step = TrainStep(chains, ELBO(), torch.optim.Adam(chains.parameters(), lr=1e-3), compile="traced")
     assert torch.isfinite(step(x))
     assert step.mode == "traced"
-    assert chains.prior.units[0].support.check(chains.prior.chains[:, : x.shape[1]]).all()
+    assert chains.prior.kinds[0].support.check(chains.prior.chains[:, : x.shape[1]]).all()
     assert chains.prior.sample_gibbs(20, 50).shape == (20, x.shape[1])
