@@ -26,6 +26,7 @@ def log_marginal(
         ``[*]``, in nats; minus what is called the free energy.
 
     Example:
+        >>> import torch
         >>> log_marginal(torch.zeros(2, 3), torch.zeros(2), torch.zeros(3), torch.ones(2))  # 3 log 2
         tensor(2.0794)
     """
