@@ -59,6 +59,7 @@ LEFT_OUT = {
     "datasets.Text": "made by load_text and from_strings",
     "boltzmann.Machine": "abstract",
     "boltzmann.Sampler": "a protocol",
+    "boltzmann.Units": "abstract",
     "distributions.GreyBernoulli": "the Bernoulli of PyTorch, which checks its arguments, on another support",
     "distributions.Smoothing": "abstract",
     "distributions.logits.Logit": "abstract",
@@ -211,6 +212,8 @@ def training(**options: Any) -> Call:
 
 CALLS: dict[str, Call] = {
     "boltzmann.BipartiteMachine": machine,
+    "boltzmann.Bits": dict,
+    "boltzmann.Gaussian": dict,
     "boltzmann.Gibbs": lambda: {"num_sweeps": 2},
     "boltzmann.Graph": lambda: {"num_units": 3, "edges": [(0, 1), (1, 2)]},
     "boltzmann.Graph.complete": lambda: {"num_units": 3},
@@ -218,6 +221,7 @@ CALLS: dict[str, Call] = {
     "boltzmann.GraphMachine": lambda: {"graph": square(), "couplings": torch.zeros(4), "biases": torch.zeros(4)},
     "boltzmann.ParallelTempering": lambda: {"num_temperatures": 3, "num_rounds": 2, "num_sweeps": 1},
     "boltzmann.PopulationAnnealing": lambda: {"num_temperatures": 3, "num_sweeps": 1, "target_ess": 0.9},
+    "boltzmann.Potts": lambda: {"num_states": 3},
     "boltzmann.advance_chains": lambda: {**machine(), **states(), "num_sweeps": 1},
     "boltzmann.anneal_population": lambda: {"machine": on_square(), "population_size": 8, "num_temperatures": 3},
     "boltzmann.annealed_importance_sampling": lambda: {**machine(), "num_temperatures": 3, "num_chains": 4},
@@ -305,6 +309,8 @@ CALLS: dict[str, Call] = {
     "distributions.FactorizedBernoulli": lambda: {"logits": torch.zeros(3)},
     "distributions.GEMLogits": lambda: {"concentration": 1.5, "truncation": 4},
     "distributions.GammaRatioLogit": lambda: ONE,
+    "distributions.ContinuedCategorical": lambda: {"logits": torch.zeros(6), "num_states": 3, "beta": 2.0},
+    "distributions.FactorizedCategorical": lambda: {"logits": torch.zeros(6), "num_states": 3},
     "distributions.GaussianIntegralBoltzmann": lambda: {
         "machine": d.BoltzmannMachine(on_square()),
         "beta": 20.0,
@@ -334,6 +340,11 @@ CALLS: dict[str, Call] = {
     "distributions.RecurrentSticks": lambda: {
         "network": StickBreakingRNN(2, 3, max_steps=3),
         "x": torch.zeros(4, 5, 2),
+    },
+    "distributions.OverlappingCategorical": lambda: {
+        "logits": torch.zeros(6),
+        "num_states": 3,
+        "smoothing": d.PowerSmoothing(8.0),
     },
     "distributions.RelaxedBoltzmann": lambda: {
         "machine": bipartite(),

@@ -191,7 +191,7 @@ CALLS: dict[str, Call] = {
     "nn.recurrent.SentenceFeatures": lambda: {"num_symbols": 3, "embedding": 2},
     "nn.recurrent.StickBreakingRNN": lambda: {**RNN, "max_steps": 3, "start": 1.0},
     "posteriors.CategoricalPosterior": lambda: {"net": net()},
-    "posteriors.ConcreteLatents": lambda: {"beta": 3.0},
+    "posteriors.ConcreteLatents": lambda: {"beta": 3.0, "num_states": 3},
     "posteriors.GaussianIntegralLatents": lambda: {"features": 3},
     "posteriors.GaussianMixturePosterior": lambda: {"net": net(), "num_components": 2, "log_variance_range": RANGE},
     "posteriors.GaussianPosterior": lambda: {"net": net(), "log_variance_range": RANGE},
@@ -203,7 +203,7 @@ CALLS: dict[str, Call] = {
     },
     "posteriors.ImplicitPosterior": lambda: {"net": net(), "features": 4, "noise": 0},
     "posteriors.LibraryPosterior": lambda: {"net": net(2), "output_scale": 0.1},
-    "posteriors.OverlappingLatents": lambda: {"smoothing": PowerSmoothing(8.0)},
+    "posteriors.OverlappingLatents": lambda: {"smoothing": PowerSmoothing(8.0), "num_states": 3},
     "posteriors.PrecisionWeightedPosterior": lambda: {"evidence": net(), "conditional_prior": net()},
     "posteriors.SpikeLatents": lambda: {"beta": 3.0},
     "posteriors.StickBreakingPosterior": lambda: {

@@ -13,6 +13,7 @@ from scipy import special, stats
 from torch import Tensor
 
 from pyrodgm import distributions as dgm
+from pyrodgm.boltzmann import BipartiteMachine, Bits, Gaussian, Potts
 
 Grid = tuple[Tensor, Tensor]
 
@@ -307,6 +308,48 @@ def visible_log_density(value, weights, left_bias, right_bias):
     return special.logsumexp([machine_log_density(s, weights, left_bias, right_bias) for s in states], axis=0)
 
 
+def of_kinds(left, right):
+    """Builds the machine of two kinds of units."""
+
+    def build(weights, left_bias, right_bias, validate_args=None):
+        machine = BipartiteMachine(weights, left_bias, right_bias, (left, right))
+        return dgm.BoltzmannMachine(machine, validate_args=validate_args)
+
+    return build
+
+
+def build_real_visible(validate_args=None, **parameters):
+    machine = of_kinds(Gaussian(), Bits())(**parameters)
+    return dgm.VisibleBoltzmann(machine, 2, validate_args=validate_args)
+
+
+def potts_log_density(value, weights, left_bias, right_bias):
+    """Of one unit of three states and two bits, by the sum over all twelve states."""
+
+    def energy(z):
+        return np.einsum("...i,ij,...j->...", z[..., :3], weights, z[..., 3:]) + z @ np.r_[left_bias, right_bias]
+
+    return energy(value) - special.logsumexp(energy(POTTS_AND_BITS.numpy()))
+
+
+def real_visible_log_density(value, weights, left_bias, right_bias):
+    """A mixture of normal distributions, one for each state of the hidden bits, by completing the square."""
+    states = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    means = states @ weights.T + left_bias
+    logs = special.log_softmax(states @ right_bias + 0.5 * (means**2).sum(-1))
+    each = stats.norm(means, 1.0).logpdf(value[..., None, :]).sum(-1)
+    return special.logsumexp(logs + each, axis=-1)
+
+
+def one_hot_log_density(value, logits):
+    return (value * special.log_softmax(logits.reshape(2, 3), axis=-1).reshape(6)).sum(-1)
+
+
+def overlapping_states_log_density(value, logits):
+    each = [exponential_towards(value, np.array(z), None) for z in ([1, 0], [0, 1])]
+    return special.logsumexp(special.log_softmax(logits)[:, None] + each, axis=0)
+
+
 def build_continued_boltzmann(validate_args=None, **parameters):
     machine = dgm.BoltzmannMachine(**parameters, validate_args=validate_args)
     return dgm.ContinuedBoltzmann(machine, validate_args=validate_args)
@@ -382,6 +425,9 @@ TWO_UNITS = {
 }
 UNITS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 5)
 VISIBLE_UNITS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 2)
+ONE_OF_THREE = torch.eye(3, dtype=torch.float64)
+TWO_OF_THREE = torch.cat([ONE_OF_THREE.repeat_interleave(3, 0), ONE_OF_THREE.repeat(3, 1)], -1)
+POTTS_AND_BITS = torch.cat([ONE_OF_THREE.repeat_interleave(4, 0), VISIBLE_UNITS.repeat(3, 1)], -1)
 UNIT_POINTS = wide(1e-30, 1e-9, 0.1, 0.5, 0.93, 1 - 1e-9)
 SIMPLEX_POINTS = wide([0.2, 0.3, 0.5], [0.01, 0.98, 0.01], [1e-12, 1e-3, 1 - 1e-3 - 1e-12], [0.9, 0.09, 0.01])
 BITS = torch.cartesian_prod(*[wide(0.0, 1.0)] * 3)
@@ -697,6 +743,75 @@ CASES = [
         [[0.5, 0.0, 1.0, 1.0, 0.0], [math.nan, 0.0, 1.0, 1.0, 0.0]],
         event_dim=1,
         discrete=True,
+    ),
+    Case(
+        "BoltzmannMachine, three states and bits",
+        of_kinds(Potts(3), Bits()),
+        {
+            "weights": wide([[1.0, -2.0], [0.3, 1.5], [0.0, -1.0]], [[-4.0, 3.0], [2.0, -1.0], [0.7, 0.1]]),
+            "left_bias": wide([0.5, -0.2, 0.1], [1.0, 0.0, -2.0]),
+            "right_bias": wide([-1.0, 0.4], [0.3, -2.0]),
+        },
+        potts_log_density,
+        POTTS_AND_BITS,
+        lambda: (POTTS_AND_BITS, torch.ones(12, dtype=torch.float64)),
+        [
+            [1.0, 1.0, 0.0, 1.0, 0.0],
+            [0.5, 0.5, 0.0, 1.0, 0.0],
+            [1.0, 0.0, 0.0, 0.5, 0.0],
+            [math.nan, 0.0, 0.0, 0.0, 0.0],
+        ],
+        event_dim=1,
+        discrete=True,
+    ),
+    Case(
+        "VisibleBoltzmann, real",
+        build_real_visible,
+        {
+            "weights": wide([[1.0, -2.0], [0.3, 1.5]], [[-1.5, 2.0], [2.0, -1.0]]),
+            "left_bias": wide([0.5, -0.2], [1.0, 0.0]),
+            "right_bias": wide([-1.0, 0.4], [0.3, -2.0]),
+        },
+        real_visible_log_density,
+        torch.tensor([[0.0, 0.0], [1.2, -0.3], [0.5, 0.5], [5.0, -5.0]], dtype=torch.float64),
+        plane_grid,
+        [[math.nan, 0.0]],
+        event_dim=1,
+        moments=False,
+    ),
+    Case(
+        "FactorizedCategorical",
+        lambda logits, validate_args=None: dgm.FactorizedCategorical(logits, 3, validate_args=validate_args),
+        {"logits": wide([0.4, -1.0, 0.2, 1.0, 0.0, -2.0], [3.0, -1.0, 0.0, 0.1, 0.2, 0.3])},
+        one_hot_log_density,
+        TWO_OF_THREE,
+        lambda: (TWO_OF_THREE, torch.ones(9, dtype=torch.float64)),
+        [[1.0, 1.0, 0.0, 1.0, 0.0, 0.0], [0.5, 0.5, 0.0, 1.0, 0.0, 0.0], [math.nan, 0.0, 0.0, 1.0, 0.0, 0.0]],
+        event_dim=1,
+        discrete=True,
+    ),
+    Case(
+        "ContinuedCategorical",
+        lambda logits, validate_args=None: dgm.ContinuedCategorical(logits, 3, 4.0, validate_args=validate_args),
+        {"logits": wide([0.4, -1.0, 0.2, 1.0, 0.0, -2.0], [3.0, -1.0, 0.0, 0.1, 0.2, 0.3])},
+        one_hot_log_density,
+        torch.cat([TWO_OF_THREE, 0.7 * TWO_OF_THREE + 0.1]),
+        lambda: (TWO_OF_THREE, torch.ones(9, dtype=torch.float64)),
+        [[0.9, 0.9, 0.0, 1.0, 0.0, 0.0], [-0.1, 1.1, 0.0, 1.0, 0.0, 0.0], [math.nan, 0.0, 0.0, 1.0, 0.0, 0.0]],
+        event_dim=1,
+        proxy=True,
+    ),
+    Case(
+        "OverlappingCategorical",
+        lambda logits, validate_args=None: dgm.OverlappingCategorical(
+            logits, 2, dgm.ExponentialSmoothing(4.0), validate_args=validate_args
+        ),
+        {"logits": wide([0.4, -1.0], [2.0, 0.0])},
+        overlapping_states_log_density,
+        torch.tensor([[0.0, 0.0], [1.0, 0.3], [0.5, 0.5], [1e-9, 0.99]], dtype=torch.float64),
+        square_grid,
+        OUTSIDE_PLANE,
+        event_dim=1,
     ),
     Case(
         "VisibleBoltzmann",

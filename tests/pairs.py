@@ -179,11 +179,6 @@ def hvae_sticks():
     return HVAE(GEMPrior(LATENT + 1, 3.0), conditional_prior, *parts)
 
 
-def vae_boltzmann():
-    relaxation = partial(RelaxedBoltzmann, smoothing=GaussianSmoothing(4.0))
-    return VAE(BoltzmannPrior(1, 2, relaxation, "exact"), likelihood(), posterior())
-
-
 def vae_boltzmann_chains():
     relaxation = partial(RelaxedBoltzmann, smoothing=GaussianSmoothing(4.0), num_iterations=5)
     return VAE(BoltzmannPrior(1, 2, relaxation, "pcd", 30, 1), likelihood(), posterior())
@@ -194,10 +189,10 @@ def vae_boltzmann_population():
     return VAE(BoltzmannPrior(2, 1, relaxation, "pa", 30, 2), likelihood(), posterior())
 
 
-def dvae(method, groups, size, beta):
+def dvae(method, groups, size, beta, **machine):
     """In evaluation mode, since normalisation over a batch makes its data depend on each other."""
     structure = Structure(groups, size, (8,))
-    return discrete_vae(method, structure, torch.full((D,), 0.4), beta, sampler="exact").eval()
+    return discrete_vae(method, structure, torch.full((D,), 0.4), beta, sampler="exact", **machine).eval()
 
 
 def dvae_spike_exp():
@@ -210,6 +205,10 @@ def dvaes_gi():
 
 def dvaes_power():
     return dvae("dvaes_power", 2, 2, 3.0)
+
+
+def dvaes_states():
+    return dvae("dvaes_power", 1, 2, 3.0, num_states=3)
 
 
 def vae_mixture_posterior():
@@ -316,7 +315,6 @@ PAIRS = [
     bottom_up_hvae,
     conv_hvae_vamp,
     pixel_hvae_standard,
-    vae_boltzmann,
     vae_boltzmann_chains,
     vae_boltzmann_population,
     count_vae,
@@ -327,6 +325,7 @@ PAIRS = [
     dvae_spike_exp,
     dvaes_gi,
     dvaes_power,
+    dvaes_states,
 ]
 
 # What a pair, or a class of them, cannot do, as its docstring says: the estimators that refuse it, and how.
