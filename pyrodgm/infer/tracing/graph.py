@@ -24,6 +24,7 @@ from pyrodgm.infer.tracing._compat import (
     tree_leaves,
     tree_unflatten,
 )
+from pyrodgm.infer.tracing.allocations import large_blocks_mapped
 from pyrodgm.infer.tracing.arguments import Batch
 from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum
 from pyrodgm.infer.tracing.one_hot import TraceableOneHot
@@ -69,7 +70,7 @@ def trace(
         return tuple(results)
 
     try:
-        with watcher, TraceableOneHot():
+        with watcher, TraceableOneHot(), large_blocks_mapped():
             graph = trace_graph(flat, leaves, _FOR_THE_COMPILER if for_compiler else None)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
