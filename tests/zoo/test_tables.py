@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import statistics
 
 import pytest
 import torch
@@ -12,8 +14,8 @@ from pyrodgm.zoo.tables import TABLES, Column, Finished, Row, Table, text, write
 
 TINY = {"data": "digits", "latent": 2, "hidden": (4,), "epochs": 2, "warmup": 0.0, "patience": None}
 TINY |= {"num_samples": 30, "num_images": 6, "components": 3}
-FLAGS = "--prior standard --data digits --latent 2 --hidden 4 --warmup 0 --patience None --num-samples 30"
-FLAGS += " --num-images 6 --components 3 --no-figures"
+FLAGS = "--prior standard --data digits --latent 2 --hidden 4 --epochs 2 --warmup 0 --patience None --num-samples 30"
+FLAGS += " --num-images 6 --components 3 --seed 14 --no-figures"
 ROWS = Row("standard normal", {"prior": "standard"}, -40.0), Row("VampPrior", {"prior": "vampprior"})
 
 
@@ -81,30 +83,29 @@ def test_wrong_flags_are_refused_before_training(tiny, tmp_path, flags, message)
 
 
 @pytest.mark.slow
-def test_runs_that_exist_are_used_and_the_others_trained_or_resumed(tiny, tmp_path, capsys):
+def test_runs_that_exist_are_used_and_the_others_trained_or_resumed(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(TABLES, "digits", Table("digits", vampprior.SYSTEM, ROWS[:1], TINY, seeds=3))
     runs, page = tmp_path / "runs", tmp_path / "page.md"
     page.write_text("<!-- table digits -->\n<!-- end of table digits -->\n")
-    for name, seed, epochs in (("by hand/any name", 15, 2), ("longer", 14, 3)):  # the latter is none of the table's
-        flags = f"{FLAGS} --seed {seed} --epochs {epochs}".split()
-        cli.main(["train", "vampprior", *flags, "--run", str(runs / name)])
+    cli.main(["train", "vampprior", *FLAGS.split(), "--run", str(runs / "by hand" / "any name")])
+    shutil.copytree(runs / "by hand" / "any name", runs / "longer")  # of more epochs: none of the table's
+    config = (runs / "longer" / "config.json").read_text()
+    (runs / "longer" / "config.json").write_text(re.sub(r'("epochs"): 2\b', r"\1: 3", config))
     capsys.readouterr()
     call = ["table", "digits", "--runs", str(runs), "--page", str(page)]
     cli.main([*call, "--no-train"])
-    assert "| standard normal | " in (before := capsys.readouterr().out)
-    assert "1 of 2 seeds" in before
+    assert "| 1 of 3 seeds |" in capsys.readouterr().out
     cli.main(call)
     trained = capsys.readouterr().out.split("| | test")[1]
-    folders = sorted(path.name for path in runs.iterdir())
-    assert folders == ["by hand", "digits-standard-normal-14", "digits-vampprior-14", "digits-vampprior-15", "longer"]
-    assert page.read_text("utf-8").count("\n|") == 4
-    values = [
-        json.loads((runs / name / "results.json").read_text())["log_likelihood"]
-        for name in ("digits-standard-normal-14", "by hand/any name")
-    ]
-    assert f"| standard normal | −{-sum(values) / 2:.2f} ± " in trained
+    folders = ["by hand/any name", "digits-standard-normal-15", "digits-standard-normal-16"]
+    assert {path.name for path in runs.iterdir()} == {"by hand", "longer", *folders[1:]}
+    values = [json.loads((runs / name / "results.json").read_text())["log_likelihood"] for name in folders]
+    row = f"| standard normal | −{-statistics.fmean(values):.2f} ± "
+    assert row in trained
+    assert row in page.read_text("utf-8")
     # Killed before the evaluation of one of the seeds trained together: resumed, and nothing trained again.
-    state = (runs / "digits-vampprior-14" / "state.pt").read_bytes()
-    (runs / "digits-vampprior-14" / "results.json").unlink()
+    state = (runs / folders[1] / "state.pt").read_bytes()
+    (runs / folders[1] / "results.json").unlink()
     cli.main(call)
     assert capsys.readouterr().out.split("| | test")[1] == trained
-    assert (runs / "digits-vampprior-14" / "state.pt").read_bytes() == state
+    assert (runs / folders[1] / "state.pt").read_bytes() == state
