@@ -76,7 +76,7 @@ def test_probabilities_of_all_rows_sum_to_one_and_are_those_of_draws(cell):
 def test_the_refined_proposal_meets_the_exact_evidence(prior):
     pair, x = sentence_vae(prior), all_rows()[1:15:7]
     evidence = exact(pair, x)
-    found = log_likelihood(pair, x, proposal="refined", num_samples=500, seed=0)
+    found = log_likelihood(pair, x, proposal="refined", num_samples=800, keep=True, seed=0)
     assert found.attributes["proposal"] == "refined"
     assert torch.allclose(found.values, evidence, atol=0.06)
     counts = (x >= 0).sum(1)
