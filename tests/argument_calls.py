@@ -12,12 +12,12 @@ from torch import nn
 
 from pyrodgm import boltzmann as bm
 from pyrodgm import distributions as d
-from pyrodgm.datasets import Dataset, Split, Text
+from pyrodgm.datasets import Dataset, Split, Text, sentences
 from pyrodgm.infer import FitSettings
 from pyrodgm.likelihoods import BernoulliLikelihood, ImplicitLikelihood
 from pyrodgm.models import GAN, VAE, SemiSupervisedVAE, SequenceModel
 from pyrodgm.nn import Concatenate, Discriminator, Joint, PixelCNN, mlp
-from pyrodgm.nn.recurrent import StickBreakingRNN
+from pyrodgm.nn.recurrent import SentenceDecoder, StickBreakingRNN
 from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior
 from pyrodgm.priors import StandardNormal
 
@@ -59,6 +59,7 @@ LEFT_OUT = {
     "datasets.Text": "made by load_text and from_strings",
     "boltzmann.Machine": "abstract",
     "boltzmann.Sampler": "a protocol",
+    "boltzmann.Units": "abstract",
     "distributions.GreyBernoulli": "the Bernoulli of PyTorch, which checks its arguments, on another support",
     "distributions.Smoothing": "abstract",
     "distributions.logits.Logit": "abstract",
@@ -118,6 +119,7 @@ RESULTS = [
     "infer.ProgramError",
     "infer.RefinedGuide",
     "infer.TextFitResult",
+    "infer.Perplexity",
     "infer.TwoSample",
     "nn.recurrent.Unrolled",
 ]
@@ -210,6 +212,8 @@ def training(**options: Any) -> Call:
 
 CALLS: dict[str, Call] = {
     "boltzmann.BipartiteMachine": machine,
+    "boltzmann.Bits": dict,
+    "boltzmann.Gaussian": dict,
     "boltzmann.Gibbs": lambda: {"num_sweeps": 2},
     "boltzmann.Graph": lambda: {"num_units": 3, "edges": [(0, 1), (1, 2)]},
     "boltzmann.Graph.complete": lambda: {"num_units": 3},
@@ -217,6 +221,7 @@ CALLS: dict[str, Call] = {
     "boltzmann.GraphMachine": lambda: {"graph": square(), "couplings": torch.zeros(4), "biases": torch.zeros(4)},
     "boltzmann.ParallelTempering": lambda: {"num_temperatures": 3, "num_rounds": 2, "num_sweeps": 1},
     "boltzmann.PopulationAnnealing": lambda: {"num_temperatures": 3, "num_sweeps": 1, "target_ess": 0.9},
+    "boltzmann.Potts": lambda: {"num_states": 3},
     "boltzmann.advance_chains": lambda: {**machine(), **states(), "num_sweeps": 1},
     "boltzmann.anneal_population": lambda: {"machine": on_square(), "population_size": 8, "num_temperatures": 3},
     "boltzmann.annealed_importance_sampling": lambda: {**machine(), "num_temperatures": 3, "num_chains": 4},
@@ -281,6 +286,8 @@ CALLS: dict[str, Call] = {
     "datasets.load": lambda: {"name": "digits"},
     "datasets.pca": lambda: {"data": images(), "components": 2},
     "datasets.resplit": lambda: {"data": images(), "num_train": 4, "num_valid": 2, "seed": 1},
+    "datasets.limit_sentences": lambda: {"data": sentences(["a b c", "a"]), "length": 3, "num_symbols": 3},
+    "datasets.sentences": lambda: {"train": ["a b"], "valid": ["a"], "test": ["b"], "level": "words"},
     "datasets.stream_batches": lambda: {"sequence": torch.arange(40) % 3, "batch_size": 2, "length": 3},
     "distributions.GEM": lambda: {"concentration": 1.5, "truncation": 4},
     "distributions.AutoregressiveImages": lambda: {
@@ -302,6 +309,8 @@ CALLS: dict[str, Call] = {
     "distributions.FactorizedBernoulli": lambda: {"logits": torch.zeros(3)},
     "distributions.GEMLogits": lambda: {"concentration": 1.5, "truncation": 4},
     "distributions.GammaRatioLogit": lambda: ONE,
+    "distributions.ContinuedCategorical": lambda: {"logits": torch.zeros(6), "num_states": 3, "beta": 2.0},
+    "distributions.FactorizedCategorical": lambda: {"logits": torch.zeros(6), "num_states": 3},
     "distributions.GaussianIntegralBoltzmann": lambda: {
         "machine": d.BoltzmannMachine(on_square()),
         "beta": 20.0,
@@ -332,10 +341,21 @@ CALLS: dict[str, Call] = {
         "network": StickBreakingRNN(2, 3, max_steps=3),
         "x": torch.zeros(4, 5, 2),
     },
+    "distributions.OverlappingCategorical": lambda: {
+        "logits": torch.zeros(6),
+        "num_states": 3,
+        "smoothing": d.PowerSmoothing(8.0),
+    },
     "distributions.RelaxedBoltzmann": lambda: {
         "machine": bipartite(),
         "smoothing": d.PowerSmoothing(8.0),
         "num_iterations": 3,
+    },
+    "distributions.Sentences": lambda: {
+        "net": SentenceDecoder(3, 2, 2, 3),
+        "context": torch.zeros(4, 2),
+        "length": 4,
+        "end": 0,
     },
     "distributions.SmallShapeGammaRatio": lambda: {"concentration1": 0.1, "concentration0": 0.2},
     "distributions.SpikeBoltzmann": lambda: {"machine": bipartite(), "beta": 3.0},

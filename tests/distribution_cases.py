@@ -13,6 +13,7 @@ from scipy import special, stats
 from torch import Tensor
 
 from pyrodgm import distributions as dgm
+from pyrodgm.boltzmann import BipartiteMachine, Bits, Gaussian, Potts
 
 Grid = tuple[Tensor, Tensor]
 
@@ -307,6 +308,48 @@ def visible_log_density(value, weights, left_bias, right_bias):
     return special.logsumexp([machine_log_density(s, weights, left_bias, right_bias) for s in states], axis=0)
 
 
+def of_kinds(left, right):
+    """Builds the machine of two kinds of units."""
+
+    def build(weights, left_bias, right_bias, validate_args=None):
+        machine = BipartiteMachine(weights, left_bias, right_bias, (left, right))
+        return dgm.BoltzmannMachine(machine, validate_args=validate_args)
+
+    return build
+
+
+def build_real_visible(validate_args=None, **parameters):
+    machine = of_kinds(Gaussian(), Bits())(**parameters)
+    return dgm.VisibleBoltzmann(machine, 2, validate_args=validate_args)
+
+
+def potts_log_density(value, weights, left_bias, right_bias):
+    """Of one unit of three states and two bits, by the sum over all twelve states."""
+
+    def energy(z):
+        return np.einsum("...i,ij,...j->...", z[..., :3], weights, z[..., 3:]) + z @ np.r_[left_bias, right_bias]
+
+    return energy(value) - special.logsumexp(energy(POTTS_AND_BITS.numpy()))
+
+
+def real_visible_log_density(value, weights, left_bias, right_bias):
+    """A mixture of normal distributions, one for each state of the hidden bits, by completing the square."""
+    states = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    means = states @ weights.T + left_bias
+    logs = special.log_softmax(states @ right_bias + 0.5 * (means**2).sum(-1))
+    each = stats.norm(means, 1.0).logpdf(value[..., None, :]).sum(-1)
+    return special.logsumexp(logs + each, axis=-1)
+
+
+def one_hot_log_density(value, logits):
+    return (value * special.log_softmax(logits.reshape(2, 3), axis=-1).reshape(6)).sum(-1)
+
+
+def overlapping_states_log_density(value, logits):
+    each = [exponential_towards(value, np.array(z), None) for z in ([1, 0], [0, 1])]
+    return special.logsumexp(special.log_softmax(logits)[:, None] + each, axis=0)
+
+
 def build_continued_boltzmann(validate_args=None, **parameters):
     machine = dgm.BoltzmannMachine(**parameters, validate_args=validate_args)
     return dgm.ContinuedBoltzmann(machine, validate_args=validate_args)
@@ -332,6 +375,38 @@ def build_autoregressive(context, validate_args=None):
     return dgm.AutoregressiveImages(Running(), context, None, validate_args=validate_args)
 
 
+class Following:
+    """Logits of three symbols: a context, and more of the symbol after the last one."""
+
+    num_symbols = context_size = 3
+
+    def __call__(self, x, context, kept=None):
+        before = torch.nn.functional.pad(x[..., :-1].long().clamp(min=0) + 1, (1, 0)) % 3
+        return context.unsqueeze(-2) + 1.5 * torch.nn.functional.one_hot(before, 3).to(context.dtype)
+
+    def draw(self, context, length, choose, end):
+        x = torch.full((*context.shape[:-1], length), -1)
+        for t in range(length):
+            over = (x == end).any(-1)
+            x[..., t] = torch.where(over, -1, choose(self(x, context)[..., t, :]))
+        return x
+
+
+def build_sentences(context, validate_args=None):
+    return dgm.Sentences(Following(), context, 3, 2, validate_args=validate_args)
+
+
+def following_log_density(value, context):
+    found = []
+    for row in value.reshape(-1, 3).astype(int):
+        total, before = 0.0, 0
+        for symbol in row[row >= 0]:
+            total += special.log_softmax(context + 1.5 * np.eye(3)[before])[symbol]
+            before = (symbol + 1) % 3
+        found.append(total)
+    return np.reshape(found, value.shape[:-1])
+
+
 def running_log_density(value, context):
     before = np.concatenate([np.zeros_like(value[..., :1]), value[..., :-1]], -1)
     logits = context[0, 0] + 1.5 * before
@@ -350,9 +425,14 @@ TWO_UNITS = {
 }
 UNITS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 5)
 VISIBLE_UNITS = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 2)
+ONE_OF_THREE = torch.eye(3, dtype=torch.float64)
+TWO_OF_THREE = torch.cat([ONE_OF_THREE.repeat_interleave(3, 0), ONE_OF_THREE.repeat(3, 1)], -1)
+POTTS_AND_BITS = torch.cat([ONE_OF_THREE.repeat_interleave(4, 0), VISIBLE_UNITS.repeat(3, 1)], -1)
 UNIT_POINTS = wide(1e-30, 1e-9, 0.1, 0.5, 0.93, 1 - 1e-9)
 SIMPLEX_POINTS = wide([0.2, 0.3, 0.5], [0.01, 0.98, 0.01], [1e-12, 1e-3, 1 - 1e-3 - 1e-12], [0.9, 0.09, 0.01])
 BITS = torch.cartesian_prod(*[wide(0.0, 1.0)] * 3)
+# Rows of 0 and 1 up to a 2, and -1 after it.
+SENTENCES = torch.cat([BITS, wide([2, -1, -1], [0, 2, -1], [1, 2, -1], *([i, j, 2] for i in (0, 1) for j in (0, 1)))])
 OUTSIDE_UNIT = [-0.1, 1.1, math.nan]
 OUTSIDE_PLANE = [[-0.1, 0.5], [0.5, 1.1], [math.nan, 0.5]]
 OUTSIDE_SIMPLEX = [[0.5, 0.6, 0.2], [-0.1, 0.6, 0.5], [math.nan, 0.5, 0.5]]
@@ -665,6 +745,75 @@ CASES = [
         discrete=True,
     ),
     Case(
+        "BoltzmannMachine, three states and bits",
+        of_kinds(Potts(3), Bits()),
+        {
+            "weights": wide([[1.0, -2.0], [0.3, 1.5], [0.0, -1.0]], [[-4.0, 3.0], [2.0, -1.0], [0.7, 0.1]]),
+            "left_bias": wide([0.5, -0.2, 0.1], [1.0, 0.0, -2.0]),
+            "right_bias": wide([-1.0, 0.4], [0.3, -2.0]),
+        },
+        potts_log_density,
+        POTTS_AND_BITS,
+        lambda: (POTTS_AND_BITS, torch.ones(12, dtype=torch.float64)),
+        [
+            [1.0, 1.0, 0.0, 1.0, 0.0],
+            [0.5, 0.5, 0.0, 1.0, 0.0],
+            [1.0, 0.0, 0.0, 0.5, 0.0],
+            [math.nan, 0.0, 0.0, 0.0, 0.0],
+        ],
+        event_dim=1,
+        discrete=True,
+    ),
+    Case(
+        "VisibleBoltzmann, real",
+        build_real_visible,
+        {
+            "weights": wide([[1.0, -2.0], [0.3, 1.5]], [[-1.5, 2.0], [2.0, -1.0]]),
+            "left_bias": wide([0.5, -0.2], [1.0, 0.0]),
+            "right_bias": wide([-1.0, 0.4], [0.3, -2.0]),
+        },
+        real_visible_log_density,
+        torch.tensor([[0.0, 0.0], [1.2, -0.3], [0.5, 0.5], [5.0, -5.0]], dtype=torch.float64),
+        plane_grid,
+        [[math.nan, 0.0]],
+        event_dim=1,
+        moments=False,
+    ),
+    Case(
+        "FactorizedCategorical",
+        lambda logits, validate_args=None: dgm.FactorizedCategorical(logits, 3, validate_args=validate_args),
+        {"logits": wide([0.4, -1.0, 0.2, 1.0, 0.0, -2.0], [3.0, -1.0, 0.0, 0.1, 0.2, 0.3])},
+        one_hot_log_density,
+        TWO_OF_THREE,
+        lambda: (TWO_OF_THREE, torch.ones(9, dtype=torch.float64)),
+        [[1.0, 1.0, 0.0, 1.0, 0.0, 0.0], [0.5, 0.5, 0.0, 1.0, 0.0, 0.0], [math.nan, 0.0, 0.0, 1.0, 0.0, 0.0]],
+        event_dim=1,
+        discrete=True,
+    ),
+    Case(
+        "ContinuedCategorical",
+        lambda logits, validate_args=None: dgm.ContinuedCategorical(logits, 3, 4.0, validate_args=validate_args),
+        {"logits": wide([0.4, -1.0, 0.2, 1.0, 0.0, -2.0], [3.0, -1.0, 0.0, 0.1, 0.2, 0.3])},
+        one_hot_log_density,
+        torch.cat([TWO_OF_THREE, 0.7 * TWO_OF_THREE + 0.1]),
+        lambda: (TWO_OF_THREE, torch.ones(9, dtype=torch.float64)),
+        [[0.9, 0.9, 0.0, 1.0, 0.0, 0.0], [-0.1, 1.1, 0.0, 1.0, 0.0, 0.0], [math.nan, 0.0, 0.0, 1.0, 0.0, 0.0]],
+        event_dim=1,
+        proxy=True,
+    ),
+    Case(
+        "OverlappingCategorical",
+        lambda logits, validate_args=None: dgm.OverlappingCategorical(
+            logits, 2, dgm.ExponentialSmoothing(4.0), validate_args=validate_args
+        ),
+        {"logits": wide([0.4, -1.0], [2.0, 0.0])},
+        overlapping_states_log_density,
+        torch.tensor([[0.0, 0.0], [1.0, 0.3], [0.5, 0.5], [1e-9, 0.99]], dtype=torch.float64),
+        square_grid,
+        OUTSIDE_PLANE,
+        event_dim=1,
+    ),
+    Case(
         "VisibleBoltzmann",
         build_visible,
         {
@@ -752,6 +901,18 @@ CASES = [
         BITS,
         lambda: (BITS, torch.ones(len(BITS), dtype=torch.float64)),
         [[0.0, 0.5, 1.0], [math.nan, 0.0, 0.0]],
+        event_dim=1,
+        discrete=True,
+        moments=False,
+    ),
+    Case(
+        "Sentences",
+        build_sentences,
+        {"context": wide([0.4, -1.0, 0.2], [-0.3, 0.6, 1.5])},
+        following_log_density,
+        SENTENCES,
+        lambda: (SENTENCES, torch.ones(len(SENTENCES), dtype=torch.float64)),
+        [[0.0, 2.0, 1.0], [0.5, 0.0, 0.0], [-1.0, -1.0, -1.0], [math.nan, 0.0, 0.0], [0.0, -1.0, -1.0]],
         event_dim=1,
         discrete=True,
         moments=False,

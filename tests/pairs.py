@@ -36,6 +36,7 @@ from pyrodgm.models import (
     TopDownVAE,
 )
 from pyrodgm.nn import CountProfile, Dense, DenseJoint, GatedJoint, Joint, NormalizedDense, StickWeights, joint_mlp, mlp
+from pyrodgm.nn.recurrent import SentenceDecoder, SentenceEncoder, SentenceFeatures
 from pyrodgm.posteriors import (
     CategoricalPosterior,
     GaussianPosterior,
@@ -178,11 +179,6 @@ def hvae_sticks():
     return HVAE(GEMPrior(LATENT + 1, 3.0), conditional_prior, *parts)
 
 
-def vae_boltzmann():
-    relaxation = partial(RelaxedBoltzmann, smoothing=GaussianSmoothing(4.0))
-    return VAE(BoltzmannPrior(1, 2, relaxation, "exact"), likelihood(), posterior())
-
-
 def vae_boltzmann_chains():
     relaxation = partial(RelaxedBoltzmann, smoothing=GaussianSmoothing(4.0), num_iterations=5)
     return VAE(BoltzmannPrior(1, 2, relaxation, "pcd", 30, 1), likelihood(), posterior())
@@ -193,10 +189,10 @@ def vae_boltzmann_population():
     return VAE(BoltzmannPrior(2, 1, relaxation, "pa", 30, 2), likelihood(), posterior())
 
 
-def dvae(method, groups, size, beta):
+def dvae(method, groups, size, beta, **machine):
     """In evaluation mode, since normalisation over a batch makes its data depend on each other."""
     structure = Structure(groups, size, (8,))
-    return discrete_vae(method, structure, torch.full((D,), 0.4), beta, sampler="exact").eval()
+    return discrete_vae(method, structure, torch.full((D,), 0.4), beta, sampler="exact", **machine).eval()
 
 
 def dvae_spike_exp():
@@ -209,6 +205,10 @@ def dvaes_gi():
 
 def dvaes_power():
     return dvae("dvaes_power", 2, 2, 3.0)
+
+
+def dvaes_states():
+    return dvae("dvaes_power", 1, 2, 3.0, num_states=3)
 
 
 def vae_mixture_posterior():
@@ -279,6 +279,15 @@ def count_vae():
     return CountVAE(prior, likelihood, encoder, LibraryPrior(counts), LibraryPosterior(mlp(D, [8], 2)))
 
 
+def sentence_vae():
+    """Sentences of three symbols, of which the last ends them."""
+    features, q = SentenceFeatures(3, 4), GaussianPosterior(SentenceEncoder(4, 8, 2 * LATENT))
+    rows = torch.tensor([[0, 1, 0, 2] + 8 * [-1], 12 * [1], [1, 2] + 10 * [-1]])
+    decoder = SentenceDecoder(3, LATENT, 4, 8, "gru")
+    sentences = likelihoods.SentenceLikelihood(nn.Identity(), decoder, D, end=2)
+    return VAE(VampPrior(q, features(rows), bounded=False), sentences, nn.Sequential(features, q))
+
+
 PAIRS = [
     vae_standard,
     vae_relu,
@@ -306,16 +315,17 @@ PAIRS = [
     bottom_up_hvae,
     conv_hvae_vamp,
     pixel_hvae_standard,
-    vae_boltzmann,
     vae_boltzmann_chains,
     vae_boltzmann_population,
     count_vae,
+    sentence_vae,
     ladder,
     semi_supervised,
     semi_supervised_sticks,
     dvae_spike_exp,
     dvaes_gi,
     dvaes_power,
+    dvaes_states,
 ]
 
 # What a pair, or a class of them, cannot do, as its docstring says: the estimators that refuse it, and how.
@@ -337,6 +347,9 @@ UNTRAINED = {SemiSupervisedVAE: {RenyiELBO: ("classifier",)}}
 
 # The pairs of counts, whose bound on two rows of bits is lower: they give mass to larger counts.
 COUNTS = (count_vae,)
+
+# The pairs of symbols, whose draws have an end of 2, and -1 after it.
+SYMBOLS = (sentence_vae,)
 
 
 # What a pair is made for, where that is not the ELBO.

@@ -2,7 +2,8 @@ r"""Boltzmann machines: of two layers as functions of weights and biases, and on
 
 .. math:: p(z) = \frac 1Z e^{-E(z)}, \quad -E(z) = \sum_{(i, j)} w_{ij} z_i z_j + \sum_i b_i z_i, \quad z \in \{0, 1\}^n
 
-Functions of weights ``[L, R]``, left bias ``[L]`` and right bias ``[R]`` are about two full layers, left and right.
+Units may also be of several states or real (:class:`Potts`, :class:`Gaussian`). Functions of weights ``[L, R]``, left
+bias ``[L]`` and right bias ``[R]`` are about two full layers, left and right.
 """
 
 from pyrodgm.boltzmann.annealed_importance import LogPartition, annealed_importance_sampling
@@ -36,18 +37,22 @@ from pyrodgm.boltzmann.mean_field import mean_field_log_partition
 from pyrodgm.boltzmann.moments import Moments
 from pyrodgm.boltzmann.persistent import advance_chains, log_partition_change
 from pyrodgm.boltzmann.population_annealing import Population, anneal_population, population_annealing
+from pyrodgm.boltzmann.potts import Potts
 from pyrodgm.boltzmann.resampling import systematic_resample
 from pyrodgm.boltzmann.samplers import Dimod, Gibbs, ParallelTempering, PopulationAnnealing, Sampler, Samples
 from pyrodgm.boltzmann.spins import Spins, bits_from_spins, spins_from_bits
 from pyrodgm.boltzmann.temperature import InverseTemperature, estimate_inverse_temperature
+from pyrodgm.boltzmann.units import Bits, Gaussian, Units
 
 __all__ = [
     "FAST_UNITS",
     "MAX_UNITS",
     "MAX_WIDTH",
     "BipartiteMachine",
+    "Bits",
     "Dimod",
     "EliminationOrder",
+    "Gaussian",
     "Gibbs",
     "Graph",
     "GraphMachine",
@@ -59,12 +64,14 @@ __all__ = [
     "ParallelTempering",
     "Population",
     "PopulationAnnealing",
+    "Potts",
     "Sampler",
     "SamplerCheck",
     "Samples",
     "Spins",
     "Swept",
     "TwoSample",
+    "Units",
     "advance_chains",
     "anneal_population",
     "annealed_importance_sampling",

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import whole_number
-from pyrodgm.boltzmann.energy import check_one_machine, left_field, right_field, softplus
-from pyrodgm.boltzmann.gibbs import draw_bits
+from pyrodgm.boltzmann.energy import check_one_machine, left_field, right_field
+from pyrodgm.boltzmann.layers import TWO_BITS, Kinds, check_kinds
 
 if TYPE_CHECKING:
     from pyrodgm.boltzmann.machine import Machine
@@ -42,6 +42,7 @@ def annealed_importance_sampling(
     num_temperatures: int = 1000,
     num_chains: int = 1024,
     base: tuple[Tensor, Tensor] | None = None,
+    units: Kinds = TWO_BITS,
 ) -> LogPartition:
     r"""Estimate the log-partition function by annealing chains from independent units to the machine.
 
@@ -59,6 +60,7 @@ def annealed_importance_sampling(
         num_chains: Number of independent chains N, at least 2.
         base: Left and right biases, ``[L]`` and ``[R]``, of the independent units to start from; fair coins by default.
             The logits of the mean activities of the machine are a good choice where these are far from a half.
+        units: The kinds of the left and of the right units; of bits by default.
 
     Raises:
         ValueError: If a number is too small or the shapes do not fit.
@@ -76,25 +78,29 @@ def annealed_importance_sampling(
     num_chains = whole_number("num_chains", num_chains, 2)
     base_left, base_right = base or (torch.zeros_like(left_bias), torch.zeros_like(right_bias))
     check_one_machine(weights, base_left, base_right)
-    if weights.shape[-2] > weights.shape[-1]:
+    check_kinds(units, weights.shape[-2:])
+    columns = weights.shape[-2:]
+    if units[0].log2_states(columns[0]) > units[1].log2_states(columns[1]):
         weights, left_bias, right_bias = weights.mT, right_bias, left_bias
-        base_left, base_right = base_right, base_left
+        base_left, base_right, units = base_right, base_left, (units[1], units[0])
+    left_units, right_units = units
     left_shift, right_shift = left_bias - base_left, right_bias - base_right
 
-    left = draw_bits(base_left.expand(num_chains, -1).clone())
+    left = left_units.draw(base_left.expand(num_chains, -1).clone())
     log_weights = torch.zeros(num_chains, dtype=torch.float64, device=weights.device)
     for k in range(num_temperatures):
         cold, hot = k / num_temperatures, (k + 1) / num_temperatures
         field = right_field(weights, right_shift, left)
         after = torch.add(base_right, field, alpha=hot)
-        gain = softplus(after) - softplus(torch.add(base_right, field, alpha=cold))
+        gain = right_units.log_partition(after) - right_units.log_partition(torch.add(base_right, field, alpha=cold))
         log_weights += gain.sum(-1) + (left @ left_shift) / num_temperatures
         if k + 1 < num_temperatures:
-            right = draw_bits(after)
-            left = draw_bits(left_field(weights, left_shift, right).mul_(hot).add_(base_left))
+            right = right_units.draw(after)
+            left = left_units.draw(left_field(weights, left_shift, right).mul_(hot).add_(base_left))
     if not torch.isfinite(log_weights).all():
         raise FloatingPointError("the energies of the chains are not finite")
-    log_base = softplus(base_left.double()).sum() + softplus(base_right.double()).sum()
+    log_base = left_units.log_partition(base_left.double()).sum()
+    log_base = log_base + right_units.log_partition(base_right.double()).sum()
     return _summarise(log_base, log_weights)
 
 
@@ -112,7 +118,7 @@ def anneal_from_independent_units(
     num_chains = whole_number("num_chains", num_chains, 2)
     machine.check_single()
     base = torch.zeros_like(machine.biases) if base is None else base
-    states = draw_bits(base.expand(num_chains, -1).clone())
+    states = machine.units.draw(base.expand(num_chains, -1).clone())
     energy = machine.negative_energy(states)
     log_weights = torch.zeros(num_chains, dtype=torch.float64, device=states.device)
     for k in range(1, num_temperatures + 1):
@@ -122,7 +128,7 @@ def anneal_from_independent_units(
             states, energy = swept.states, swept.negative_energy
     if not torch.isfinite(log_weights).all():
         raise FloatingPointError("the energies of the chains are not finite")
-    return _summarise(softplus(base.double()).sum(), log_weights)
+    return _summarise(machine.units.log_partition(base.double()).sum(), log_weights)
 
 
 def _summarise(log_base: Tensor, log_weights: Tensor) -> LogPartition:

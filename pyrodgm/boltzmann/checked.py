@@ -8,8 +8,9 @@ from typing import Any, ParamSpec, TypeVar
 from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import real_tensors, validated
-from pyrodgm.boltzmann import energy, mean_field, moments
+from pyrodgm.boltzmann import energy, marginal, moments
 from pyrodgm.boltzmann.energy import check_sides
+from pyrodgm.boltzmann.layers import check_kinds
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,6 +34,8 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
         validated(weights=given["weights"], **sides)
         real_tensors(weights=given["weights"], **{name: value for name, value in sides.items() if "bias" in name})
         check_sides(given["weights"], **sides)
+        if "units" in given:
+            check_kinds(given["units"], given["weights"].shape[-2:])
         if "moments" in given:
             validated(log_partition=given["log_partition"])
             if not isinstance(given["moments"], moments.Moments):
@@ -45,7 +48,7 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
 left_field = checked(energy.left_field)
 right_field = checked(energy.right_field)
 negative_energy = checked(energy.negative_energy)
-log_marginal = checked(energy.log_marginal)
+log_marginal = checked(marginal.log_marginal)
 sample_moments = checked(moments.sample_moments)
 attach_moments = checked(moments.attach_moments)
 
@@ -58,4 +61,4 @@ def bernoulli_entropy(logits: Tensor) -> Tensor:
     """
     validated(logits=logits)
     real_tensors(logits=logits)
-    return mean_field.bernoulli_entropy(logits)
+    return energy.bernoulli_entropy(logits)

@@ -78,7 +78,7 @@ class SamplerCheck:
     Attributes:
         negative_energy: -E of each chain at each call, ``[num_calls, N]``.
         r_hat: Rank-normalised split R-hat, the larger of that of the energies and that of the numbers of units that are
-            on; 1 where all chains visit the same.
+            on (of Potts units, in their first state); 1 where all chains visit the same.
         effective_samples: Number of independent samples that all calls together are worth.
         autocorrelation_time: Calls between independent samples of one chain.
         reference: Test of the last samples against ladders of chains at many temperatures.
@@ -154,7 +154,7 @@ def check_sampler(
         samples = sampler.sample(machine, state)
         state = samples.state
         energies.append(machine.negative_energy(samples.states))
-        activities.append(samples.states.sum(-1))
+        activities.append(machine.units.activity(samples.states))
     negative_energy = torch.stack(energies)
     draws = negative_energy.double().T.cpu().numpy()
     with np.errstate(all="ignore"):

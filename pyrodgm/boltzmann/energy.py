@@ -70,6 +70,11 @@ def softplus(x: Tensor) -> Tensor:
     return torch_softplus(x, threshold=40.0)
 
 
+def bernoulli_entropy(logits: Tensor) -> Tensor:
+    """Entropy of Bernoulli variables, ``[*]`` in nats."""
+    return softplus(logits) - logits * logits.sigmoid()
+
+
 def right_field(weights: Tensor, right_bias: Tensor, left: Tensor) -> Tensor:
     """Logits of the right units given the left ones ``[*, L]``, of any dtype: ``[*, R]``."""
     if left.dtype != weights.dtype:
@@ -110,24 +115,3 @@ def negative_energy(weights: Tensor, left_bias: Tensor, right_bias: Tensor, left
         tensor(1.5000)
     """
     return (left * left_field(weights, left_bias, right)).sum(-1) + (right * right_bias).sum(-1)
-
-
-def log_marginal(weights: Tensor, left_bias: Tensor, right_bias: Tensor, left: Tensor) -> Tensor:
-    r"""Log of the unnormalised probability of left states, the right units summed out.
-
-    .. math:: \log \sum_r e^{-E(l, r)} = b^\top l + \sum_j \log\bigl(1 + e^{(l^\top W + c)_j}\bigr)
-
-    Args:
-        weights: ``[*batch, L, R]``, real.
-        left_bias: ``[*batch, L]``, real.
-        right_bias: ``[*batch, R]``, real.
-        left: ``[*, L]``, states in {0, 1}.
-
-    Returns:
-        ``[*]``, in nats; minus what is called the free energy.
-
-    Example:
-        >>> log_marginal(torch.zeros(2, 3), torch.zeros(2), torch.zeros(3), torch.ones(2))  # 3 log 2
-        tensor(2.0794)
-    """
-    return (left * left_bias).sum(-1) + softplus(right_field(weights, right_bias, left)).sum(-1)

@@ -11,14 +11,8 @@ from pyrodgm.boltzmann.energy import (
     left_field,
     right_field,
 )
-
-LEAST = 2.0**-25  # half of the step of uniform float32: at 0, one draw in 2^24 would turn on bits of any log-odds
-
-
-def draw_bits(logits: Tensor) -> Tensor:
-    """Independent draws in {0, 1}, in the dtype of ``logits``, which is overwritten."""
-    # Compared in place: no pass over the units but the logistic function's, the random numbers' and this one.
-    return torch.empty_like(logits).uniform_(LEAST, 1.0 - LEAST).lt_(logits.sigmoid_())
+from pyrodgm.boltzmann.layers import TWO_BITS, Kinds, check_kinds
+from pyrodgm.boltzmann.units import draw_bits
 
 
 def random_states(weights: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
@@ -35,24 +29,31 @@ def random_states(weights: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def gibbs_sweeps(
-    weights: Tensor, left_bias: Tensor, right_bias: Tensor, left: Tensor, num_sweeps: int = 1
+    weights: Tensor,
+    left_bias: Tensor,
+    right_bias: Tensor,
+    left: Tensor,
+    num_sweeps: int = 1,
+    units: Kinds = TWO_BITS,
 ) -> tuple[Tensor, Tensor]:
     r"""Sweeps of block-Gibbs sampling: the right units given the left ones, then the left given the right.
 
     .. math:: r_j \sim \mathrm{Bernoulli}\,\sigma\bigl((l^\top W + c)_j\bigr), \qquad
               l_i \sim \mathrm{Bernoulli}\,\sigma\bigl((W r + b)_i\bigr)
 
-    A sweep leaves p(l, r) invariant. Its cost is two matrix products and the random numbers.
+    or from the like of other kinds. A sweep leaves p(l, r) invariant. Its cost is two matrix products and the random
+    numbers.
 
     Args:
         weights: ``[*batch, L, R]``, real.
         left_bias: ``[*batch, L]``, real.
         right_bias: ``[*batch, R]``, real.
-        left: Left states of the chains, ``[*, L]`` in {0, 1}; left as they are.
+        left: Left states of the chains, ``[*, L]``; left as they are.
         num_sweeps: How many sweeps, at least 1.
+        units: The kinds of the left and of the right units; of bits by default.
 
     Returns:
-        New left and right states, ``[*, L]`` and ``[*, R]`` in {0, 1}, without gradient.
+        New left and right states, ``[*, L]`` and ``[*, R]``, without gradient.
 
     Raises:
         ValueError: If ``num_sweeps`` is not positive or the shapes do not fit.
@@ -66,9 +67,10 @@ def gibbs_sweeps(
     """
     check_parameters(weights, left_bias, right_bias)
     check_states("left", left, weights.shape[-2])
+    check_kinds(units, weights.shape[-2:])
     num_sweeps = whole_number("num_sweeps", num_sweeps)
     right = left
     for _ in range(num_sweeps):
-        right = draw_bits(right_field(weights, right_bias, left))
-        left = draw_bits(left_field(weights, left_bias, right))
+        right = units[1].draw(right_field(weights, right_bias, left))
+        left = units[0].draw(left_field(weights, left_bias, right))
     return left, right

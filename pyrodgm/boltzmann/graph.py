@@ -86,6 +86,7 @@ class Graph:
             raise ValueError(f"labels must be {self.num_units} different names, got {len(set(self.labels))}")
         self._layouts: dict[torch.device, Layout] = {}
         self._tails: dict[int, tuple[Graph, Tensor]] = {}
+        self._of_states: dict[int, Graph] = {}
 
     @classmethod
     def complete(cls, num_units: int) -> "Graph":
@@ -156,6 +157,18 @@ class Graph:
             own = (self.edges >= begin).all(1).nonzero().squeeze(1)
             self._tails[begin] = Graph(self.num_units - begin, self.edges[own] - begin, self.colors[begin:]), own
         return self._tails[begin]
+
+    def of_states(self, num_states: int) -> "Graph":
+        """The graph of the columns of Potts units: a node for each state of each unit, joined where units are."""
+        if num_states == 1:
+            return self
+        if num_states not in self._of_states:
+            states = torch.arange(num_states)
+            pairs = torch.cartesian_prod(states, states)
+            edges = (self.edges.unsqueeze(1) * num_states + pairs).flatten(0, 1)
+            colors = self.colors.repeat_interleave(num_states)
+            self._of_states[num_states] = Graph(self.num_units * num_states, edges, colors)
+        return self._of_states[num_states]
 
     def layout(self, device: torch.device) -> Layout:
         """Indices sorted by colour, made once for each device."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.boltzmann.annealed_importance import LogPartition
-from pyrodgm.boltzmann.gibbs import draw_bits
+from pyrodgm.boltzmann.units import Bits, Units
 
 
 class Swept(NamedTuple):
@@ -25,7 +25,7 @@ class Swept(NamedTuple):
 
     @property
     def states(self) -> Tensor:
-        """``[N, n]`` in {0, 1}."""
+        """``[N, n]``."""
         return self.parts[0] if len(self.parts) == 1 else torch.cat(self.parts, -1)
 
 
@@ -39,12 +39,23 @@ def require_machine(machine: Any) -> None:
         raise TypeError(f"machine must be a Machine, got {machine!r}")
 
 
-class Machine(ABC):
-    """The energy of n units in {0, 1}: tensors, and the graph that they lie on.
+def require_bits(machine: "Machine") -> None:
+    """Refuse a machine of other units than those in {0, 1}.
 
-    States are ``[*, n]``. Machines are values: methods that change something return another machine, with the same
-    tensors where it can. A gradient reaches the tensors through :meth:`negative_energy`, :meth:`fields`,
-    :meth:`log_partition`, :meth:`mean_field` and :meth:`attach_moments`; whatever samples has none.
+    Raises:
+        ValueError: Names the units.
+    """
+    if not isinstance(machine.units, Bits):
+        raise ValueError(f"machine must have units in {{0, 1}}, got {machine.units!r}")
+
+
+class Machine(ABC):
+    """The energy of units: tensors, the graph that they lie on, and the kind of the units.
+
+    States are ``[*, n]``, for units in {0, 1} a column each; a Potts unit takes as many as it has states. Machines are
+    values: methods that change something return another machine, with the same tensors where it can. A gradient reaches
+    the tensors through :meth:`negative_energy`, :meth:`fields`, :meth:`log_partition`, :meth:`mean_field` and
+    :meth:`attach_moments`; whatever samples has none.
     """
 
     @property
@@ -60,7 +71,12 @@ class Machine(ABC):
     @property
     @abstractmethod
     def num_units(self) -> int:
-        """Number of units n."""
+        """Number of columns n of a state: that of units, where these take one each."""
+
+    @property
+    @abstractmethod
+    def units(self) -> Units:
+        """The kind of the units."""
 
     @property
     @abstractmethod
@@ -137,7 +153,7 @@ class Machine(ABC):
         .. math:: p_\beta(z) \propto \exp\bigl(-\beta E(z) + (1 - \beta)\, a^\top z\bigr)
 
         Args:
-            states: ``[N, n]`` in {0, 1}, or the result of earlier sweeps, which saves copies; left as they are.
+            states: ``[N, n]``, or the result of earlier sweeps, which saves copies; left as they are.
             num_sweeps: Number of sweeps, at least 1.
             beta: One inverse temperature, or one for each state, ``[N]``.
             base: The biases a of the independent units at beta 0, ``[n]``; 0 by default.
@@ -160,8 +176,8 @@ class Machine(ABC):
 
     @torch.no_grad()
     def random_states(self, num_samples: int) -> Tensor:
-        """States of fair coins, ``[N, n]``, in the dtype and on the device of the parameters."""
-        return draw_bits(self.biases.new_zeros(whole_number("num_samples", num_samples, 0), self.num_units))
+        """States of units without any field, fair coins say: ``[N, n]`` in the dtype and on the device of biases."""
+        return self.units.draw(self.biases.new_zeros(whole_number("num_samples", num_samples, 0), self.num_units))
 
     def check_single(self) -> None:
         """Refuse batches of machines, where one is to be sampled.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyrodgm.boltzmann.energy import left_field, right_field
+from pyrodgm.boltzmann.layers import TWO_BITS, Kinds
 
 
 class Moments(NamedTuple):
@@ -23,13 +24,15 @@ class Moments(NamedTuple):
 
 
 @torch.no_grad()
-def sample_moments(weights: Tensor, left_bias: Tensor, right_bias: Tensor, left: Tensor, right: Tensor) -> Moments:
+def sample_moments(
+    weights: Tensor, left_bias: Tensor, right_bias: Tensor, left: Tensor, right: Tensor, units: Kinds = TWO_BITS
+) -> Moments:
     """Moments from states ``[N, L]`` and ``[N, R]`` of the machine, each side's means given the other's states.
 
     The conditional means have less variance than the states: E[l r'] is that of l E[r | l]'.
     """
-    left_mean = left_field(weights, left_bias, right).sigmoid_()
-    right_mean = right_field(weights, right_bias, left).sigmoid_()
+    left_mean = units[0].mean(left_field(weights, left_bias, right))
+    right_mean = units[1].mean(right_field(weights, right_bias, left))
     return Moments(left.mT.to(right_mean) @ right_mean / len(left), left_mean.mean(0), right_mean.mean(0))
 
 

@@ -21,7 +21,7 @@ class Population:
     """A population at the machine's own temperature, and what its annealing says of it.
 
     Attributes:
-        states: ``[N, n]`` in {0, 1}.
+        states: ``[N, n]``.
         log_partition: Estimated log Z in nats, ``[]``, float64.
         families: Index of the first ancestor of each member, ``[N]``, int64.
         inverse_temperatures: Those visited, from above 0 to 1, ``[K]``.
@@ -157,7 +157,7 @@ def anneal_population(
     states = machine.random_states(population_size)
     swept = Swept((states,), machine.negative_energy(states))
     families = torch.arange(population_size, device=machine.biases.device)
-    log_partition = machine.biases.new_full((), machine.num_units * math.log(2.0), dtype=torch.float64)
+    log_partition = machine.biases.new_full((), machine.units.log_volume(machine.num_units), dtype=torch.float64)
     beta, visited = torch.zeros_like(log_partition), list[Tensor]()
     while True:
         negative_energy = swept.negative_energy.double()

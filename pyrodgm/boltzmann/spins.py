@@ -7,6 +7,7 @@ from torch import Tensor
 from pyrodgm.arithmetic.arguments import real_tensors, validated
 from pyrodgm.boltzmann.graph import Graph
 from pyrodgm.boltzmann.graph_machine import GraphMachine
+from pyrodgm.boltzmann.machine import require_bits
 
 
 class Spins(NamedTuple):
@@ -71,6 +72,7 @@ def spins_from_bits(machine: GraphMachine) -> Spins:
     """
     if not isinstance(machine, GraphMachine):
         raise TypeError(f"machine must be a GraphMachine, got {machine!r}")
+    require_bits(machine)
     couplings, biases = machine.parameters
     quarter = couplings / 4.0
     fields = biases / 2.0 + _sums_of_edges(machine.graph, quarter, biases)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import validated
-from pyrodgm.boltzmann.machine import Machine, require_machine
+from pyrodgm.boltzmann.machine import Machine, require_bits, require_machine
 
 LARGEST = 1e6  # an estimate beyond is infinite
 
@@ -100,6 +100,7 @@ def score_inverse_temperature(machine: Machine, states: Tensor, beta: float) -> 
 def _aligned(machine: Machine, states: Tensor) -> Tensor:
     """Fields in the direction of the units, ``[N, n]``: how much each sample agrees with the machine."""
     require_machine(machine)
+    require_bits(machine)
     machine.check_single()
     validated(states=states)
     if states.dim() != 2 or len(states) < 2 or states.shape[1] != machine.num_units:

@@ -11,6 +11,7 @@ from pyrodgm.distributions.divergences import (
     kl_mixture_bound,
 )
 from pyrodgm.distributions.factorized_bernoulli import FactorizedBernoulli
+from pyrodgm.distributions.factorized_categorical import FactorizedCategorical
 from pyrodgm.distributions.flow import FlowDistribution
 from pyrodgm.distributions.gaussian_integral import GaussianIntegralBoltzmann
 from pyrodgm.distributions.gem import GEM, GEMLogits
@@ -28,6 +29,8 @@ from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
 from pyrodgm.distributions.poisson_counts import PoissonCounts
 from pyrodgm.distributions.recurrent_sticks import RecurrentSticks
 from pyrodgm.distributions.relaxed_boltzmann import RelaxedBoltzmann
+from pyrodgm.distributions.relaxed_categoricals import ContinuedCategorical, OverlappingCategorical
+from pyrodgm.distributions.sentences import Sentences
 from pyrodgm.distributions.small_shape_gamma_ratio import SmallShapeGammaRatio
 from pyrodgm.distributions.smoothing import (
     ExponentialSmoothing,
@@ -56,10 +59,12 @@ __all__ = [
     "BoltzmannMachine",
     "ContinuedBernoulli",
     "ContinuedBoltzmann",
+    "ContinuedCategorical",
     "DiagNormalMixture",
     "DiscretizedLogistic",
     "ExponentialSmoothing",
     "FactorizedBernoulli",
+    "FactorizedCategorical",
     "FlowDistribution",
     "GEMLogits",
     "GammaRatioLogit",
@@ -77,10 +82,12 @@ __all__ = [
     "NoDensityError",
     "NormalLogit",
     "OverlappingBernoulli",
+    "OverlappingCategorical",
     "PoissonCounts",
     "PowerSmoothing",
     "RecurrentSticks",
     "RelaxedBoltzmann",
+    "Sentences",
     "SmallShapeGammaRatio",
     "Smoothing",
     "SpikeBoltzmann",

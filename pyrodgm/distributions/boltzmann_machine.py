@@ -8,7 +8,15 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyrodgm.boltzmann import MAX_UNITS, MAX_WIDTH, BipartiteMachine, GraphMachine, Machine, anneal_population
+from pyrodgm.boltzmann import (
+    MAX_UNITS,
+    MAX_WIDTH,
+    BipartiteMachine,
+    GraphMachine,
+    Machine,
+    Units,
+    anneal_population,
+)
 
 _TOO_LARGE = f"whose layers both have more than {MAX_UNITS} units, or whose graph has a width above {MAX_WIDTH}"
 SWEEPS = 10  # Gibbs sweeps between a chain and a draw, which decorrelate draws that start from the same chain
@@ -38,12 +46,13 @@ class _Sums:
 
 
 class BoltzmannMachine(TorchDistribution):
-    r"""Distribution over {0, 1} of units that depend on each other along the edges of a graph.
+    r"""Distribution of units that depend on each other along the edges of a graph.
 
     .. math:: p(z) = \frac{e^{-E(z)}}{Z}, \qquad -E(z) = l^\top W r + b^\top l + c^\top r, \qquad z = [l, r]
 
-    for two full layers; on another graph, the energy of a :class:`pyrodgm.boltzmann.GraphMachine` in place of weights
-    and biases.
+    for two full layers of units in {0, 1}; on another graph, or of other units, the energy of a
+    :class:`pyrodgm.boltzmann.Machine` in place of weights and biases. The columns of a Potts unit lie side by side,
+    one of them 1; densities of Gaussian units are with respect to length.
 
     With nothing else given, log Z and its gradient are exact sums: over the states of the smaller layer, which may have
     up to 22 units, or by elimination on a graph of width up to 20. For larger machines ``log_partition`` gives the
@@ -82,7 +91,6 @@ class BoltzmannMachine(TorchDistribution):
         "left_bias": constraints.real_vector,
         "right_bias": constraints.real_vector,
     }
-    support = constraints.independent(constraints.boolean, 1)
 
     def __init__(
         self,
@@ -113,6 +121,15 @@ class BoltzmannMachine(TorchDistribution):
         elif isinstance(expanded, GraphMachine):
             self.arg_constraints = {"couplings": constraints.real_vector, "biases": constraints.real_vector}
             self.couplings, self.biases = expanded.parameters
+
+    @constraints.dependent_property(event_dim=1)
+    def support(self) -> Any:
+        return self.units.support
+
+    @property
+    def units(self) -> Units:
+        """The kind of the units."""
+        return self.energy.units
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "BoltzmannMachine":
         new = self._get_checked_instance(BoltzmannMachine, _instance)
@@ -164,6 +181,8 @@ class BoltzmannMachine(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         result = self.negative_energy(value) - self.log_partition
+        if not self.units.discrete:
+            result = result + self.units.log_reference(value)
         return result.expand(torch.broadcast_shapes(result.shape, self.batch_shape))
 
     @torch.no_grad()
@@ -192,6 +211,9 @@ class BoltzmannMachine(TorchDistribution):
 
     @property
     def variance(self) -> Tensor:
+        """Variances ``[*batch, n]`` of discrete units, from their activities."""
+        if not self.units.discrete:
+            raise NotImplementedError("the variance of Gaussian units is not known from the moments of a machine")
         mean = self.mean
         return mean * (1.0 - mean)
 

@@ -11,6 +11,7 @@ from torch.distributions import constraints
 from pyrodgm.arithmetic.arguments import finite_number
 from pyrodgm.boltzmann import BipartiteMachine
 from pyrodgm.boltzmann.energy import softplus
+from pyrodgm.boltzmann.machine import require_bits
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 
 
@@ -53,6 +54,7 @@ class GaussianIntegralBoltzmann(TorchDistribution):
         beta, margin = finite_number("beta", beta, above=0.0), finite_number("margin", margin, above=0.0)
         if not isinstance(machine, BoltzmannMachine):
             raise ValueError(f"machine must be a BoltzmannMachine without hidden units, got {type(machine).__name__}")
+        require_bits(machine.energy)
         self.machine, self.least_beta, self.margin = machine, beta, margin
         super().__init__(machine.batch_shape, machine.event_shape, validate_args=validate_args)
 

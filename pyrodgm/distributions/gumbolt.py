@@ -9,7 +9,7 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
-from pyrodgm.distributions.parameters import require_distributions
+from pyrodgm.distributions.parameters import require_discrete, require_distributions
 from pyrodgm.distributions.scalar import Scalar
 
 
@@ -75,12 +75,12 @@ class ContinuedBernoulli(Scalar):
 
 
 class ContinuedBoltzmann(TorchDistribution):
-    r"""A Boltzmann machine whose log-probability is continued from the bits to [0, 1].
+    r"""A Boltzmann machine whose log-probability is continued from the bits to [0, 1], or from states to simplices.
 
     .. math:: \log p(\zeta) = -E(\zeta) - \log Z, \qquad Z = \sum_{z \in \{0, 1\}^D} e^{-E(z)}
 
     The energy is linear in each coordinate, so that its extremes are at bits and
-    :math:`\int p(\zeta)\, d\zeta \le 1`. Draws are the machine's bits.
+    :math:`\int p(\zeta)\, d\zeta \le 1`. Draws are the machine's bits, or the states of Potts units.
 
     Args:
         machine: the machine, of event shape ``[D]``.
@@ -96,12 +96,16 @@ class ContinuedBoltzmann(TorchDistribution):
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
-    support = constraints.independent(constraints.unit_interval, 1)
 
     def __init__(self, machine: BoltzmannMachine, *, validate_args: bool | None = None) -> None:
         require_distributions(machine=machine)
+        require_discrete(machine)
         self.machine = machine
         super().__init__(machine.batch_shape, machine.event_shape, validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=1)
+    def support(self) -> Any:
+        return self.machine.units.relaxed_support()
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "ContinuedBoltzmann":
         new = self._get_checked_instance(ContinuedBoltzmann, _instance)

@@ -36,6 +36,16 @@ def require_distributions(**values: Any) -> None:
             raise TypeError(f"{name} must be a distribution, got {value!r}")
 
 
+def require_discrete(machine: Any) -> None:
+    """Refuse the distribution of a machine whose own units are real.
+
+    Raises:
+        ValueError: Names the units.
+    """
+    if not machine.units.discrete:
+        raise ValueError(f"machine must have discrete units to be relaxed, got {machine.units!r}")
+
+
 def refuse_infinite(distribution: Distribution, **parameters: Tensor | float) -> None:
     """Refuse infinite parameters, which the constraints of PyTorch let through, where arguments are validated.
 

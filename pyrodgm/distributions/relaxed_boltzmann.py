@@ -9,7 +9,7 @@ from torch.distributions import constraints
 
 from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
-from pyrodgm.distributions.parameters import require_distributions
+from pyrodgm.distributions.parameters import require_discrete, require_distributions
 from pyrodgm.distributions.visible_boltzmann import VisibleBoltzmann
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ class RelaxedBoltzmann(TorchDistribution):
         = \sum_i \log r(\zeta_i \mid 0) + \log Z(W, b + \Delta(\zeta)) - \log Z(W, b), \qquad
         \Delta_i = \log \frac{r(\zeta_i \mid 1)}{r(\zeta_i \mid 0)}
 
-    The sum over z is the partition function of a machine whose biases the value shifts. It is exact where
-    ``num_iterations`` is None: a sum over the states of the smaller side, or by elimination, for each value. Otherwise
-    it is the mean-field lower bound, :func:`pyrodgm.boltzmann.mean_field_log_partition`: then ``log_prob`` is a lower
-    bound of log p(zeta) (so that an evidence bound made with it remains one), and its gradient is that of the energy at
-    the fixed mean field.
+    Of a Potts unit each column is smoothed. The sum over z is the partition function of a machine whose biases the
+    value shifts. It is exact where ``num_iterations`` is None: a sum over the states of the smaller side, or by
+    elimination, for each value. Otherwise it is the mean-field lower bound,
+    :func:`pyrodgm.boltzmann.mean_field_log_partition`: then ``log_prob`` is a lower bound of log p(zeta) (so that an
+    evidence bound made with it remains one), and its gradient is that of the energy at the fixed mean field.
 
     Args:
         machine: distribution of z, ``[n]``, on any graph; or of its visible units, which alone are smoothed.
@@ -58,6 +58,7 @@ class RelaxedBoltzmann(TorchDistribution):
         validate_args: bool | None = None,
     ) -> None:
         require_distributions(machine=machine)
+        require_discrete(machine)
         if not callable(getattr(smoothing, "log_ratio", None)):
             raise TypeError(f"smoothing must be a Smoothing, got {smoothing!r}")
         if num_iterations is None and not machine.energy.can_sum():

@@ -7,6 +7,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyrodgm.boltzmann.machine import require_bits
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.moments import FromMoments
 from pyrodgm.distributions.parameters import require_distributions
@@ -46,6 +47,7 @@ class SpikeBoltzmann(FromMoments, TorchDistribution):
         self, machine: BoltzmannMachine | VisibleBoltzmann, beta: float, *, validate_args: bool | None = None
     ) -> None:
         require_distributions(machine=machine)
+        require_bits(machine.energy)
         self.machine, self.smoothing = machine, ExponentialSmoothing(beta)
         super().__init__(machine.batch_shape, machine.event_shape, validate_args=validate_args)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrodgm.arithmetic.arguments import whole_number
-from pyrodgm.boltzmann import BipartiteMachine, Machine
+from pyrodgm.boltzmann import BipartiteMachine, Machine, Units
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.parameters import require_distributions
 
@@ -24,7 +24,8 @@ class VisibleBoltzmann(TorchDistribution):
 
     Args:
         machine: distribution of all units, ``[n]``.
-        num_visible: number V of visible units, from 1 to n; for two layers that of the left ones.
+        num_visible: number V of visible units, from 1 to n; for two layers that of the left ones. Of Potts units the
+            number of their columns.
 
     Raises:
         ValueError: ``num_visible`` is out of range, or the hidden units are too many and too much coupled for an exact
@@ -38,7 +39,6 @@ class VisibleBoltzmann(TorchDistribution):
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
-    support = constraints.independent(constraints.boolean, 1)
 
     def __init__(self, machine: BoltzmannMachine, num_visible: int, *, validate_args: bool | None = None) -> None:
         require_distributions(machine=machine)
@@ -49,8 +49,18 @@ class VisibleBoltzmann(TorchDistribution):
         if isinstance(machine.energy, BipartiteMachine) and num_visible != machine.energy.weights.shape[-2]:
             left = machine.energy.weights.shape[-2]
             raise ValueError(f"num_visible must be that of the left units of two layers, {left}, got {num_visible}")
+        machine.energy.units.head(num_visible).check_columns("num_visible", num_visible)
         self.machine, self.num_visible = machine, num_visible
         super().__init__(machine.batch_shape, torch.Size([num_visible]), validate_args=validate_args)
+
+    @constraints.dependent_property(event_dim=1)
+    def support(self) -> Any:
+        return self.units.support
+
+    @property
+    def units(self) -> Units:
+        """The kind of the visible units."""
+        return self.energy.units.head(self.num_visible)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "VisibleBoltzmann":
         new = self._get_checked_instance(VisibleBoltzmann, _instance)
@@ -78,6 +88,8 @@ class VisibleBoltzmann(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         result = self.energy.log_marginal(value) - self.log_partition
+        if not self.units.discrete:
+            result = result + self.units.log_reference(value)
         return result.expand(torch.broadcast_shapes(result.shape, self.batch_shape))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

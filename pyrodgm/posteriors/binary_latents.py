@@ -1,4 +1,4 @@
-"""Modules that turn outputs of a network into relaxed Bernoulli distributions."""
+"""Modules that turn outputs of a network into relaxed Bernoulli or categorical distributions."""
 
 import pyro.distributions as dist
 import torch
@@ -7,8 +7,11 @@ from torch import Tensor, nn
 from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.distributions import (
     ContinuedBernoulli,
+    ContinuedCategorical,
+    FactorizedCategorical,
     GaussianSmoothing,
     OverlappingBernoulli,
+    OverlappingCategorical,
     Smoothing,
     SpikeExponential,
 )
@@ -19,12 +22,16 @@ class BinaryLatents(nn.Module):
 
     Attributes:
         outputs: Numbers that the network gives for each latent; the first D outputs are the log-odds of the bits.
+        num_states: None for bits; K for one-hot vectors of K states, D / K of them, whose logits the outputs are.
     """
 
     outputs = 1
+    num_states: int | None = None
 
     def discrete(self, outputs: Tensor) -> dist.TorchDistribution:
-        """The distribution of the bits, batch shape ``[*]`` and event shape ``[D]``."""
+        """The distribution of the bits or one-hot vectors, batch shape ``[*]`` and event shape ``[D]``."""
+        if self.num_states is not None:
+            return FactorizedCategorical(outputs, self.num_states)
         return dist.Bernoulli(logits=outputs.chunk(self.outputs, -1)[0]).to_event(1)
 
 
@@ -33,15 +40,20 @@ class OverlappingLatents(BinaryLatents):
 
     Args:
         smoothing: The densities of a latent given its bit.
+        num_states: If given, the bits are those of one-hot vectors of so many states, at least 2:
+            :class:`pyrodgm.distributions.OverlappingCategorical`.
     """
 
-    def __init__(self, smoothing: Smoothing) -> None:
+    def __init__(self, smoothing: Smoothing, num_states: int | None = None) -> None:
         super().__init__()
+        self.num_states = None if num_states is None else whole_number("num_states", num_states, 2)
         if not isinstance(smoothing, Smoothing):
             raise TypeError(f"smoothing must be a Smoothing, got {smoothing!r}")
         self.smoothing = smoothing
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
+        if self.num_states is not None:
+            return OverlappingCategorical(outputs, self.num_states, self.smoothing)
         return OverlappingBernoulli(outputs, self.smoothing).to_event(1)
 
 
@@ -65,13 +77,18 @@ class ConcreteLatents(BinaryLatents):
 
     Args:
         beta: Inverse temperature, positive.
+        num_states: If given, one-hot vectors of so many states, at least 2, are relaxed by Gumbel-softmax:
+            :class:`pyrodgm.distributions.ContinuedCategorical`.
     """
 
-    def __init__(self, beta: float) -> None:
+    def __init__(self, beta: float, num_states: int | None = None) -> None:
         super().__init__()
+        self.num_states = None if num_states is None else whole_number("num_states", num_states, 2)
         self.beta = finite_number("beta", beta, above=0.0)
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
+        if self.num_states is not None:
+            return ContinuedCategorical(outputs, self.num_states, self.beta)
         return ContinuedBernoulli(outputs, self.beta).to_event(1)
 
 

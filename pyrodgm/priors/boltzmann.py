@@ -12,7 +12,9 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from pyrodgm import boltzmann
 from pyrodgm.arithmetic.arguments import callables, whole_number
 from pyrodgm.boltzmann import BipartiteMachine, Graph, GraphMachine, LogPartition, Machine, SamplerCheck
+from pyrodgm.boltzmann.layers import check_kinds
 from pyrodgm.boltzmann.samplers import Gibbs, ParallelTempering, PopulationAnnealing, Sampler
+from pyrodgm.boltzmann.units import BITS, Units, require_units
 from pyrodgm.distributions import BoltzmannMachine, VisibleBoltzmann
 from pyrodgm.processes import independent_draws, pooled, register_state
 
@@ -24,7 +26,8 @@ class BoltzmannPrior(nn.Module):
 
     .. math:: p(z) = \frac 1Z \exp\bigl(l^\top W r + b^\top l + c^\top r\bigr), \qquad z = [l, r] \in \{0, 1\}^{L + R}
 
-    for two full layers; or, on a graph, :math:`\sum_{(i, j)} w_{ij} z_i z_j + \sum_i b_i z_i` in the exponent.
+    for two full layers; or, on a graph, :math:`\sum_{(i, j)} w_{ij} z_i z_j + \sum_i b_i z_i` in the exponent. Units
+    may be of other kinds: with ``Potts(K)`` latents are one-hot vectors of K states, side by side.
 
     The gradient of log Z needs samples of the machine. In training mode each call first moves them on: persistent
     chains by ``num_sweeps`` Gibbs sweeps (``"pcd"``); or a new population by annealing over ``num_sweeps``
@@ -51,9 +54,10 @@ class BoltzmannPrior(nn.Module):
         num_sweeps: Gibbs sweeps, temperatures or rounds a call of ``"pcd"``, ``"pa"`` or ``"pt"``.
         num_visible: If given, the first so many units are latents, and the others are hidden and summed out, as in
             :class:`pyrodgm.distributions.VisibleBoltzmann`; for two layers the left ones.
+        units: The kind of the units, or for two layers those of the left and of the right ones; in {0, 1} by default.
 
     Called with nothing it returns a distribution with event shape ``[n]``, ``[L + R]`` for two layers, or
-    ``[num_visible]``. Couplings and biases start at 0.
+    ``[num_visible]``; K times as many columns for units of K states. Couplings and biases start at 0.
 
     Raises:
         ValueError: If ``sampler`` is unknown, a number is too small, or the machine too large for exact sums.
@@ -86,12 +90,15 @@ class BoltzmannPrior(nn.Module):
         num_chains: int = 1000,
         num_sweeps: int = 40,
         num_visible: int | None = None,
+        units: Units | tuple[Units, Units] = BITS,
     ) -> None:
         super().__init__()
         self.graph = left if isinstance(left, Graph) else None
+        self.kinds = units if isinstance(units, tuple) else (units, units)
         self._add_parameters(left, right)
         num_chains, num_sweeps = whole_number("num_chains", num_chains, 2), whole_number("num_sweeps", num_sweeps)
-        num_visible = None if num_visible is None else whole_number("num_visible", num_visible)
+        if num_visible is not None:
+            num_visible = self.kinds[0].width * whole_number("num_visible", num_visible)
         if relaxation is not None:
             callables(relaxation=relaxation)
         self.relaxation, self.num_visible = relaxation, num_visible
@@ -108,7 +115,7 @@ class BoltzmannPrior(nn.Module):
         register_state(self, "sharded", "chains", state["states"])
         for name in self.kept:
             register_state(self, "sharded", f"sampler_{name}", state[name])
-        register_state(self, "replicated", "log_partition", torch.tensor(machine.num_units * math.log(2.0)))
+        register_state(self, "replicated", "log_partition", torch.tensor(machine.units.log_volume(machine.num_units)))
         register_state(self, "replicated", "log_partition_error", torch.tensor(0.0))
         register_state(self, "replicated", "estimated_at", self._flat())
 
@@ -116,12 +123,19 @@ class BoltzmannPrior(nn.Module):
         if isinstance(left, Graph):
             if right is not None:
                 raise ValueError(f"right must be left out with a graph, got {right}")
-            self.couplings = nn.Parameter(torch.zeros(len(left.edges)))
-            self.biases = nn.Parameter(torch.zeros(left.num_units))
+            require_units(units=self.kinds[0])
+            if self.kinds[0] != self.kinds[1]:
+                raise ValueError(f"units must be of one kind on a graph, got {self.kinds[0]!r} and {self.kinds[1]!r}")
+            width = self.kinds[0].width
+            pairs = () if width == 1 else (width, width)
+            self.couplings = nn.Parameter(torch.zeros(len(left.edges), *pairs))
+            self.biases = nn.Parameter(torch.zeros(left.num_units * width))
             return
         if right is None:
             raise ValueError("right must be given with a number of left units, got None")
-        left, right = whole_number("left", left), whole_number("right", right)
+        check_kinds(self.kinds)
+        left = whole_number("left", left) * self.kinds[0].width
+        right = whole_number("right", right) * self.kinds[1].width
         self.weights = nn.Parameter(torch.zeros(left, right))
         self.left_bias = nn.Parameter(torch.zeros(left))
         self.right_bias = nn.Parameter(torch.zeros(right))
@@ -129,8 +143,8 @@ class BoltzmannPrior(nn.Module):
     def machine(self) -> Machine:
         """The energy, with the parameters of the module."""
         if self.graph is not None:
-            return GraphMachine(self.graph, self.couplings, self.biases)
-        return BipartiteMachine(self.weights, self.left_bias, self.right_bias)
+            return GraphMachine(self.graph, self.couplings, self.biases, self.kinds[0])
+        return BipartiteMachine(self.weights, self.left_bias, self.right_bias, self.kinds)
 
     def forward(self) -> dist.TorchDistribution:
         machine = self.discrete()

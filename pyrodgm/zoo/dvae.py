@@ -56,6 +56,9 @@ class Config(experiment.TrainingConfig):
     """The network: groups of latents, and two hidden layers (nonlin) or none (lin)."""
     units: int | None = None
     """Latents in each group; None: as the structure has them."""
+    states: int | None = None
+    """States of each latent, at least 2, a machine of Potts units their prior: for dvaes_gauss, dvaes_exp, dvaes_unexp,
+    dvaes_power and gumbolt; None: bits."""
     hidden: tuple[int, ...] | None = None
     """Hidden layers of each encoder and the decoder; None: as the structure has them."""
     particles: int = 1
@@ -96,7 +99,7 @@ def build(config: Config, data: Dataset) -> DVAE:
         published.hidden if config.hidden is None else config.hidden,
     )
     machine = {"sampler": config.sampler, "num_chains": config.chains, "num_sweeps": config.sweeps}
-    return discrete_vae(config.model, structure, data.mean, _beta(config), **machine)
+    return discrete_vae(config.model, structure, data.mean, _beta(config), config.states, **machine)
 
 
 def objective(config: Config) -> ELBO | IWELBO:

@@ -257,3 +257,29 @@ def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"structure must be one of 1-layer-lin, .*, got '3-layer'"):
         discrete_vae("dvaes_exp", "3-layer", mean, 5.0)
     assert set(STRUCTURES) == {"1-layer-lin", "1-layer-nonlin", "2-layer-nonlin", "4-layer-nonlin"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dvaes_exp", "gumbolt"])
+def test_latents_of_several_states(method):
+    """The evidence of the one-hot pair against the sum over all its states, and steps with chains."""
+    pair = build(method, groups=2, units=2, num_states=3).eval()
+    assert pair.prior().event_shape == (12,)
+    eye = torch.eye(3, dtype=torch.float64)
+    z = torch.stack([torch.cat(row) for row in itertools.product(eye, repeat=4)])
+    x = images()
+    with torch.no_grad():
+        log_prior = pair.prior.discrete().log_prob(z)
+        exact = (log_prior.unsqueeze(1) + pair.likelihood(z.unsqueeze(1)).log_prob(x)).logsumexp(0)
+    assert log_prior.exp().sum().item() == pytest.approx(1.0)
+    result = log_likelihood(pair.discrete(), x, 4000, seed=1)
+    spread = (4000 / result.ess - 1).sqrt() / 4000**0.5
+    assert ((result.values - exact).abs() < 5 * spread).all()
+    if method == "gumbolt":
+        return
+    pair = build(method, groups=2, units=2, num_states=3, sampler="pcd", num_chains=20, num_sweeps=1)
+    step = TrainStep(pair, objective(method, 2), torch.optim.Adam(pair.parameters(), lr=1e-3), compile="traced")
+    assert all(torch.isfinite(step(images(10))) for _ in range(2))
+    assert step.mode == "traced"
+    with pytest.raises(ValueError, match="num_states must be None for dvaes_gi, which has bits only, got 3"):
+        build("dvaes_gi", num_states=3)

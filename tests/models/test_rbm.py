@@ -6,6 +6,7 @@ import torch
 from pyro import poutine
 from pyro.infer import SVI, Predictive, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 
+from pyrodgm.boltzmann import Bits, Gaussian, Potts
 from pyrodgm.distributions import BoltzmannMachine, VisibleBoltzmann
 from pyrodgm.infer import ELBO, IWELBO, TrainStep, log_likelihood
 from pyrodgm.models import RBM
@@ -66,3 +67,34 @@ def test_likelihood_of_a_large_machine_is_that_of_annealing_and_steps_trace():
     assert step.mode == "traced"
     assert not torch.equal(rbm.prior.chains, chains)
     assert rbm.prior.sample_gibbs(3, 2).shape == (3, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["real", "three states"])
+def test_real_data_and_data_of_several_states(kind):
+    """Two clusters, far apart for one normal distribution, and two patterns of states with noise."""
+    on = (torch.rand(400, 1) < 0.5).double()
+    if kind == "real":
+        x = torch.randn(400, 3) + 4.0 * on
+        rbm = RBM(3, 3, mean=x.mean(0), sampler="exact", units=(Gaussian(), Bits()))
+        alone = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov()).log_prob(x).mean()
+    else:
+        state = torch.where(torch.rand(400, 4) < 0.1, torch.randint(3, (400, 4)), 2 * on.long())
+        x = torch.nn.functional.one_hot(state, 3).double().flatten(1)
+        rbm = RBM(4, 3, mean=x.mean(0), sampler="exact", units=(Potts(3), Bits()))
+        alone = (x.mean(0).clamp(min=1e-9).log() * x).sum(-1).mean()
+    svi = SVI(rbm.model, rbm.guide, pyro.optim.Adam({"lr": 0.1}), loss=Trace_ELBO())
+    for _ in range(100):
+        svi.step(x)
+    result = log_likelihood(rbm.eval(), x, 1, seed=0)
+    assert result.mean > alone + 0.2
+    torch.testing.assert_close(result.values, exact_log_prob(rbm, x))
+    if kind == "real":
+        return
+    chains = RBM(4, 3, num_chains=50, num_sweeps=2, units=rbm.prior.kinds)
+    chains.load_state_dict(rbm.state_dict(), strict=False)
+    step = TrainStep(chains, ELBO(), torch.optim.Adam(chains.parameters(), lr=1e-3), compile="traced")
+    assert torch.isfinite(step(x))
+    assert step.mode == "traced"
+    assert chains.prior.kinds[0].support.check(chains.prior.chains[:, : x.shape[1]]).all()
+    assert chains.prior.sample_gibbs(20, 50).shape == (20, x.shape[1])

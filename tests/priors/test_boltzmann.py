@@ -12,7 +12,7 @@ from boltzmann_machines import random_graph_machine
 from pyro.infer.importance import vectorized_importance_weights
 
 from pyrodgm import boltzmann, datasets
-from pyrodgm.boltzmann import Dimod, Graph
+from pyrodgm.boltzmann import Bits, Dimod, Gaussian, Graph, Potts
 from pyrodgm.distributions import BoltzmannMachine, GaussianSmoothing, RelaxedBoltzmann
 from pyrodgm.infer import ELBO, FitSettings, TrainStep, fit, log_likelihood
 from pyrodgm.likelihoods import BernoulliLikelihood
@@ -285,3 +285,19 @@ def test_graphs_and_numbers_of_units_are_not_mixed_up():
         BoltzmannPrior(3)
     with pytest.raises(ValueError, match="too large for 'exact' sums"):
         BoltzmannPrior(Graph.complete(30), sampler="exact")
+
+
+def test_units_of_the_prior_are_checked():
+    prior = BoltzmannPrior(2, 3, units=(Potts(3), Bits()), num_chains=4, num_visible=2)
+    assert prior().event_shape == (6,)
+    assert prior.log_partition.item() == pytest.approx(2 * math.log(3.0) + 3 * math.log(2.0))
+    assert BoltzmannPrior(Graph(4, [(0, 1)]), units=Potts(3), num_chains=4).couplings.shape == (1, 3, 3)
+    for arguments, error, message in [
+        ((Graph(2, []), (Potts(2), Bits())), ValueError, "units must be of one kind on a graph"),
+        ((Graph(2, []), "bits"), TypeError, "units must be Bits"),
+        ((2, (Potts(2),)), TypeError, "units must be a kind for the left and one for the right"),
+        ((2, Gaussian()), ValueError, "units must be discrete on one side at least"),
+    ]:
+        left, units = arguments
+        with pytest.raises(error, match=message):
+            BoltzmannPrior(left, 3 if left == 2 else None, units=units)

@@ -11,7 +11,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from pyrodgm.arithmetic.arguments import finite_number, finite_range
 from pyrodgm.boltzmann.graph_machine import GraphMachine
-from pyrodgm.boltzmann.machine import Machine
+from pyrodgm.boltzmann.machine import Machine, require_bits
 from pyrodgm.boltzmann.samplers.protocol import Samples
 from pyrodgm.boltzmann.temperature import estimate_inverse_temperature, score_inverse_temperature
 from pyrodgm.extras import needs_extra
@@ -104,6 +104,7 @@ def quadratic_model(machine: Machine, scale: float = 1.0) -> "dimod.BinaryQuadra
         import dimod
 
     machine.check_single()
+    require_bits(machine)
     if isinstance(machine, GraphMachine):
         edges, values, labels = machine.graph.edges, machine.couplings, list(machine.graph.labels)
     else:

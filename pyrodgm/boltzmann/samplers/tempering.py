@@ -1,6 +1,5 @@
 """Parallel tempering with temperatures that adapt, and log Z from all of them."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -88,7 +87,7 @@ class ParallelTempering:
             states = swept.states[_exchange(logs, turn % 2).flatten()]
         ladders = states.reshape(shape)
         ratios, error = bridge_log_ratios(betas, torch.stack(energies, -1))
-        log_partition = ratios.sum() + machine.num_units * math.log(2.0)
+        log_partition = ratios.sum() + machine.units.log_volume(machine.num_units)
         rejected = 1.0 - accepted
         kept = {
             "states": ladders[-1],

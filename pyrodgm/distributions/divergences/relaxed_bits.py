@@ -8,7 +8,7 @@ from torch.distributions import Independent, register_kl
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.arithmetic.arguments import validated
-from pyrodgm.boltzmann import BipartiteMachine, Machine
+from pyrodgm.boltzmann import BipartiteMachine, Bits, Machine
 from pyrodgm.distributions.boltzmann_machine import BoltzmannMachine
 from pyrodgm.distributions.divergences.given import register_given
 from pyrodgm.distributions.hierarchical import Hierarchical
@@ -59,6 +59,8 @@ def bits_divergence(q: Hierarchical, p: Any, value: Tensor) -> Tensor:
         raise ValueError(f"value must have shape [*, {q.event_shape[0]}], got {list(value.shape)}")
     if not isinstance(p.machine, BoltzmannMachine):
         raise NotImplementedError("no divergence of the bits to machines with hidden units")
+    if not isinstance(p.machine.units, Bits):
+        raise NotImplementedError(f"no divergence of the bits to machines of {p.machine.units!r}")
     groups = q.groups(value)
     bases = [getattr(group, "base_dist", group) for group in groups]
     family = SpikeExponential if isinstance(p, SpikeBoltzmann) else OverlappingBernoulli

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import finite_number, finite_tensor, one_of, whole_number, whole_numbers
+from pyrodgm.boltzmann import Potts
 from pyrodgm.distributions import (
     BoltzmannMachine,
     ContinuedBoltzmann,
@@ -82,10 +83,13 @@ _SMOOTHINGS: dict[str, Callable[[float], Smoothing]] = {
     "dvaes_power": PowerSmoothing,
 }
 
+WITH_STATES = ("dvaes_gauss", "dvaes_exp", "dvaes_unexp", "dvaes_power", "gumbolt")
 MEAN_FIELD = 5  # iterations of the bound on the density of the relaxed machine
 
 
-def discrete_vae(method: Method, structure: str | Structure, mean: Tensor, beta: float, **machine: Any) -> DVAE:
+def discrete_vae(
+    method: Method, structure: str | Structure, mean: Tensor, beta: float, num_states: int | None = None, **machine: Any
+) -> DVAE:
     """The pair of a published method.
 
     Args:
@@ -95,12 +99,15 @@ def discrete_vae(method: Method, structure: str | Structure, mean: Tensor, beta:
             tanh; the sides of the machine are the two halves of the latents.
         mean: Mean of the training data, ``[D]`` in [0, 1]: taken from the encoder's input, and the decoder's bias.
         beta: Inverse temperature of the smoothing.
+        num_states: If given, latents are one-hot vectors of so many states under a machine of Potts units; smoothed
+            column by column for ``dvaes_gauss``, ``dvaes_exp``, ``dvaes_unexp`` and ``dvaes_power``, relaxed by
+            Gumbel-softmax for ``gumbolt``. Others have bits only.
         machine: Further arguments of :class:`pyrodgm.priors.BoltzmannPrior`: ``sampler``, ``num_chains``,
             ``num_sweeps``. With ``sampler="exact"`` the density of smoothed latents is an exact sum too; otherwise
             it is the mean-field bound, with five iterations.
 
     Raises:
-        ValueError: If there is no such method or structure.
+        ValueError: If there is no such method or structure, or the method has bits only.
 
     Source: Rolfe (2017), DVAE, arXiv 1609.02200; Vahdat et al. (2018), DVAE++, arXiv 1802.04920; Vahdat et al. (2018),
     DVAE#, arXiv 1805.07445; Khoshaman and Amin (2018), GumBolt, arXiv 1805.07349.
@@ -117,16 +124,23 @@ def discrete_vae(method: Method, structure: str | Structure, mean: Tensor, beta:
         structure = STRUCTURES[structure]
     finite_tensor("mean", mean, (None,))
     beta = finite_number("beta", beta, above=0.0)
-    sizes = [structure.units] * structure.groups
-    latents = [_latents(method, beta, size) for size in sizes]
+    width = 1
+    if num_states is not None:
+        width = whole_number("num_states", num_states, 2)
+        machine["units"] = Potts(width)
+        if method not in WITH_STATES:
+            raise ValueError(f"num_states must be None for {method}, which has bits only, got {num_states}")
+    sizes = [structure.units * width] * structure.groups
+    latents = [_latents(method, beta, size, num_states) for size in sizes]
     pixels, total = mean.shape[-1], sum(sizes)
     nets = [
         mlp(pixels + sum(sizes[:i]), structure.hidden, own.outputs * size, NormalizedDense)
         for i, (own, size) in enumerate(zip(latents, sizes, strict=True))
     ]
-    left = total // 2
+    units = total // width
+    left = units // 2
     iterations = None if machine.get("sampler") == "exact" else MEAN_FIELD
-    prior = BoltzmannPrior(left, total - left, _relaxation(method, beta, iterations), **machine)
+    prior = BoltzmannPrior(left, units - left, _relaxation(method, beta, iterations), **machine)
     likelihood = BernoulliLikelihood(mlp(total, structure.hidden, pixels, NormalizedDense), mean)
     return DVAE(prior, likelihood, HierarchicalPosterior(nets, latents, sizes, mean))
 
@@ -141,11 +155,11 @@ def _relaxation(method: str, beta: float, num_iterations: int | None) -> Callabl
     return partial(RelaxedBoltzmann, smoothing=_SMOOTHINGS[method](beta), num_iterations=num_iterations)
 
 
-def _latents(method: str, beta: float, size: int) -> BinaryLatents:
+def _latents(method: str, beta: float, size: int, num_states: int | None) -> BinaryLatents:
     if method == "dvae_spike_exp":
         return SpikeLatents(beta)
     if method == "dvaes_gi":
         return GaussianIntegralLatents(size)
     if method == "gumbolt":
-        return ConcreteLatents(beta)
-    return OverlappingLatents(_SMOOTHINGS[method](beta))
+        return ConcreteLatents(beta, num_states)
+    return OverlappingLatents(_SMOOTHINGS[method](beta), num_states)

@@ -6,9 +6,11 @@ import torch
 from torch.distributions import kl_divergence
 from torch.distributions.kl import _KL_REGISTRY
 
+from pyrodgm.boltzmann import BipartiteMachine, Potts
 from pyrodgm.distributions import (
     GEM,
     BoltzmannMachine,
+    FactorizedCategorical,
     GEMLogits,
     Hierarchical,
     Kumaraswamy,
@@ -35,6 +37,12 @@ def bits(logits, *machine):
     return kl_divergence(q, BoltzmannMachine(*machine, validate_args=False))
 
 
+def states(logits, *machine):
+    energy = BipartiteMachine(*machine, Potts(2), check=False)
+    q = FactorizedCategorical(logits, 2, validate_args=False)
+    return kl_divergence(q, BoltzmannMachine(energy, validate_args=False))
+
+
 def spike(logits, *machine):
     q = SpikeExponential(logits, 3.0, validate_args=False).to_event(1)
     return kl_divergence(q, SpikeBoltzmann(BoltzmannMachine(*machine, validate_args=False), 3.0, validate_args=False))
@@ -49,6 +57,7 @@ WHOLE = {
     "_kl_stick_logits_stick_logits": (sticks, [(4,), (4,), ()]),
     "_kl_stick_breaking_stick_breaking": (weights, [(4,), (4,), ()]),
     "_kl_bernoulli_boltzmann_machine": (bits, [(4,), (2, 2), (2,), (2,)]),
+    "_kl_categorical_boltzmann_machine": (states, [(4,), (2, 2), (2,), (2,)]),
     "_kl_independent_spike_boltzmann": (spike, [(4,), (2, 2), (2,), (2,)]),
     "_kl_hierarchical_spike_boltzmann": (grouped, [(4,), (2, 2), (2,), (2,)]),
 }
