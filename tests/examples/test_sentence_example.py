@@ -12,7 +12,7 @@ TINY = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("prior", ["vampprior --cell gru --free-bits 1", "sticks --no-figures", "none --no-figures"])
+@pytest.mark.parametrize("prior", ["vampprior --cell gru --free-bits 1", "none --no-figures"])
 def test_sentences_are_written(launch, tmp_path, prior):
     text = launch(f"{TINY} --run {tmp_path} --prior {prior}")
     results = json.loads((tmp_path / "results.json").read_text())

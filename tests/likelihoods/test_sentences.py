@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrodgm.infer import ELBO, TrainStep, log_likelihood, perplexity, sample
+from pyrodgm.infer import ELBO, TrainStep, bidirectional, log_likelihood, perplexity, sample
 from pyrodgm.likelihoods import SentenceLikelihood
 from pyrodgm.models import VAE, LanguageModel
 from pyrodgm.nn.recurrent import SentenceDecoder, SentenceEncoder, SentenceFeatures
@@ -76,7 +76,7 @@ def test_probabilities_of_all_rows_sum_to_one_and_are_those_of_draws(cell):
 def test_the_refined_proposal_meets_the_exact_evidence(prior):
     pair, x = sentence_vae(prior), all_rows()[1:15:7]
     evidence = exact(pair, x)
-    found = log_likelihood(pair, x, proposal="refined", num_samples=500, seed=0)
+    found = log_likelihood(pair, x, proposal="refined", num_samples=800, keep=True, seed=0)
     assert found.attributes["proposal"] == "refined"
     assert torch.allclose(found.values, evidence, atol=0.06)
     counts = (x >= 0).sum(1)
@@ -85,6 +85,12 @@ def test_the_refined_proposal_meets_the_exact_evidence(prior):
     assert judged.value == pytest.approx(by_hand, rel=0.02)
     assert judged.num_symbols == int(counts.sum())
     assert judged.bits == pytest.approx(math.log2(judged.value))
+
+
+@pytest.mark.slow
+def test_bounds_of_simulated_sentences_meet():
+    found = bidirectional(sentence_vae(), 3, all_rows(), 100, chains=16, temperatures=8, seed=0)
+    assert abs(found.gap) < 0.1 + 5 * found.standard_error
 
 
 @pytest.mark.slow

@@ -120,6 +120,7 @@ class GlobalPair(Pair):
         pyro.sample("center", dist.Normal(self.loc, 0.1).to_event(1))
 
 
+@pytest.mark.slow
 def test_a_site_of_no_row_would_count_once_a_process(tmp_path):
     def refused(rank):
         with pytest.raises(ValueError, match=r"site 'center' must be in a plate over .* got plates {}"):
