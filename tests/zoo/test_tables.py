@@ -88,9 +88,10 @@ def test_runs_that_exist_are_used_and_the_others_trained_or_resumed(monkeypatch,
     runs, page = tmp_path / "runs", tmp_path / "page.md"
     page.write_text("<!-- table digits -->\n<!-- end of table digits -->\n")
     cli.main(["train", "vampprior", *FLAGS.split(), "--run", str(runs / "by hand" / "any name")])
-    shutil.copytree(runs / "by hand" / "any name", runs / "longer")  # of more epochs: none of the table's
-    config = (runs / "longer" / "config.json").read_text()
-    (runs / "longer" / "config.json").write_text(re.sub(r'("epochs"): 2\b', r"\1: 3", config))
+    shutil.copytree(runs / "by hand" / "any name", runs / "a longer one")  # of more epochs: none of the table's
+    config = (runs / "a longer one" / "config.json").read_text()
+    (runs / "a longer one" / "config.json").write_text(re.sub(r'("epochs"): 2\b', r"\1: 3", config))
+    (runs / "a longer one" / "results.json").write_text('{"log_likelihood": 1.0, "standard_error": 1.0}')
     capsys.readouterr()
     call = ["table", "digits", "--runs", str(runs), "--page", str(page)]
     cli.main([*call, "--no-train"])
@@ -98,7 +99,7 @@ def test_runs_that_exist_are_used_and_the_others_trained_or_resumed(monkeypatch,
     cli.main(call)
     trained = capsys.readouterr().out.split("| | test")[1]
     folders = ["by hand/any name", "digits-standard-normal-15", "digits-standard-normal-16"]
-    assert {path.name for path in runs.iterdir()} == {"by hand", "longer", *folders[1:]}
+    assert {path.name for path in runs.iterdir()} == {"by hand", "a longer one", *folders[1:]}
     values = [json.loads((runs / name / "results.json").read_text())["log_likelihood"] for name in folders]
     row = f"| standard normal | −{-statistics.fmean(values):.2f} ± "
     assert row in trained
