@@ -1,4 +1,4 @@
-"""Models of sticks in this checkout against those of another one, two processes taking turns.
+"""Models of sticks, and NADE, in this checkout against those of another one, two processes taking turns.
 
 git worktree add /tmp/before COMMIT
 python benchmarks/stick_speed.py --other /tmp/before
@@ -18,7 +18,8 @@ import torch
 import tyro
 from torch import nn
 
-Case = Literal["step", "iw5 step", "likelihood", "dpvae step"]
+Case = Literal["step", "iw5 step", "likelihood", "dpvae step", "nade step", "stick-breaking nade step"]
+Clock = Literal["perf_counter", "process_time"]
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,16 @@ class Config:
     """The other checkout."""
     cases: tuple[Case, ...] = get_args(Case)
     """A training step of the 784-500-50 VAE of Kumaraswamy sticks under its bound and under that of five samples;
-    the log-likelihood of ten images under it with 2,000 samples; a step of the Dirichlet-process VAE. Steps are traced
-    and take 100 images."""
+    the log-likelihood of ten images under it with 2,000 samples; a step of the Dirichlet-process VAE; of NADE of 200
+    units, and of its stick-breaking form of two steps. Steps are traced and take 100 images."""
     rounds: int = 30
     """Turns of each checkout."""
     starts: int = 2
     """Pairs of fresh processes: memory lies elsewhere in each."""
     threads: int = 1
     """Threads of each process; the two never compute at once."""
+    clock: Clock = "perf_counter"
+    """What is timed: ``process_time`` is that of the processor, which other programs on the machine disturb less."""
 
 
 def make_way(case: Case) -> Callable[[], object]:
@@ -55,6 +58,11 @@ def make_way(case: Case) -> Callable[[], object]:
         except ImportError:  # where the pairs of published systems used to be
             from pyrodgm.models import dense_dpvae
         pair, objective = dense_dpvae(784, 17), infer.MixtureDensityELBO()
+    elif case.endswith("nade step"):
+        from pyrodgm.models import NADE, StickBreakingNADE
+
+        pair = NADE(784, 200) if case == "nade step" else StickBreakingNADE(784, 200, max_steps=2)
+        objective = infer.ELBO()
     else:
         decoder = blocks.mlp(50, [500], 784, layer=blocks.Dense)
         if hasattr(blocks, "StickWeights"):
@@ -71,21 +79,22 @@ def make_way(case: Case) -> Callable[[], object]:
     return lambda: step(x)
 
 
-def serve(case: Case, threads: int) -> None:
+def serve(case: Case, threads: int, clock: Clock) -> None:
     """Answer each line with the seconds of a turn; the first turn warms up."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    way, calls = make_way(case), 1 if case == "likelihood" else 4
+    way, calls, now = make_way(case), 1 if case == "likelihood" else 4, getattr(time, clock)
     for _ in sys.stdin:
-        began = time.perf_counter()
+        began = now()
         for _ in range(calls):
             way()
-        print((time.perf_counter() - began) / calls, flush=True)
+        print((now() - began) / calls, flush=True)
 
 
-def worker(root: Path, case: Case, threads: int) -> harness.Worker:
+def worker(root: Path, case: Case, config: Config) -> harness.Worker:
     """A process with the library of one checkout."""
-    return harness.Worker(["-W", "ignore", str(Path(__file__).resolve()), "--serve", case, str(threads)], [root])
+    flags = ["--serve", case, str(config.threads), config.clock]
+    return harness.Worker(["-W", "ignore", str(Path(__file__).resolve()), *flags], [root])
 
 
 def main(config: Config) -> None:
@@ -95,7 +104,7 @@ def main(config: Config) -> None:
         pairs = []
         for _ in range(config.starts):
             roots = Path(__file__).parents[1], config.other
-            with worker(roots[0], case, config.threads) as ours, worker(roots[1], case, config.threads) as theirs:
+            with worker(roots[0], case, config) as ours, worker(roots[1], case, config) as theirs:
                 pairs += [(ours.turn(), theirs.turn()) for _ in range(config.rounds + 2)][2:]
         here, there = (1e3 * statistics.median(times) for times in zip(*pairs, strict=True))
         low, middle, high = statistics.quantiles((a / b for a, b in pairs), n=4)
@@ -104,6 +113,6 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        serve(sys.argv[2], int(sys.argv[3]))  # type: ignore[arg-type]
+        serve(sys.argv[2], int(sys.argv[3]), sys.argv[4])  # type: ignore[arg-type]
     else:
         main(tyro.cli(Config))

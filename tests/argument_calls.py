@@ -12,12 +12,12 @@ from torch import nn
 
 from pyrodgm import boltzmann as bm
 from pyrodgm import distributions as d
-from pyrodgm.datasets import Dataset, Split, Text
+from pyrodgm.datasets import Dataset, Split, Text, sentences
 from pyrodgm.infer import FitSettings
 from pyrodgm.likelihoods import BernoulliLikelihood, ImplicitLikelihood
 from pyrodgm.models import GAN, VAE, SemiSupervisedVAE, SequenceModel
 from pyrodgm.nn import Concatenate, Discriminator, Joint, PixelCNN, mlp
-from pyrodgm.nn.recurrent import StickBreakingRNN
+from pyrodgm.nn.recurrent import SentenceDecoder, StickBreakingRNN
 from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior
 from pyrodgm.priors import StandardNormal
 
@@ -119,6 +119,7 @@ RESULTS = [
     "infer.ProgramError",
     "infer.RefinedGuide",
     "infer.TextFitResult",
+    "infer.Perplexity",
     "infer.TwoSample",
     "nn.recurrent.Unrolled",
 ]
@@ -285,6 +286,8 @@ CALLS: dict[str, Call] = {
     "datasets.load": lambda: {"name": "digits"},
     "datasets.pca": lambda: {"data": images(), "components": 2},
     "datasets.resplit": lambda: {"data": images(), "num_train": 4, "num_valid": 2, "seed": 1},
+    "datasets.limit_sentences": lambda: {"data": sentences(["a b c", "a"]), "length": 3, "num_symbols": 3},
+    "datasets.sentences": lambda: {"train": ["a b"], "valid": ["a"], "test": ["b"], "level": "words"},
     "datasets.stream_batches": lambda: {"sequence": torch.arange(40) % 3, "batch_size": 2, "length": 3},
     "distributions.GEM": lambda: {"concentration": 1.5, "truncation": 4},
     "distributions.AutoregressiveImages": lambda: {
@@ -347,6 +350,12 @@ CALLS: dict[str, Call] = {
         "machine": bipartite(),
         "smoothing": d.PowerSmoothing(8.0),
         "num_iterations": 3,
+    },
+    "distributions.Sentences": lambda: {
+        "net": SentenceDecoder(3, 2, 2, 3),
+        "context": torch.zeros(4, 2),
+        "length": 4,
+        "end": 0,
     },
     "distributions.SmallShapeGammaRatio": lambda: {"concentration1": 0.1, "concentration0": 0.2},
     "distributions.SpikeBoltzmann": lambda: {"machine": bipartite(), "beta": 3.0},

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from argument_calls import QUIET, SHAPE, Call, bits, images, labelled, sequence_model, text, vae
 
-from pyrodgm.infer import ELBO
+from pyrodgm.infer import ELBO, LogLikelihood
 from pyrodgm.plots import image_grid
 
 
@@ -16,6 +16,10 @@ def adam() -> torch.optim.Optimizer:
 def on(pair: Any, **options: Any) -> Call:
     """A function of a pair and data."""
     return lambda: {"pair": pair(), "x": bits(5, 4), **options}
+
+
+def of_sentences() -> LogLikelihood:
+    return LogLikelihood(*[torch.zeros(2)] * 4, 5, 5.0, torch.zeros(2, 3), None, None, None, {})
 
 
 def sounds() -> torch.Tensor:
@@ -33,7 +37,7 @@ def features() -> dict[str, torch.Tensor]:
 
 
 CALLS: dict[str, Call] = {
-    "infer.ELBO": lambda: {"kl_weight": 0.5, "kl_fallback": "sample", "num_particles": 2},
+    "infer.ELBO": lambda: {"kl_weight": 0.5, "kl_fallback": "sample", "free_bits": 0.1, "num_particles": 2},
     "infer.IWELBO": lambda: {"num_particles": 3, "alpha": 0.5, "gradient": "reparam", "kl_weight": 1.0},
     "infer.AdversarialAutoencoderLoss": lambda: {"kl_weight": 1.0},
     "infer.AdversarialELBO": lambda: {"kl_weight": 1.0, "contrast": 2},
@@ -114,6 +118,7 @@ CALLS: dict[str, Call] = {
     "infer.knn_error": lambda: {**features(), "k": 3},
     "infer.knn_errors": lambda: {**features(), "ks": [1, 3]},
     "infer.knn_two_sample": lambda: {"real": bits(5, 3), "fake": bits(5, 3), "k": 1},
+    "infer.perplexity": lambda: {"likelihood": of_sentences()},
     "infer.log_likelihood": on(
         vae, num_samples=4, proposal="guide", max_bytes=10**6, seed=1, compile="eager", progress=False
     ),
@@ -155,6 +160,7 @@ CALLS: dict[str, Call] = {
     "plots.sampler_chains": lambda: {"negative_energy": bits(4, 3), "exchange_rates": torch.full((2,), 0.5)},
     "plots.scatter_by_class": lambda: {"points": bits(5, 2), "labels": torch.tensor([0, 1, 0, 1, 0])},
     "plots.side_by_side": lambda: {"groups": {"a": bits(4, 4)}, "image_shape": SHAPE, "columns": 2},
+    "plots.sentences": lambda: {"groups": {"samples": ["a cat", "a dog"]}, "width": 40},
     "plots.spectrograms": lambda: {"groups": {"a": sounds()}, "rate": 8000},
     "plots.waveforms": lambda: {"groups": {"a": sounds()}, "rate": 8000},
     "plots.sticks_used": lambda: {"counts": torch.tensor([1, 2, 1]), "num_sticks": 3},

@@ -7,7 +7,7 @@ from torch import nn
 from pyrodgm.distributions import PowerSmoothing
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.nn import PixelCNN, mlp
-from pyrodgm.nn.recurrent import RecurrentNetwork
+from pyrodgm.nn.recurrent import RecurrentNetwork, SentenceDecoder
 from pyrodgm.posteriors import ConcreteLatents
 from pyrodgm.priors import StandardNormal
 
@@ -46,6 +46,13 @@ CALLS: dict[str, Call] = {
         "log_inverse_dispersion_range": (-8.0, 12.0),
     },
     "likelihoods.PixelCNNLikelihood": lambda: {"context": net(8), "net": PixelCNN(SHAPE, 2, 4, 2)},
+    "likelihoods.SentenceLikelihood": lambda: {
+        "context": net(),
+        "decoder": SentenceDecoder(3, 4, 2, 3),
+        "length": 4,
+        "end": 0,
+        "word_dropout": 0.2,
+    },
     "likelihoods.PoissonLikelihood": lambda: {"net": net(), "mean": torch.ones(4)},
     "models.DLGMM": pair_parts(
         "prior", "component_prior", "likelihood", "encoder", "weights_posterior", "component_posterior"
@@ -53,6 +60,7 @@ CALLS: dict[str, Call] = {
     "models.DVAE": lambda: vars(vae())["_modules"],
     "models.GAN": pair_parts("prior", "likelihood", "discriminator"),
     "models.HVAE": pair_parts("prior", "conditional_prior", "likelihood", "posterior", "conditional_posterior"),
+    "models.LanguageModel": lambda: {"likelihood": nn.Identity()},
     "models.NADE": lambda: {"features": 4, "hidden": 3, "init": "sum", "mean": torch.full((4,), 0.5)},
     "models.RBM": lambda: {"visible": 4, "hidden": 3, "mean": torch.full((4,), 0.5), "num_chains": 4},
     "models.VAE": pair_parts("prior", "likelihood", "posterior"),
@@ -172,6 +180,15 @@ CALLS: dict[str, Call] = {
         "momentum": 0.1,
     },
     "nn.recurrent.RecurrentNetwork": lambda: {**RNN, "max_steps": 1},
+    "nn.recurrent.SentenceDecoder": lambda: {
+        "num_symbols": 3,
+        "context_size": 2,
+        "embedding": 2,
+        "hidden": 3,
+        "cell": "gru",
+    },
+    "nn.recurrent.SentenceEncoder": lambda: {"embedding": 2, "hidden": 3, "outputs": 4, "cell": "gru"},
+    "nn.recurrent.SentenceFeatures": lambda: {"num_symbols": 3, "embedding": 2},
     "nn.recurrent.StickBreakingRNN": lambda: {**RNN, "max_steps": 3, "start": 1.0},
     "posteriors.CategoricalPosterior": lambda: {"net": net()},
     "posteriors.ConcreteLatents": lambda: {"beta": 3.0, "num_states": 3},

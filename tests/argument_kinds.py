@@ -17,6 +17,9 @@ LEAST = {
     **dict.fromkeys(
         ("truncation", "num_classes", "population_size", "num_bins", "num_draws", "num_rounds", "num_symbols"), 2
     ),
+    "datasets.limit_sentences.num_symbols": 3,
+    "plots.sentences.width": 20,
+    **dict.fromkeys(("context_size", "end"), 0),
     **dict.fromkeys(("max_units", "noise", "num_valid", "certified", "expected_steps"), 0),
     **dict.fromkeys(("seed", "rank"), None),
     "boltzmann.exact_samples.num_samples": 0,
@@ -60,8 +63,8 @@ NUMBERS = {
     **dict.fromkeys(
         ["time_penalty", "penalty", "weight_decay", "tolerance", "kl_weight", "feature_weight", "end"], NOT_NEGATIVE
     ),
-    **dict.fromkeys(["classifier_weight", "labelled_weight", "kl_warmup", "threshold"], NOT_NEGATIVE),
-    "momentum": ("a number in [0, 1]", [-0.5, 1.5]),
+    **dict.fromkeys(["classifier_weight", "labelled_weight", "kl_warmup", "free_bits", "threshold"], NOT_NEGATIVE),
+    **dict.fromkeys(("momentum", "word_dropout"), ("a number in [0, 1]", [-0.5, 1.5])),
     "nn.recurrent.BatchNormLSTM.momentum": ("a number in (0, 1]", [0.0, -0.5, 1.5]),
     "fraction": ("a number in (0, 1]", [0.0, -0.5, 1.5]),
     "posteriors.StickBreakingPosterior.concentration": ("a number from 0.1 to 100", [0.0, -1.0, 1e3]),

@@ -375,6 +375,38 @@ def build_autoregressive(context, validate_args=None):
     return dgm.AutoregressiveImages(Running(), context, None, validate_args=validate_args)
 
 
+class Following:
+    """Logits of three symbols: a context, and more of the symbol after the last one."""
+
+    num_symbols = context_size = 3
+
+    def __call__(self, x, context, kept=None):
+        before = torch.nn.functional.pad(x[..., :-1].long().clamp(min=0) + 1, (1, 0)) % 3
+        return context.unsqueeze(-2) + 1.5 * torch.nn.functional.one_hot(before, 3).to(context.dtype)
+
+    def draw(self, context, length, choose, end):
+        x = torch.full((*context.shape[:-1], length), -1)
+        for t in range(length):
+            over = (x == end).any(-1)
+            x[..., t] = torch.where(over, -1, choose(self(x, context)[..., t, :]))
+        return x
+
+
+def build_sentences(context, validate_args=None):
+    return dgm.Sentences(Following(), context, 3, 2, validate_args=validate_args)
+
+
+def following_log_density(value, context):
+    found = []
+    for row in value.reshape(-1, 3).astype(int):
+        total, before = 0.0, 0
+        for symbol in row[row >= 0]:
+            total += special.log_softmax(context + 1.5 * np.eye(3)[before])[symbol]
+            before = (symbol + 1) % 3
+        found.append(total)
+    return np.reshape(found, value.shape[:-1])
+
+
 def running_log_density(value, context):
     before = np.concatenate([np.zeros_like(value[..., :1]), value[..., :-1]], -1)
     logits = context[0, 0] + 1.5 * before
@@ -399,6 +431,8 @@ POTTS_AND_BITS = torch.cat([ONE_OF_THREE.repeat_interleave(4, 0), VISIBLE_UNITS.
 UNIT_POINTS = wide(1e-30, 1e-9, 0.1, 0.5, 0.93, 1 - 1e-9)
 SIMPLEX_POINTS = wide([0.2, 0.3, 0.5], [0.01, 0.98, 0.01], [1e-12, 1e-3, 1 - 1e-3 - 1e-12], [0.9, 0.09, 0.01])
 BITS = torch.cartesian_prod(*[wide(0.0, 1.0)] * 3)
+# Rows of 0 and 1 up to a 2, and -1 after it.
+SENTENCES = torch.cat([BITS, wide([2, -1, -1], [0, 2, -1], [1, 2, -1], *([i, j, 2] for i in (0, 1) for j in (0, 1)))])
 OUTSIDE_UNIT = [-0.1, 1.1, math.nan]
 OUTSIDE_PLANE = [[-0.1, 0.5], [0.5, 1.1], [math.nan, 0.5]]
 OUTSIDE_SIMPLEX = [[0.5, 0.6, 0.2], [-0.1, 0.6, 0.5], [math.nan, 0.5, 0.5]]
@@ -867,6 +901,18 @@ CASES = [
         BITS,
         lambda: (BITS, torch.ones(len(BITS), dtype=torch.float64)),
         [[0.0, 0.5, 1.0], [math.nan, 0.0, 0.0]],
+        event_dim=1,
+        discrete=True,
+        moments=False,
+    ),
+    Case(
+        "Sentences",
+        build_sentences,
+        {"context": wide([0.4, -1.0, 0.2], [-0.3, 0.6, 1.5])},
+        following_log_density,
+        SENTENCES,
+        lambda: (SENTENCES, torch.ones(len(SENTENCES), dtype=torch.float64)),
+        [[0.0, 2.0, 1.0], [0.5, 0.0, 0.0], [-1.0, -1.0, -1.0], [math.nan, 0.0, 0.0], [0.0, -1.0, -1.0]],
         event_dim=1,
         discrete=True,
         moments=False,

@@ -36,6 +36,7 @@ from pyrodgm.models import (
     TopDownVAE,
 )
 from pyrodgm.nn import CountProfile, Dense, DenseJoint, GatedJoint, Joint, NormalizedDense, StickWeights, joint_mlp, mlp
+from pyrodgm.nn.recurrent import SentenceDecoder, SentenceEncoder, SentenceFeatures
 from pyrodgm.posteriors import (
     CategoricalPosterior,
     GaussianPosterior,
@@ -278,6 +279,15 @@ def count_vae():
     return CountVAE(prior, likelihood, encoder, LibraryPrior(counts), LibraryPosterior(mlp(D, [8], 2)))
 
 
+def sentence_vae():
+    """Sentences of three symbols, of which the last ends them."""
+    features, q = SentenceFeatures(3, 4), GaussianPosterior(SentenceEncoder(4, 8, 2 * LATENT))
+    rows = torch.tensor([[0, 1, 0, 2] + 8 * [-1], 12 * [1], [1, 2] + 10 * [-1]])
+    decoder = SentenceDecoder(3, LATENT, 4, 8, "gru")
+    sentences = likelihoods.SentenceLikelihood(nn.Identity(), decoder, D, end=2)
+    return VAE(VampPrior(q, features(rows), bounded=False), sentences, nn.Sequential(features, q))
+
+
 PAIRS = [
     vae_standard,
     vae_relu,
@@ -308,6 +318,7 @@ PAIRS = [
     vae_boltzmann_chains,
     vae_boltzmann_population,
     count_vae,
+    sentence_vae,
     ladder,
     semi_supervised,
     semi_supervised_sticks,
@@ -336,6 +347,9 @@ UNTRAINED = {SemiSupervisedVAE: {RenyiELBO: ("classifier",)}}
 
 # The pairs of counts, whose bound on two rows of bits is lower: they give mass to larger counts.
 COUNTS = (count_vae,)
+
+# The pairs of symbols, whose draws have an end of 2, and -1 after it.
+SYMBOLS = (sentence_vae,)
 
 
 # What a pair is made for, where that is not the ELBO.

@@ -2,6 +2,7 @@
 
 import ast
 import statistics
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,15 @@ def room_of(module):
     return max(names, key=len)
 
 
+@cache
+def nodes(file):
+    """All nodes of a file's syntax, read once for all tests."""
+    return list(ast.walk(ast.parse(file.read_text())))
+
+
 def imported(file):
     """Modules of the library that a file imports anywhere, functions and type checking included."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes(file):
         if isinstance(node, ast.ImportFrom) and node.module == "pyrodgm":
             yield from (alias.name for alias in node.names if alias.name in FLOOR)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pyrodgm."):
@@ -70,8 +77,7 @@ def edges():
 
 
 def test_errors_have_one_base():
-    nodes = [node for file in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
-    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
+    classes = [node for file in PACKAGE.rglob("*.py") for node in nodes(file) if isinstance(node, ast.ClassDef)]
     errors = {c.name: [ast.unparse(base) for base in c.bases] for c in classes if c.name.endswith("Error")}
     assert errors.pop("PyrodgmError") == ["Exception"]
     assert not {name: bases for name, bases in errors.items() if bases[0] != "PyrodgmError"}
@@ -95,7 +101,7 @@ def test_nothing_outside_imports_the_tests_or_examples():
     for file in PACKAGE.rglob("*.py"):
         roots = {
             name.split(".")[0]
-            for node in ast.walk(ast.parse(file.read_text()))
+            for node in nodes(file)
             for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [])
             + ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [])
         }

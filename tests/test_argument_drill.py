@@ -11,6 +11,7 @@ from argument_calls import LEFT_OUT
 
 from pyrodgm.distributions import Kumaraswamy
 
+SLOW = ("infer.annealed_log_likelihood", "infer.bidirectional", "infer.fit_text")
 DOCS = Path(__file__).parents[1] / "docs" / "arguments.md"
 
 
@@ -22,7 +23,9 @@ def test_every_public_name_is_tried_or_says_why_not():
     assert stale == []
 
 
-@pytest.mark.parametrize("name", argument_drill.CALLS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in argument_drill.CALLS]
+)
 def test_wrong_values_are_refused_by_name_and_no_result_is_not_finite(name):
     assert argument_drill.try_all(name).faults == []
 

@@ -7,6 +7,7 @@ from pyrodgm.datasets.hide_labels import hide_labels
 from pyrodgm.datasets.pca import pca
 from pyrodgm.datasets.registry import load
 from pyrodgm.datasets.resplit import resplit
+from pyrodgm.datasets.sentences import limit_sentences, sentences
 from pyrodgm.datasets.shards import Shards
 from pyrodgm.datasets.split import Split
 from pyrodgm.datasets.text import Text, stream_batches
@@ -20,9 +21,11 @@ __all__ = [
     "Text",
     "evenly_spaced",
     "hide_labels",
+    "limit_sentences",
     "load",
     "load_text",
     "pca",
     "resplit",
+    "sentences",
     "stream_batches",
 ]

@@ -23,11 +23,13 @@ class Dataset:
         train, valid, test: the splits; one that does not exist has no rows, so that `if data.valid:` asks for it.
         image_shape: channels, height, width; their product is D.
         values: what `binarize` returns and validation and test images hold: "binary" (0 and 1), "grey" ([0, 1]),
-            "real" (after `pyrodgm.datasets.pca`) or "counts" (whole numbers from 0).
+            "real" (after `pyrodgm.datasets.pca`), "counts" (whole numbers from 0) or "symbols" (int64, rows of
+            `pyrodgm.datasets.sentences`).
         binarization: "dynamic" where training images are probabilities, drawn anew for each batch, and validation and
             test images were drawn once; "fixed" for images that were published binary; "none" for others.
         num_bins: number of grey levels, where the images hold those alone: k / (num_bins - 1) for a whole number k, as
             `DiscretizedLogistic` has them. None for binary images and for values that are not known to be such.
+        symbols: what the symbols of sentences stand for, by their numbers.
 
     >>> data = Dataset.from_tensors(torch.rand(10, 1, 4, 4), valid=torch.rand(5, 1, 4, 4), binarization="dynamic")
     >>> data.train, data.valid, len(data.test), data.image_shape
@@ -40,9 +42,10 @@ class Dataset:
     valid: Split
     test: Split
     image_shape: tuple[int, int, int]
-    values: Literal["binary", "grey", "real", "counts"]
+    values: Literal["binary", "grey", "real", "counts", "symbols"]
     binarization: Literal["fixed", "dynamic", "none"]
     num_bins: int | None = None
+    symbols: tuple[str, ...] = ()
 
     @classmethod
     def from_tensors(
@@ -103,7 +106,9 @@ class Dataset:
         )
         return cls(
             name=name,
-            **splits,
+            train=splits["train"],
+            valid=splits["valid"],
+            test=splits["test"],
             image_shape=_image_shape(first, image_shape),
             values="binary" if binary else "grey",
             binarization=binarization,
@@ -124,8 +129,14 @@ class Dataset:
         """
         return torch.bernoulli(images, generator=generator) if self.binarization == "dynamic" else images
 
+    def decode(self, rows: Tensor) -> list[str]:
+        """Sentences `[N, T]` of symbols as strings: words with blanks between them, or characters."""
+        words = [[self.symbols[i] for i in row if i > 0] for row in rows.tolist()]
+        is_characters = all(len(symbol) == 1 for symbol in self.symbols[1:])
+        return [("" if is_characters else " ").join(tokens) for tokens in words]
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Dataset":
-        """The same data on another device; `dtype` is that of the images."""
+        """The same data on another device; `dtype` is that of the images, if they are no symbols."""
         return replace(
             self,
             train=self.train.to(device, dtype),

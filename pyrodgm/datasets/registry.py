@@ -15,8 +15,10 @@ from pyrodgm.datasets.mnist_rotation import load_mnist_rotation
 from pyrodgm.datasets.omniglot import load_omniglot_28x28, load_omniglot_burda
 from pyrodgm.datasets.plucked_strings import load_plucked_strings
 from pyrodgm.datasets.rotated_mnist import load_rotated_mnist
+from pyrodgm.datasets.sentences import load_ptb_characters, load_ptb_words
 from pyrodgm.datasets.static_mnist import load_static_mnist
 from pyrodgm.datasets.svhn import load_svhn, load_svhn_pca
+from pyrodgm.datasets.toy_sentences import load_toy_sentences
 
 LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "caltech101_silhouettes": load_caltech101_silhouettes,
@@ -33,10 +35,13 @@ LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "omniglot_28x28": load_omniglot_28x28,
     "omniglot_burda": load_omniglot_burda,
     "plucked_strings": load_plucked_strings,
+    "ptb_characters": load_ptb_characters,
+    "ptb_words": load_ptb_words,
     "rotated_mnist": load_rotated_mnist,
     "static_mnist": load_static_mnist,
     "svhn": load_svhn,
     "svhn_pca": load_svhn_pca,
+    "toy_sentences": load_toy_sentences,
 }
 
 
@@ -64,6 +69,9 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     - `svhn`: house numbers, one digit each, 3x32x32, 256 levels; 65,000 / 8,257 / 26,032; labels 0-9.
     - `plucked_strings`: sounds of a physical model, 512 values at 4 kHz, silence at 0.5; 8,000 / 1,000 / 1,000; grey;
       labels 0-24, the semitones from A2.
+    - `ptb_words`, `ptb_characters`: sentences of Mikolov's Penn Treebank, 42,068 / 3,370 / 3,761, of up to 83 words or
+      519 characters with the end; symbols.
+    - `toy_sentences`: sentences of a small grammar, 4,000 / 500 / 500, of up to 10 words; symbols.
     - `svhn_pca`: its first 500 principal components; real values.
 
     Files are read from a folder of `root` for each, with `.gz` or without; a file that is missing there is downloaded
@@ -78,7 +86,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
         root: folder of the data; the default is the environment variable `PYRODGM_DATA`, else pyrodgm's cache folder.
 
     Returns:
-        The data on the CPU, images as float32 `[N, D]` in [0, 1], or counts.
+        The data on the CPU, images as float32 `[N, D]` in [0, 1], or counts; symbols as int64.
 
     Raises:
         ValueError: `name` is unknown, or a file is truncated or altered (both checksums are in the message) or cannot
@@ -91,7 +99,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     Lake, Salakhutdinov and Tenenbaum (2015) and Burda, Grosse and Salakhutdinov (2015), arXiv 1509.00519; Marlin et al.
     (2010) for the silhouettes; Roweis, Saul and Hinton (2002) for the faces; Tomczak and Welling (2016), arXiv
     1611.09630, for the tissue; Krizhevsky (2009); Larochelle et al. (2007) for rotated digits; Netzer et al. (2011) for
-    SVHN.
+    SVHN; Marcus et al. (1993) and Mikolov et al. (2010) for the Penn Treebank.
 
     >>> from pyrodgm.datasets import load
     >>> digits = load("digits")

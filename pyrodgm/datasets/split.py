@@ -13,7 +13,7 @@ class Split:
     """Images and, where there are any, their labels.
 
     Attributes:
-        images: `[N, D]`, floating point in [0, 1].
+        images: `[N, D]`, floating point in [0, 1], or int64 where they are sentences.
         labels: `[N]` int64, -1 where a label is missing, or None.
 
     >>> Split(torch.rand(10, 64), torch.arange(10))
@@ -31,8 +31,9 @@ class Split:
         return f"Split(images={list(self.images.shape)}, labels={labels})"
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Split":
-        """The same split on another device; `dtype` is that of the images, whose memory is aligned."""
+        """The same split on another device; `dtype` is that of floating-point images, whose memory is aligned."""
         labels = None if self.labels is None else self.labels.to(device)
+        dtype = dtype if self.images.is_floating_point() else None
         return Split(aligned(self.images.to(device=device, dtype=dtype)), labels)
 
 

@@ -30,6 +30,7 @@ from pyrodgm.distributions.poisson_counts import PoissonCounts
 from pyrodgm.distributions.recurrent_sticks import RecurrentSticks
 from pyrodgm.distributions.relaxed_boltzmann import RelaxedBoltzmann
 from pyrodgm.distributions.relaxed_categoricals import ContinuedCategorical, OverlappingCategorical
+from pyrodgm.distributions.sentences import Sentences
 from pyrodgm.distributions.small_shape_gamma_ratio import SmallShapeGammaRatio
 from pyrodgm.distributions.smoothing import (
     ExponentialSmoothing,
@@ -86,6 +87,7 @@ __all__ = [
     "PowerSmoothing",
     "RecurrentSticks",
     "RelaxedBoltzmann",
+    "Sentences",
     "SmallShapeGammaRatio",
     "Smoothing",
     "SpikeBoltzmann",

@@ -21,6 +21,7 @@ from pyrodgm.infer import (
     classification_error,
     knn_errors,
     log_likelihood,
+    perplexity,
     posterior_means,
     posterior_samples,
 )
@@ -68,6 +69,8 @@ class Results:
         later_share: Share of the images that needed a later stage of the estimate; None where the guide proposes.
         gap: Mean distance of bounds from both sides on simulated data, in nats, if it was asked for and can be had.
         gap_error: Its standard error over these data.
+        perplexity: Perplexity of a symbol, where the data are sentences.
+        perplexity_error: Its standard error over the sentences.
     """
 
     log_likelihood: float
@@ -87,6 +90,8 @@ class Results:
     later_share: float | None = None
     gap: float | None = None
     gap_error: float | None = None
+    perplexity: float | None = None
+    perplexity_error: float | None = None
 
 
 def bits(nats: float, dimensions: int) -> float:
@@ -136,7 +141,7 @@ def evaluate(
     with fork_rng(first.device):
         torch.manual_seed(seed)
         elbo, units, errors = _elbo(pair, x), active_units(pair, x), _knn_errors(pair, data, x, rows)
-    in_bits = has_bits(pair, data)
+    in_bits, symbols = has_bits(pair, data), perplexity(likelihood) if data.values == "symbols" else None
     results = Results(
         log_likelihood=likelihood.mean,
         standard_error=likelihood.standard_error,
@@ -155,6 +160,8 @@ def evaluate(
         later_share=likelihood.fallback_share if bool((likelihood.stage > 0).any()) else None,
         gap=None if certificate is None else certificate.gap,
         gap_error=None if certificate is None else certificate.standard_error,
+        perplexity=None if symbols is None else symbols.value,
+        perplexity_error=None if symbols is None else symbols.standard_error,
     )
     return results, likelihood
 
@@ -177,7 +184,18 @@ def table(results: Mapping[str, Results]) -> str:
     """
     grey = any(r.bits_per_dimension is not None for r in results.values())
     gaps = any(r.gap is not None for r in results.values())
-    rows = [["", "test log p(x)", *["bits/dim"] * grey, *["gap of bounds"] * gaps, "ELBO", "active units"]]
+    symbols = any(r.perplexity is not None for r in results.values())
+    rows = [
+        [
+            "",
+            "test log p(x)",
+            *["bits/dim"] * grey,
+            *["perplexity"] * symbols,
+            *["gap of bounds"] * gaps,
+            "ELBO",
+            "active units",
+        ]
+    ]
     rows[0] += ["untrusted", "later stage", "s/epoch"]
     for name, r in results.items():
         units = ", ".join(f"{n}" if len(r.active_units) == 1 else f"{site} {n}" for site, n in r.active_units.items())
@@ -185,8 +203,9 @@ def table(results: Mapping[str, Results]) -> str:
             [
                 name,
                 f"{r.log_likelihood:.2f} ± {r.standard_error:.2f}",
-                *[_bits(r)] * grey,
-                *[_gap(r)] * gaps,
+                *[_with_error(r.bits_per_dimension, r.bits_standard_error, 3)] * grey,
+                *[_with_error(r.perplexity, r.perplexity_error)] * symbols,
+                *[_with_error(r.gap, r.gap_error)] * gaps,
                 f"{r.elbo:.2f}",
                 units,
                 f"{100 * r.untrusted_share:.1f} %",
@@ -212,14 +231,8 @@ def knn_summary(results: Results) -> str:
     return "".join(f"\nkNN error by {kind}: {', '.join(errors)}" for kind, errors in rows.items())
 
 
-def _bits(r: Results) -> str:
-    if r.bits_per_dimension is None or r.bits_standard_error is None:
-        return "-"
-    return f"{r.bits_per_dimension:.3f} ± {r.bits_standard_error:.3f}"
-
-
-def _gap(r: Results) -> str:
-    return "-" if r.gap is None or r.gap_error is None else f"{r.gap:.2f} ± {r.gap_error:.2f}"
+def _with_error(value: float | None, error: float | None, digits: int = 2) -> str:
+    return "-" if value is None or error is None else f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def _certificate(pair: nn.Module, count: int, x: Tensor, num_samples: int | None, seed: int) -> Certificate | None:

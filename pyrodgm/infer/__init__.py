@@ -25,6 +25,7 @@ from pyrodgm.infer.evaluation.metrics import (
     posterior_samples,
     unit_variances,
 )
+from pyrodgm.infer.evaluation.perplexity import Perplexity, perplexity
 from pyrodgm.infer.evaluation.predict import reconstruct, sample, sample_means
 from pyrodgm.infer.evaluation.refined.guide import RefinedGuide, refine
 from pyrodgm.infer.evaluation.result import LogLikelihood
@@ -67,6 +68,7 @@ __all__ = [
     "Moment",
     "NonFiniteError",
     "NonSaturating",
+    "Perplexity",
     "PiecewiseConstant",
     "PrecisionRecall",
     "ProgramError",
@@ -96,6 +98,7 @@ __all__ = [
     "knn_two_sample",
     "load_weights",
     "log_likelihood",
+    "perplexity",
     "posterior_means",
     "posterior_samples",
     "precision_recall",

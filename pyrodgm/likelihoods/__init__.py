@@ -9,6 +9,7 @@ from pyrodgm.likelihoods.gaussian import GaussianLikelihood
 from pyrodgm.likelihoods.grey_bernoulli import GreyBernoulliLikelihood
 from pyrodgm.likelihoods.implicit import ImplicitLikelihood
 from pyrodgm.likelihoods.pixelcnn import PixelCNNLikelihood
+from pyrodgm.likelihoods.sentences import SentenceLikelihood
 
 __all__ = [
     "BernoulliLikelihood",
@@ -21,4 +22,5 @@ __all__ = [
     "NegativeBinomialLikelihood",
     "PixelCNNLikelihood",
     "PoissonLikelihood",
+    "SentenceLikelihood",
 ]

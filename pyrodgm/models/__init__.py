@@ -9,6 +9,7 @@ from pyrodgm.models.dlgmm import DLGMM
 from pyrodgm.models.dvae import DVAE
 from pyrodgm.models.gan import GAN
 from pyrodgm.models.hvae import HVAE
+from pyrodgm.models.language_model import LanguageModel
 from pyrodgm.models.nade import NADE
 from pyrodgm.models.pair import Pair
 from pyrodgm.models.rbm import RBM
@@ -32,6 +33,7 @@ __all__ = [
     "BottomUpVAE",
     "CountVAE",
     "DensityNetwork",
+    "LanguageModel",
     "Pair",
     "SemiSupervisedVAE",
     "SequenceModel",

@@ -5,18 +5,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad
+from torch.nn.functional import pad
 
 from pyrodgm.arithmetic.arguments import finite_number, finite_tensor, one_of, whole_number
+from pyrodgm.nn.nade_blocks import nade_pass
+from pyrodgm.nn.nade_plain import refined_steps, running_sum
 from pyrodgm.nn.recurrent import RecurrentNetwork
 from pyrodgm.nn.recurrent.weights import raw_start
 
 
 class RunningSum(nn.Module):
     r"""State before each pixel as a sum over the pixels that are on, :math:`a_d = c + \sum_{j<d} W_j x_j`.
-
-    All pixels at once: sums within blocks of :math:`\sqrt D` pixels by one product with a triangular mask, and before
-    blocks by a cumulative sum over these.
 
     Shape:
         ``[N, D]`` to ``[D, N, H]``.
@@ -26,20 +25,9 @@ class RunningSum(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(features, hidden).uniform_(-1, 1) / math.sqrt(features))
         self.bias = nn.Parameter(torch.zeros(hidden))
-        self.block = math.ceil(math.sqrt(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        count, features = x.shape
-        missing = -features % self.block
-        blocks = pad(x, (0, missing)).view(count, -1, self.block).movedim(1, 0)
-        weight = pad(self.weight, (0, 0, 0, missing)).view(len(blocks), self.block, -1)
-        ends = torch.bmm(blocks, weight).cumsum(0) + self.bias
-        starts = torch.cat([self.bias.expand_as(ends[:1]), ends[:-1]])
-        earlier = torch.ones(self.block, self.block, dtype=x.dtype, device=x.device).tril(-1)
-        # [blocks, pixel, N, earlier pixel]
-        within = (blocks.unsqueeze(1) * earlier.unsqueeze(1)).flatten(1, 2)
-        state = torch.bmm(within, weight).view(len(blocks), self.block, count, -1) + starts.unsqueeze(1)
-        return state.flatten(0, 1)[:features]
+        return running_sum(x, self.weight, self.bias)
 
     def begin(self, count: int) -> Any:
         """State of ``count`` images before their first pixel, and what ``advance`` needs."""
@@ -139,23 +127,20 @@ class NADENetwork(nn.Module):
         if x.dim() < 1 or x.shape[-1] != self.features or not x.numel():
             raise ValueError(f"x: expected at least one image, shape [*, {self.features}], got {list(x.shape)}")
         flat = x.reshape(-1, self.features)
-        logits, raw = self._steps(self.running(flat), self.weight.unsqueeze(-1), self.bias.unsqueeze(-1))
-        # [D, N, ...] as they come
-        return (
-            logits.movedim(1, 0).reshape(*x.shape, self.max_steps),
-            raw.movedim(1, 0).reshape(*x.shape, self.max_steps - 1, 2),
-        )
+        if isinstance(self.running, RunningSum):
+            logits, raw = nade_pass(flat, self.running.weight, self.running.bias, self.weight, *self._refinement())
+        else:
+            logits, raw = refined_steps(self.running(flat), self.weight, *self._refinement())
+        logits = logits + self.bias.unsqueeze(-1)
+        # [M, D, N, ...] as they come; what follows in that layout would be copied, in sizes much larger.
+        logits, raw = logits.permute(2, 1, 0).contiguous(), raw.permute(2, 1, 0, 3).contiguous()
+        return logits.view(*x.shape, self.max_steps), raw.view(*x.shape, self.max_steps - 1, 2)
 
-    def _steps(self, state: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits ``[D, N, M]`` and what is emitted ``[D, N, M - 1, 2]``, from states ``[D, N, H]``."""
-        hidden = state.sigmoid()
-        logits, raw = [torch.matmul(hidden, weight).squeeze(-1) + bias], []
-        for _ in range(self.max_steps - 1):
-            raw.append(self.head(hidden))
-            hidden = (state + linear(hidden, self.refine.weight, self.refine.bias)).sigmoid()
-            logits.append(torch.matmul(hidden, weight).squeeze(-1) + bias)
-        emitted = torch.stack(raw, -2) if raw else state.new_empty(*state.shape[:2], 0, 2)
-        return torch.stack(logits, -1), emitted
+    def _refinement(self) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+        if self.max_steps == 1:
+            matrix, vector = self.weight.new_empty(0, 0), self.weight.new_empty(0)
+            return matrix, vector, matrix, vector, 1
+        return self.refine.weight, self.refine.bias, self.head.weight, self.head.bias, self.max_steps
 
     @torch.no_grad()
     def sample(self, count: int, weigh: Any) -> Tensor:
@@ -168,8 +153,9 @@ class NADENetwork(nn.Module):
         state, memory = self.running.begin(count)
         drawn = []
         for d in range(self.features):
-            logits, raw = self._steps(state.unsqueeze(0), self.weight[d, None, :, None], self.bias[d, None, None])
-            drawn.append(torch.bernoulli((weigh(raw[0]) * logits[0]).sum(-1).sigmoid()))
+            logits, raw = refined_steps(state.unsqueeze(0), self.weight[d : d + 1], *self._refinement())
+            weighed = (weigh(raw[:, 0].movedim(0, 1)) * (logits[:, 0].t() + self.bias[d])).sum(-1)
+            drawn.append(torch.bernoulli(weighed.sigmoid()))
             if d + 1 < self.features:
                 state, memory = self.running.advance(memory, drawn[-1])
         return torch.stack(drawn, -1)

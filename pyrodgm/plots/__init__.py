@@ -14,6 +14,7 @@ from pyrodgm.plots.latents import latent_and_decoder_sparsity, sticks_used, tsne
 from pyrodgm.plots.sampler import sampler_chains
 from pyrodgm.plots.saving import save, svg
 from pyrodgm.plots.scatter import scatter_by_class
+from pyrodgm.plots.sentences import sentences
 from pyrodgm.plots.sound import spectrograms, waveforms, write_wav
 from pyrodgm.plots.traversal import traversal_page
 from pyrodgm.plots.units import unit_activities
@@ -32,6 +33,7 @@ __all__ = [
     "sampler_chains",
     "save",
     "scatter_by_class",
+    "sentences",
     "side_by_side",
     "spectrograms",
     "sticks_used",

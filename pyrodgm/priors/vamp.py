@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import finite_number, tensors, whole_number
 from pyrodgm.arithmetic.function import Function
-from pyrodgm.datasets.unit_images import unit_images
+from pyrodgm.datasets.unit_images import real_images, unit_images
 from pyrodgm.distributions import DiagNormalMixture, Implicit
 from pyrodgm.processes import all_sum, current_share, register_state
 
@@ -26,6 +26,7 @@ class VampPrior(nn.Module):
         pseudo_inputs: Initial pseudo-inputs, ``[K, *event]`` in [0, 1]; they take on the posterior's dtype.
         trainable: Whether the pseudo-inputs are learned. If not, they are the paper's "VampPrior data" when they are
             training images.
+        bounded: Whether pseudo-inputs stay in [0, 1], as images do; others are any real numbers, such as embeddings.
 
     Called with nothing it returns a distribution over one latent, with event shape that of q(z | x). With
     a posterior that has no density it has none either: each draw runs the posterior on a pseudo-input drawn at random.
@@ -49,13 +50,17 @@ class VampPrior(nn.Module):
     raw_inputs: Tensor
     logits: Tensor
 
-    def __init__(self, posterior: nn.Module, pseudo_inputs: Tensor, trainable: bool = True) -> None:
+    def __init__(
+        self, posterior: nn.Module, pseudo_inputs: Tensor, trainable: bool = True, bounded: bool = True
+    ) -> None:
         super().__init__()
         tensors(pseudo_inputs=pseudo_inputs)
         if pseudo_inputs.dim() < 2 or len(pseudo_inputs) == 0:
             raise ValueError(f"pseudo_inputs must have shape [K, *event], got {list(pseudo_inputs.shape)}")
         self._shared_posterior = (posterior,)  # a tuple, so that it is not registered as a submodule
-        value = unit_images("pseudo_inputs", pseudo_inputs.detach(), posterior).clone()
+        self.bounded = bounded
+        taken = unit_images if bounded else real_images
+        value = taken("pseudo_inputs", pseudo_inputs.detach(), posterior).clone()
         if trainable:
             self.raw_inputs = nn.Parameter(value)
         else:
@@ -95,8 +100,8 @@ class VampPrior(nn.Module):
 
     @property
     def pseudo_inputs(self) -> Tensor:
-        """The pseudo-inputs as the posterior sees them, ``[K, *event]`` in [0, 1]."""
-        return _Clip.apply(self.raw_inputs)
+        """The pseudo-inputs as the posterior sees them, ``[K, *event]``, in [0, 1] if they are bounded."""
+        return _Clip.apply(self.raw_inputs) if self.bounded else self.raw_inputs
 
     def component(self, images: Tensor) -> dist.TorchDistribution:
         """The components that pseudo-inputs ``[*, *event]`` make: q(z | u)."""

@@ -72,6 +72,7 @@ def test_hide_labels_refuses_bad_input():
         datasets.hide_labels(Dataset.from_tensors(torch.rand(3, 2)), 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whiten", [False, True])
 def test_principal_components_are_those_of_scikit_learn(whiten):
     from sklearn.decomposition import PCA

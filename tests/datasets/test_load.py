@@ -94,6 +94,7 @@ def test_mnist_validation_and_test_are_draws_from_their_grey_images(mnist, data_
         assert ((ones - count * p).abs() <= 5 * (count * p * (1 - p)).sqrt()).all()
 
 
+@pytest.mark.slow
 def test_mnist_draws_come_from_the_mersenne_twister_alone(mnist, data_root):
     """The 24 low bits of each word of NumPy's MT19937, of the same seed, are the uniforms."""
     words = np.random.RandomState(1)._bit_generator.random_raw(10_000 * 784)

@@ -32,7 +32,7 @@ IWAE = f"{SHORT} --batch-size 100 --latent 3 2 --hidden 4 3 --particles 3 --sche
 # Examples with results of their own kind have their tests in test_sequence_examples.py, test_adversarial_examples.py.
 ADVERSARIAL = {"gan.py", "vae_gan.py", "adversarial_autoencoder.py", "adversarial_variational_bayes.py"}
 SEQUENCES = {"adaptive_language_model.py", "parity.py", "stick_breaking_nade.py"}
-ELSEWHERE = {"demo.py", "sound_vae.py", *ADVERSARIAL, *SEQUENCES}
+ELSEWHERE = {"demo.py", "sentence_vae.py", "sound_vae.py", *ADVERSARIAL, *SEQUENCES}
 PARTLY = (
     "--data digits --train-images 400 --label-fraction 0.05 --truncation 3 --hidden 4 --epochs 2 --num-samples 30 "
     "--num-images 6 --batch-size 95"

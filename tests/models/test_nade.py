@@ -125,6 +125,7 @@ def test_likelihoods_against_quadrature():
     assert torch.allclose(joint.values, exact[:3], atol=0.1)
 
 
+@pytest.mark.slow
 def test_samples_follow_the_prediction():
     pair = randomized(StickBreakingNADE(D, H, max_steps=2), 1.5)
     exact, predicted, _ = pixel_quadrature(pair, ALL)

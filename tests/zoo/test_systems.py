@@ -43,6 +43,7 @@ TINY = {
     "density_network": {"latent": 2, "hidden": (4,), "particles": 3},
     "count_vae": {"data": "digit_counts", "prior": "vampprior", "components": 3, "latent": 2, "hidden": (4,)},
     "sound_vae": {"data": "plucked_strings", "components": 3, "latent": 2, "hidden": (4,)},
+    "sentence_vae": {"data": "toy_sentences", "components": 3, "latent": 2, "hidden": 4, "embedding": 3},
     "gan": {"latent": 2, "hidden": (4,)},
     "vae_gan": {"latent": 2, "hidden": (4,)},
     "adversarial_autoencoder": {"latent": 2, "hidden": (4,), "components": 3},

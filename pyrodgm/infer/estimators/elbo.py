@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import callables, finite_number, one_of, whole_number
 from pyrodgm.distributions import NoDensityError, divergence_given, kl_mixture_bound
+from pyrodgm.infer.estimators.free_bits import with_free_bits
 from pyrodgm.infer.estimators.protocols import Divergence, Program
 from pyrodgm.infer.estimators.reading import Enumeration, Latent, fn_of, mask_of, read
 from pyrodgm.infer.estimators.sites import is_enumerated, log_prob, samples
@@ -141,6 +142,9 @@ class ELBO(TensorELBO):
         divergence: Called with the distributions of a site in guide and model and the value there, in place of the
             registered divergence (:func:`pyrodgm.distributions.divergence_given`); raises NotImplementedError where it
             knows none. :func:`pyrodgm.distributions.bits_divergence` makes the bound that of DVAE and DVAE++.
+        free_bits: Nats per datum that each latent site has for free, f: its KL, the mean over the batch, is replaced by
+            max(f, KL), so that nothing is gained by a posterior closer to the prior than that. The loss then bounds
+            the evidence less tightly.
         num_particles: Number of samples of the latents to average over.
         vectorize_particles: Whether these are drawn in one vectorised pass.
         max_plate_nesting: As in :class:`pyro.infer.ELBO`.
@@ -150,7 +154,8 @@ class ELBO(TensorELBO):
             :func:`~pyrodgm.infer.estimators.reading.read` refuses, and, where the loss is differentiated, for a latent
             site that has neither a reparametrised sampler nor, in the guide, finitely many values.
 
-    Source: Kingma and Welling (2013), arXiv 1312.6114, eq. 3.
+    Source: Kingma and Welling (2013), arXiv 1312.6114, eq. 3; Kingma et al. (2016), arXiv 1606.04934, eq. 15 (free
+    bits, with each latent site as one group).
 
     Example:
         >>> import pyro, torch, pyro.distributions as dist
@@ -170,12 +175,14 @@ class ELBO(TensorELBO):
         kl_weight: float = 1.0,
         kl_fallback: Fallback = "sample",
         divergence: Divergence = divergence_given,
+        free_bits: float = 0.0,
         **kwargs: Any,
     ) -> None:
         one_of("kl_fallback", kl_fallback, get_args(Fallback))
         callables(divergence=divergence)
         super().__init__(kl_weight, **kwargs)
         self.kl_fallback, self.divergence = kl_fallback, divergence
+        self.free_bits = finite_number("free_bits", free_bits, least=0.0)
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         loss: Tensor | float = 0.0
@@ -187,7 +194,9 @@ class ELBO(TensorELBO):
                 loss = loss - enumeration.expectation(log_prob(site))
             for latent in reading.latents:
                 terms = self._divergence(latent).terms
-                divergence = sum(enumeration.expectation(term) for term in terms)
+                divergence = torch.as_tensor(sum(enumeration.expectation(term) for term in terms))
+                if self.free_bits:
+                    divergence = with_free_bits(divergence, latent.q, self.free_bits)
                 loss = loss + self.kl_weight.to(divergence) * divergence
         return torch.as_tensor(loss) / self.num_particles
 

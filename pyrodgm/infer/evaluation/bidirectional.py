@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
+from pyrodgm.infer.evaluation.by_row import by_row
 from pyrodgm.infer.evaluation.importance import log_likelihood
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
@@ -103,13 +104,14 @@ def bidirectional(
         blank = torch.zeros(num_data, *like.shape[1:], dtype=first.dtype, device=device)
         simulated = poutine.trace(poutine.uncondition(pair.model)).get_trace(blank)
         x = simulated.nodes["x"]["value"]
-        coordinates = Coordinates(pair, x[:1])
+        program, rows = by_row(pair, x)  # as log_likelihood does: symbols are no real tensor
+        coordinates = Coordinates(program, rows[:1])
         plan = coordinates.plan(num_samples)
         exact = coordinates.from_trace(simulated, num_data)
-        sampler = RefinedSampler(coordinates, x[:1], num_data, plan, max_bytes, "auto")
+        sampler = RefinedSampler(coordinates, rows[:1], num_data, plan, max_bytes, "auto")
         betas = torch.linspace(1.0, 0.0, temperatures + 1, dtype=torch.float64)
         upper = []
-        for block, u in zip(x.split(sampler.block), exact.split(sampler.block), strict=True):
+        for block, u in zip(rows.split(sampler.block), exact.split(sampler.block), strict=True):
             gaussian = sampler.refit(block)[0][0]
             start = gaussian.standardise(u.double()).expand(chains, *u.shape)
             inverse = sampler.anneal(block, gaussian, start, betas)

@@ -55,8 +55,9 @@ class ImportanceSampler:
                 self._checked(x)
         values, log_q = self._guide(x, self.num_samples)
         log_w, pointwise = [], []
-        for begin in range(0, self.num_samples, self.chunk):
-            part = slice(begin, min(begin + self.chunk, self.num_samples))
+        chunk = self.chunk if values else self.num_samples
+        for begin in range(0, self.num_samples, chunk):
+            part = slice(begin, min(begin + chunk, self.num_samples))
             joint, given = self._model(x, values, part)
             log_w.append(joint)
             pointwise.append(given)

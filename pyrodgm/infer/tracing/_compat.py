@@ -1,19 +1,23 @@
 """Private names of PyTorch and Pyro that ``pyrodgm.infer`` needs; no other file of it has any."""
 
-from collections.abc import Callable, Iterable
+import linecache
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, TypeAlias
+from weakref import finalize
 
 import pyro.infer
 import torch
 from pyro.distributions.torch_distribution import MaskedDistribution
 from pyro.nn import PyroModule
 from torch import Tensor, nn
-from torch._guards import TracingContext, tracing
 from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule, Node, Proxy
 from torch.fx._lazy_graph_module import _use_lazy_graph_module
+from torch.fx.experimental import proxy_tensor
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
+from torch.fx.graph_module import _loader
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
@@ -82,16 +86,50 @@ Decompositions: TypeAlias = dict[Any, Callable[..., Any]]
 def trace_graph(function: Callable[..., Any], leaves: list[Any], decompositions: Decompositions | None) -> GraphModule:
     """The tensor operations of ``function(*leaves)`` as a graph, those without a use left out.
 
-    PyTorch notes the shape of each result as a fake tensor, and makes a mode for each of them where it finds none: that
-    takes half of the time of tracing. Python code is made of the graph when it first runs.
+    Python code is made of the graph when it first runs.
     """
-    with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))), _use_lazy_graph_module(True):
-        graph = make_fx(function, decomposition_table=decompositions)(*leaves)
+    trace = make_fx(function, decomposition_table=decompositions)
+    with _use_lazy_graph_module(True):
+        try:
+            with _results_not_described():
+                graph = trace(*leaves)
+        except KeyError as error:
+            if error.args != ("val",):
+                raise
+            graph = trace(*leaves)  # an operator for control flow has looked for a description
     for node in graph.graph.nodes:
-        node.meta.clear()  # it holds every tensor that tracing met
+        node.meta.clear()  # it holds tensors that tracing met
     graph.graph.eliminate_dead_code(does_more_than_it_returns)
     graph.recompile()
+    finalize(graph, _forget_source, type(graph))
     return graph
+
+
+def _forget_source(graph_class: type[GraphModule]) -> None:
+    """Drop the source of a graph that is gone: PyTorch keeps it for ever, some kilobytes for each graph."""
+    name = graph_class.forward.__code__.co_filename
+    _loader.eval_cache.pop(name, None)
+    linecache.cache.pop(name, None)
+
+
+@contextmanager
+def _results_not_described() -> Iterator[None]:
+    """In the context, and in this thread, tracing does not describe each tensor by a fake one of its shape and layout.
+
+    That takes two thirds of the time of tracing, and a graph that is run, or given to the compiler with its inputs, has
+    no use for it. Fake tensors, which PyTorch's operators for control flow trace with, are described as ever.
+    """
+    describe, here = proxy_tensor.set_meta, get_ident()
+
+    def describe_others(proxy: Proxy, value: Any) -> Proxy:
+        plain = type(value) in (Tensor, nn.Parameter) and get_ident() == here
+        return proxy if plain else describe(proxy, value)
+
+    proxy_tensor.set_meta = describe_others  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        proxy_tensor.set_meta = describe
 
 
 def lazy_clone(tensor: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from pyrodgm.posteriors import ImplicitPosterior
 from pyrodgm.priors import MixtureOfGaussians, StandardNormal
 
 
+@pytest.mark.slow
 def test_a_linear_generator_with_noise_has_a_known_likelihood():
     """x = Az + b + noise is Gaussian; the guide is the prior, far from the posterior."""
     net = nn.Linear(3, 6)

@@ -201,6 +201,7 @@ def test_a_run_in_float16_goes_on_where_it_was(tmp_path):
         assert torch.equal(value, whole[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16-mixed", "fp16-mixed"])
 def test_validation_and_weights_are_those_of_the_float32_masters(precision):
     pair, x = build(20).float(), X.float()

@@ -96,6 +96,7 @@ def test_noise_differs_between_steps_and_comes_from_the_seed():
     assert len(set(first.tolist())) == len(first)
 
 
+@pytest.mark.slow
 def test_one_graph_for_each_shape_and_nothing_left_by_tracing():
     pair = Stateful()
     before = copy.deepcopy(pair.state_dict())

@@ -245,6 +245,7 @@ def test_states_copies_and_draws(case, tmp_path):
         assert Trace_ELBO().loss(pair.model, pair.guide, data()) > 0
 
 
+@pytest.mark.slow
 def test_bounds_and_likelihoods_refuse_missing_densities_by_name():
     pair, x = gan(), data()
     for evaluate in (log_likelihood, lambda pair, x: ELBO()(pair.model, pair.guide)(x)):

@@ -18,7 +18,7 @@ from pyrodgm.infer.estimators.reading import counted, mask_of
 from pyrodgm.infer.estimators.sites import Site, Trace, traces
 from pyrodgm.infer.evaluation.refined.bijections import Identity, bijection
 from pyrodgm.infer.evaluation.refined.components import most_responsible
-from pyrodgm.infer.evaluation.refined.curvature import NoCurvatureError, curvature, fisher_features, prior_features
+from pyrodgm.infer.evaluation.refined.curvature import NoCurvatureError, curvature, observed_features, prior_features
 from pyrodgm.infer.evaluation.refined.gates import GatesInParts
 from pyrodgm.infer.evaluation.refined.gauss_newton import Plan
 
@@ -200,7 +200,7 @@ class Coordinates:
         for site in _joint(self._run(x, u)):
             fn, name = site["fn"], site["name"]
             if site["is_observed"]:
-                parts = fisher_features(fn)
+                parts = observed_features(fn, site["value"])
                 if isinstance(site["mask"], Tensor):
                     parts = [part * site["mask"].unsqueeze(-1) for part in parts]
             elif isinstance(bijection(fn), Identity):

@@ -21,6 +21,7 @@ from pyrodgm.distributions import (
     NegativeBinomialCounts,
     NormalLogit,
     PoissonCounts,
+    Sentences,
     ZeroInflatedNegativeBinomialCounts,
 )
 from pyrodgm.errors import PyrodgmError
@@ -42,6 +43,11 @@ def fisher_features(fn: Any) -> list[Tensor]:
         NoCurvatureError: For a family that is not registered.
     """
     raise NoCurvatureError(f"the Fisher information of {type(fn).__name__} is not known")
+
+
+def observed_features(fn: Any, value: Tensor) -> list[Tensor]:
+    """:func:`fisher_features` of an observed site; of symbols that depend on each other, given those before each."""
+    return fisher_features(fn.conditionals(value) if isinstance(fn, Sentences) else fn)
 
 
 @fisher_features.register(Independent)

@@ -43,7 +43,7 @@ def make_feed(
         valid = data.valid
     held_out = None if valid is None else _held_out(valid, pair, max(batch_size, VALIDATION_BATCH))
     if isinstance(data, Dataset):
-        if data.values == "counts":
+        if data.values in ("counts", "symbols"):
             check_support(pair, Columns(data.train, pair))
         return images_feed(data, batch_size, labelled_batch_size, held_out)
     if labelled_batch_size is not None:

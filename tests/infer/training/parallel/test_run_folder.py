@@ -78,6 +78,7 @@ def counted(rank):
     return callback.steps, callback.epochs, len(metrics), metrics[-1]["step"]
 
 
+@pytest.mark.slow
 def test_callbacks_act_once(tmp_path):
     assert run_processes(2, counted, tmp_path) == [(5, 2, 2, 5), (0, 0, 2, 5)]
 
@@ -92,6 +93,7 @@ def refusals(rank):
         return train(None)[0]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_shared_is_refused_and_done_alone(tmp_path):
     expected, _ = train(None)
     for weights in run_processes(2, refusals, tmp_path):

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from pyrodgm.datasets import Dataset, Split
-from pyrodgm.infer import IWELBO, FitSettings, fit
+from pyrodgm.infer import ELBO, IWELBO, FitSettings, fit
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
@@ -80,7 +80,7 @@ def trained(make, kind="images", steps_compile="traced", objective=None, **setti
 
 
 CASES = {
-    "batch norm and dropout": ((stateful,), (2,)),
+    "batch norm and dropout": ((stateful, "images", "traced", ELBO(free_bits=0.1)), (2,)),
     "eager, accumulated": ((stateful, "images", "eager", None), (1, 3, 4)),
     "importance weights, labels by a loader": ((lambda: stateful().eval(), "loader", "traced", IWELBO(3)), (2,)),
     "draws by rejection": ((GammaPair,), (2,)),
@@ -120,6 +120,7 @@ class GlobalPair(Pair):
         pyro.sample("center", dist.Normal(self.loc, 0.1).to_event(1))
 
 
+@pytest.mark.slow
 def test_a_site_of_no_row_would_count_once_a_process(tmp_path):
     def refused(rank):
         with pytest.raises(ValueError, match=r"site 'center' must be in a plate over .* got plates {}"):
