@@ -1,9 +1,10 @@
 """A sweep beside those of rbms and of dwave-pytorch-plugin, taking turns in one process.
 
-The peers go into a folder of their own:
+The peers go into an environment of their own:
 
-python -m pip install --no-deps --target peers rbms==0.5.0 dwave-pytorch-plugin==0.4.0
-PYTHONPATH=peers python benchmarks/boltzmann_peers.py
+python -m venv peers
+peers/bin/pip install -e .[annealers] networkx tyro rbms==0.5.0 dwave-pytorch-plugin==0.4.0
+peers/bin/python benchmarks/boltzmann_peers.py
 """
 
 import statistics
