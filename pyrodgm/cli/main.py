@@ -11,6 +11,7 @@ from pyrodgm import zoo
 from pyrodgm.cli.compare import Compare, compare
 from pyrodgm.cli.demo import Demo, demo
 from pyrodgm.cli.evaluate import Evaluate, evaluate
+from pyrodgm.cli.table import TableFlags, table
 from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.cli.train import train
 
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
     "train": (Train, lambda flags: train(flags.system, [])),
     "evaluate": (Evaluate, evaluate),
     "compare": (Compare, compare),
+    "table": (TableFlags, table),
     "demo": (Demo, demo),
     "list": (List, list_systems),
 }

@@ -112,6 +112,17 @@ def check_resumable(path: Path | str, example: str, config: Any, free: tuple[str
     """
     if not (Path(path) / "state.pt").exists():
         return
+    changed = changed_arguments(path, example, config, free)
+    if changed:
+        raise ValueError(f"the run in {path} was begun with other arguments ({'; '.join(changed)})")
+
+
+def changed_arguments(path: Path | str, example: str, config: Any, free: tuple[str, ...]) -> list[str]:
+    """Arguments in which a run differs from a configuration, each with both values; as of :func:`check_resumable`.
+
+    Raises:
+        ValueError: If the run is none of this example.
+    """
     old = _read(Path(path) / "config.json", _parse_config)
     new = json.loads(json.dumps(describe(example, config)))
     if not old:
@@ -119,13 +130,11 @@ def check_resumable(path: Path | str, example: str, config: Any, free: tuple[str
     if old["example"] != example:
         raise ValueError(f"{path} holds a run of the example {old['example']}, not {example}")
     before = {**_defaults(type(config)), **_current_names(type(config), old["arguments"])}
-    changed = [
+    return [
         f"{name}: was {before.get(name)!r}, is {value!r}"
         for name, value in new["arguments"].items()
         if name not in free and before.get(name) != value
     ]
-    if changed:
-        raise ValueError(f"the run in {path} was begun with other arguments ({'; '.join(changed)})")
 
 
 def _current_names(kind: Any, arguments: dict[str, Any]) -> dict[str, Any]:

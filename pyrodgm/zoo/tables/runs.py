@@ -1,0 +1,134 @@
+"""The runs of a table: those that exist, and training of those that are missing."""
+
+import itertools
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pyrodgm.errors import PyrodgmError
+from pyrodgm.experiment import ImageSystem, train_seeds
+from pyrodgm.experiment.run import changed_arguments
+from pyrodgm.infer import DamagedFileError
+from pyrodgm.infer.training.loggers import read_csv
+from pyrodgm.zoo.tables.table import Row, Table
+
+# Flags that do not decide the value of a row.
+FREE = ("root", "device", "compile", "run", "resume", "figures", "num_seeds", "sample")
+
+
+class MissingResultError(PyrodgmError, KeyError):
+    """An entry that a table shows is not among the results of a run."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that was trained and evaluated.
+
+    Attributes:
+        path: Its folder.
+        results: The content of its ``results.json``.
+        seconds: Seconds that each epoch took.
+    """
+
+    path: Path
+    results: Mapping[str, Any]
+    seconds: Sequence[float]
+
+    def entry(self, path: Sequence[str]) -> Any:
+        """An entry of the results.
+
+        Raises:
+            MissingResultError: If there is none at this path.
+        """
+        found: Any = self.results
+        for name in path:
+            if not isinstance(found, Mapping) or name not in found:
+                raise MissingResultError(f"{self.path / 'results.json'} has no entry {' / '.join(path)}")
+            found = found[name]
+        return found
+
+
+def finished_runs(
+    table: Table, row: Row, folder: Path, seeds: Sequence[int], changes: Mapping[str, Any]
+) -> dict[int, Finished]:
+    """Runs of a row that exist anywhere in a folder, by their seeds, whatever their names.
+
+    A run is one of the row's if its flags are, those apart that do not decide its value, and it was evaluated.
+    """
+    configs = {seed: replace(table.config(row, changes), seed=seed) for seed in seeds}
+    found: dict[int, Finished] = {}
+    for path in sorted(file.parent for file in folder.rglob("config.json")):
+        for seed, config in configs.items():
+            if seed not in found and _is_of(path, table, config):
+                run = _finished(path, table)
+                if run is not None:
+                    found[seed] = run
+    return found
+
+
+def _is_of(path: Path, table: Table, config: Any) -> bool:
+    try:
+        return not changed_arguments(path, table.system.name, config, FREE)
+    except (ValueError, OSError, DamagedFileError):  # a run of something else
+        return False
+
+
+def _finished(path: Path, table: Table) -> Finished | None:
+    try:
+        results = json.loads((path / "results.json").read_text(encoding="utf-8"))
+        run = Finished(path, results, [row["seconds"] for row in read_csv(path / "times.csv")])
+        run.entry(table.value)
+    except (OSError, ValueError, KeyError):  # killed before its evaluation had ended
+        return None
+    return run
+
+
+def train_missing(
+    table: Table, row: Row, folder: Path, missing: Sequence[int], changes: Mapping[str, Any]
+) -> Iterator[str]:
+    """Train and evaluate a row with some seeds, together where the system can, or resume what was killed.
+
+    Args:
+        table: The table.
+        row: The row.
+        folder: Folder of the run folders, which are named after table, row and seed.
+        missing: The seeds.
+        changes: Flags to change, as of :meth:`Table.config`.
+
+    Yields:
+        What the system prints.
+    """
+    name = "-".join("".join(c if c.isalnum() else " " for c in row.name.lower()).split())
+    prefix, config = folder / f"{table.name}-{name}", table.config(row, changes)
+    for first, last in _stretches(missing):
+        if isinstance(table.system, ImageSystem) and last > first and not table.system.own_seeds:
+            flags = {"seed": first, "num_seeds": last - first + 1, "run": str(prefix), "resume": True}
+            yield from train_seeds(table.system, replace(config, **flags))
+        else:
+            for seed in range(first, last + 1):
+                path = Path(f"{prefix}-{seed}")
+                resume = (path / "state.pt").exists()
+                yield from table.system.main(replace(config, seed=seed, run=str(path), resume=resume))
+
+
+def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First and last number of each stretch of consecutive ones.
+
+    Example:
+        >>> list(_stretches([2, 0, 1, 5]))
+        [(0, 2), (5, 5)]
+    """
+    for _, group in itertools.groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
+        stretch = [number for _, number in group]
+        yield stretch[0], stretch[-1]
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Standard deviation; None of fewer than two."""
+    return statistics.stdev(values) if len(values) > 1 else None

@@ -1,0 +1,111 @@
+"""Tables of published results: their declarations, the runs that they use, and the rows of the page."""
+
+import json
+import re
+import shutil
+import statistics
+
+import pytest
+import torch
+
+from pyrodgm import cli
+from pyrodgm.zoo import vampprior
+from pyrodgm.zoo.tables import TABLES, Column, Finished, Row, Table, text, write_into
+
+TINY = {"data": "digits", "latent": 2, "hidden": (4,), "epochs": 2, "warmup": 0.0, "patience": None}
+TINY |= {"num_samples": 30, "num_images": 6, "components": 3}
+FLAGS = "--prior standard --data digits --latent 2 --hidden 4 --epochs 2 --warmup 0 --patience None --num-samples 30"
+FLAGS += " --num-images 6 --components 3 --seed 14 --no-figures"
+ROWS = Row("standard normal", {"prior": "standard"}, -40.0), Row("VampPrior", {"prior": "vampprior"})
+
+
+@pytest.fixture(autouse=True)
+def single_precision():
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    table = Table("digits", vampprior.SYSTEM, ROWS, TINY, seeds=2, columns=(Column("ELBO", (("elbo",),)),))
+    monkeypatch.setitem(TABLES, "digits", table)
+    return table
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_declarations_are_of_flags_that_the_systems_have(table):
+    configs = [table.config(row, {"figures": False}) for row in table.rows]
+    assert len({repr(config) for config in configs}) == len(table.rows) == len({row.name for row in table.rows})
+    assert TABLES[table.name] is table
+    assert text(table, {}, table.seeds).count("not run: `pyrodgm table") == len(table.rows)
+
+
+def results(value, **more):
+    entries = {"log_likelihood": value, "standard_error": 0.25, "elbo": value - 1, "num_samples": 1000, **more}
+    return Finished("runs", entries, [30.0] * 3)
+
+
+def test_rows_of_a_page(tiny):
+    runs = {"standard normal": {0: results(-39.0), 1: results(-40.0)}, "VampPrior": {0: results(-38.123)}}
+    assert text(tiny, runs, 2) == (
+        "| | test log p(x), nats | spread over seeds | published | verdict | ELBO | budget | estimator |\n"
+        "|---|---|---|---|---|---|---|---|\n"
+        "| standard normal | −39.50 ± 0.25 | ± 0.71 (2 seeds) | −40.00 | reached | −40.50 | 3 epochs, 1.5 min | "
+        "refined importance sampling, 1,000 samples |\n"
+        "| VampPrior | −38.12 ± 0.25 | 1 of 2 seeds | | | −39.12 | 3 epochs, 1.5 min | "
+        "refined importance sampling, 1,000 samples |"
+    )
+    lines = text(tiny, {"standard normal": {0: results(-41.0)}}, 1).splitlines()
+    assert "| −41.00 ± 0.25 | | −40.00 | behind by 1.00 |" in lines[2]
+    assert lines[3] == '| VampPrior | | | | not run: `pyrodgm table digits --rows "VampPrior"` | | | |'
+
+
+def test_a_page_keeps_what_is_around_a_table(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table a -->\nold\n<!-- end of table a -->\nafter\n", encoding="utf-8")
+    for _ in range(2):
+        write_into(page, "a", "| − |")
+        assert page.read_text("utf-8") == "before\n<!-- table a -->\n\n| − |\n\n<!-- end of table a -->\nafter\n"
+    with pytest.raises(ValueError, match=re.escape("page must have the lines <!-- table b --> and")):
+        write_into(page, "b", "")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--rows", "Vamp"], "rows must be some of 'standard normal', 'VampPrior', got 'Vamp'"),
+        (["--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["--page", "nowhere.md"], "nowhere.md"),
+    ],
+)
+def test_wrong_flags_are_refused_before_training(tiny, tmp_path, flags, message):
+    with pytest.raises(SystemExit, match=f"table digits: .*{re.escape(message)}"):
+        cli.main(["table", "digits", "--runs", str(tmp_path), *flags])
+
+
+@pytest.mark.slow
+def test_runs_that_exist_are_used_and_the_others_trained_or_resumed(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(TABLES, "digits", Table("digits", vampprior.SYSTEM, ROWS[:1], TINY, seeds=3))
+    runs, page = tmp_path / "runs", tmp_path / "page.md"
+    page.write_text("<!-- table digits -->\n<!-- end of table digits -->\n")
+    cli.main(["train", "vampprior", *FLAGS.split(), "--run", str(runs / "by hand" / "any name")])
+    shutil.copytree(runs / "by hand" / "any name", runs / "longer")  # of more epochs: none of the table's
+    config = (runs / "longer" / "config.json").read_text()
+    (runs / "longer" / "config.json").write_text(re.sub(r'("epochs"): 2\b', r"\1: 3", config))
+    capsys.readouterr()
+    call = ["table", "digits", "--runs", str(runs), "--page", str(page)]
+    cli.main([*call, "--no-train"])
+    assert "| 1 of 3 seeds |" in capsys.readouterr().out
+    cli.main(call)
+    trained = capsys.readouterr().out.split("| | test")[1]
+    folders = ["by hand/any name", "digits-standard-normal-15", "digits-standard-normal-16"]
+    assert {path.name for path in runs.iterdir()} == {"by hand", "longer", *folders[1:]}
+    values = [json.loads((runs / name / "results.json").read_text())["log_likelihood"] for name in folders]
+    row = f"| standard normal | −{-statistics.fmean(values):.2f} ± "
+    assert row in trained
+    assert row in page.read_text("utf-8")
+    # Killed before the evaluation of one of the seeds trained together: resumed, and nothing trained again.
+    state = (runs / folders[1] / "state.pt").read_bytes()
+    (runs / folders[1] / "results.json").unlink()
+    cli.main(call)
+    assert capsys.readouterr().out.split("| | test")[1] == trained
+    assert (runs / folders[1] / "state.pt").read_bytes() == state
