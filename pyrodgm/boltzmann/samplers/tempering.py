@@ -27,7 +27,8 @@ class ParallelTempering:
 
     Temperatures adapt after each call towards equal rates of rejection. Log Z is that of fair coins plus the log ratios
     of neighbouring temperatures by Bennett's acceptance ratio over all rounds of the call; its error is from the spread
-    over the ladders, which are independent of each other, so that it holds whatever the autocorrelation.
+    over the ladders, which are independent of each other, so that it holds whatever the autocorrelation: once
+    they have forgotten their start, whose bias all of them share. Discard the first calls.
 
     Args:
         num_temperatures: Chains of a ladder T, at least 2.
@@ -62,11 +63,16 @@ class ParallelTempering:
         whole_number("num_sweeps", self.num_sweeps)
 
     def start(self, machine: Machine, num_chains: int) -> dict[str, Tensor]:
-        """Fair coins at all temperatures, which are evenly spaced."""
-        states = machine.random_states(whole_number("num_chains", num_chains, 2) * self.num_temperatures)
-        ladders = states.reshape(self.num_temperatures, num_chains, machine.num_units)
-        betas = torch.linspace(0.0, 1.0, self.num_temperatures, dtype=torch.float64, device=states.device)
-        return {"states": ladders[-1].clone(), "hotter": ladders[:-1].clone(), "inverse_temperatures": betas}
+        """Each ladder annealed down its temperatures, which are evenly spaced, from fair coins.
+
+        Coins at a low temperature fall into modes that are far from typical, and ladders are long in leaving them.
+        """
+        machine.check_single()
+        states = [machine.random_states(whole_number("num_chains", num_chains, 2))]
+        betas = torch.linspace(0.0, 1.0, self.num_temperatures, dtype=torch.float64, device=states[0].device)
+        for beta in betas[1:]:
+            states.append(machine.sweep(states[-1], self.num_sweeps, beta).states)
+        return {"states": states[-1], "hotter": torch.stack(states[:-1]), "inverse_temperatures": betas}
 
     @torch.no_grad()
     def sample(self, machine: Machine, state: Mapping[str, Tensor]) -> Samples:

@@ -1,0 +1,103 @@
+"""A sweep beside those of rbms and of dwave-pytorch-plugin, taking turns in one process.
+
+The peers go into an environment of their own:
+
+python -m venv peers
+peers/bin/pip install -e .[annealers] networkx tyro rbms==0.5.0 dwave-pytorch-plugin==0.4.0
+peers/bin/python benchmarks/boltzmann_peers.py
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import harness
+import networkx
+import torch
+import tyro
+from dwave.plugins.torch.models.boltzmann_machine import GraphRestrictedBoltzmannMachine
+from dwave.plugins.torch.samplers.block_spin_sampler import BlockSampler
+from rbms.bernoulli_bernoulli.classes import BBRBM
+
+from pyrodgm.boltzmann import Graph, GraphMachine, gibbs_sweeps, random_states, spins_from_bits
+
+
+@dataclass(frozen=True)
+class Config:
+    """Processor time of one sweep of each, and its ratio to the peer's."""
+
+    chains: int = 1000
+    """Chains of the two layers."""
+    units: int = 200
+    """Units of each layer."""
+    sparse_units: int = 2000
+    """Units of the sparse graph, each with 15 neighbours."""
+    sparse_chains: int = 100
+    """Chains on it."""
+    rounds: int = 100
+    """Timed sweeps of each on two layers; a fifth as many on the sparse graph."""
+    threads: int = 1
+    """Threads."""
+
+
+def alternate(title: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> None:
+    times: list[list[float]] = [[], []]
+    for k in range(rounds + 3):
+        for way, kept in zip((ours, theirs), times, strict=True):
+            began = time.process_time()
+            way()
+            if k >= 3:
+                kept.append(1e3 * (time.process_time() - began))
+    a, b = (statistics.median(kept) for kept in times)
+    quarters = statistics.quantiles([x / y for x, y in zip(*times, strict=True)], n=4)
+    spread = f"quartiles of the rounds {quarters[0]:.2f} to {quarters[2]:.2f}"
+    print(f"| {title} | {a:.2f} | {b:.2f} | {a / b:.3f} | {spread} |", flush=True)
+
+
+def two_layers(config: Config) -> None:
+    weights = 0.1 * torch.randn(config.units, config.units)
+    biases = torch.zeros(config.units), torch.zeros(config.units)
+    left, right = random_states(weights, config.chains)
+    peer = BBRBM(weights, *biases)
+    chains = {"visible": left, "hidden": right, "visible_mag": left, "hidden_mag": right}
+    chains["weights"] = torch.ones(config.chains)
+
+    def theirs() -> None:
+        peer.sample_visibles(peer.sample_hiddens(dict(chains)))
+
+    title = f"rbms: {config.chains:,} chains, {config.units} + {config.units} units"
+    alternate(title, lambda: gibbs_sweeps(weights, *biases, left), theirs, config.rounds)
+
+
+def sparse(config: Config) -> None:
+    graph = Graph.from_networkx(networkx.random_regular_graph(15, config.sparse_units, seed=0))
+    machine = GraphMachine(graph, 0.3 * torch.randn(len(graph.edges)), torch.zeros(graph.num_units))
+    spins, edges = spins_from_bits(machine), [(int(i), int(j)) for i, j in graph.edges.tolist()]
+    peer = GraphRestrictedBoltzmannMachine(
+        range(graph.num_units),
+        edges,
+        linear=dict(enumerate((-spins.fields).tolist())),
+        quadratic=dict(zip(edges, (-spins.couplings).tolist(), strict=True)),
+    )
+    colors = graph.colors.tolist()
+    sampler = BlockSampler(peer, colors.__getitem__, config.sparse_chains, [1.0])
+    states = machine.random_states(config.sparse_chains)
+    title = (
+        f"dwave-pytorch-plugin: {config.sparse_chains:,} chains, {graph.num_units:,} units of 15 neighbours, "
+        f"{graph.num_colors} colours"
+    )
+    alternate(title, lambda: machine.gibbs(states), sampler.sample, config.rounds // 5)
+
+
+def main(config: Config) -> None:
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(0)
+    print(harness.describe_machine("cpu"))
+    print("\n| a sweep | pyrodgm, ms | peer, ms | ratio | |\n|---|---|---|---|---|")
+    two_layers(config)
+    sparse(config)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config))
