@@ -84,6 +84,8 @@ def _array(stream: "_Stream", size: int, names: Mapping[str, Shape]) -> tuple[st
     flags = stream.element(UINT32, 8)
     (first,) = struct.unpack(f"{stream.order}I", flags[:4])
     dimensions = stream.element(INT32, 4 * DIMENSIONS)
+    if len(dimensions) % 4:
+        raise ValueError(f"content: the MATLAB file is damaged: {len(dimensions)} bytes for sizes of 4 bytes each")
     shape = np.frombuffer(dimensions, stream.order + "i4").tolist()
     name = stream.element(1, NAME).decode("ascii")
     if name not in names:
@@ -128,6 +130,8 @@ class _Stream:
     def tag(self) -> tuple[int, int, bytes]:
         """Type and length of an element, and its content if that lies in the tag."""
         (first,) = self.numbers("I")
+        if first >> 16 > 4:
+            raise ValueError(f"content: the MATLAB file is damaged: {first >> 16} bytes in an element of at most 4")
         if first >> 16:
             return first & 0xFFFF, first >> 16, self.take(4)
         return first, self.numbers("I")[0], b""
@@ -135,6 +139,6 @@ class _Stream:
     def element(self, kind: int, most: int) -> bytes:
         """The content of an element that must have this type and at most so many bytes."""
         found, length, small = self.tag()
-        if found != kind or length > (4 if small else most):
+        if found != kind or length > most:
             raise ValueError(f"content: the MATLAB file is damaged: an element of the type {found}, {length} bytes")
         return small[:length] if small else self.take(length + -length % 8)[:length]

@@ -55,6 +55,9 @@ def test_both_orders_of_bytes(order):
 
 
 EIGHT = np.arange(8.0).tobytes()
+WHOLE = matrix("<", [4, 2], EIGHT)
+SIX_BYTES_OF_SIZES = WHOLE.replace(struct.pack("<II", 5, 8), struct.pack("<II", 5, 6))
+IN_THE_TAG = WHOLE.replace(struct.pack("<II", 9, 64), struct.pack("<II", 64 << 16 | 9, 0))
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,8 @@ EIGHT = np.arange(8.0).tobytes()
         (file("<", matrix("<", [4, 2], EIGHT, flags=6 | 0x800)), "expected an array of real numbers for x"),
         (file("<", matrix("<", [4, 2], EIGHT)[:-8]), "damaged: .* bytes at 136 of"),
         (file("<", matrix("<", [4, 2], EIGHT, name=b"\xff")), "damaged: 'ascii' codec"),
+        (file("<", SIX_BYTES_OF_SIZES), "damaged: 6 bytes for sizes of 4 bytes each"),
+        (file("<", IN_THE_TAG), "damaged: 64 bytes in an element of at most 4"),
         (file("<", element("<", 15, b"no stream")), "damaged: Error -3 while decompressing"),
         (file("<", element("<", 15, zlib.compress(matrix("<", [2, 2], EIGHT)[:40]))), "damaged: .* should follow"),
     ],
