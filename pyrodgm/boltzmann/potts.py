@@ -6,7 +6,6 @@ from typing import Any, final
 import torch
 from torch import Tensor
 from torch.distributions import constraints
-from torch.nn.functional import one_hot
 
 from pyrodgm.arithmetic.arguments import whole_number
 from pyrodgm.boltzmann.supports import Grouped
@@ -75,7 +74,7 @@ class Potts(Units):
     def states(self, index: Tensor, columns: int, dtype: torch.dtype) -> Tensor:
         places = self.width ** torch.arange(columns // self.width, device=index.device)
         digits = index.unsqueeze(-1).div(places, rounding_mode="floor") % self.width
-        return one_hot(digits, self.width).flatten(-2).to(dtype)
+        return (digits.unsqueeze(-1) == torch.arange(self.width, device=index.device)).flatten(-2).to(dtype)
 
 
 def _states_dim(dim: int) -> int:
