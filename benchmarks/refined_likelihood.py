@@ -44,8 +44,8 @@ class Config:
     """Test images."""
     num_samples: int = 5000
     """Draws of the guide an image; the refined proposal takes its default."""
-    quick: int = 1000
-    """Decoder evaluations of the refined proposal's quick mode."""
+    quick: tuple[int, ...] = (1000,)
+    """Decoder evaluations of the refined proposal with few: one row each."""
     reference: int = 100_000
     """Decoder evaluations of the reference: the refined proposal, another seed."""
     simulated: int = 40
@@ -131,8 +131,7 @@ def main(config: Config) -> None:
         ways = {
             "guide": Way(pair, x, config.num_samples, "guide"),
             "refined": Way(pair, x, None, "refined"),
-            "quick": Way(pair, x, config.quick, "refined"),
-        }
+        } | {f"quick {count}": Way(pair, x, count, "refined") for count in config.quick}
         times = harness.alternate(ways, config.rounds, "cpu")  # tracing, which each call does, is part of them
         began = time.perf_counter()
         reference = log_likelihood(pair, x, config.reference, proposal="refined", seed=1, progress=False)

@@ -1,6 +1,6 @@
 // What scrolls by itself can be reached by the keyboard.
 for (const box of document.querySelectorAll("pre, article table, div.math")) {
-  if (box.scrollWidth > box.clientWidth) {
+  if (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight) {
     box.tabIndex = 0;
   }
 }
