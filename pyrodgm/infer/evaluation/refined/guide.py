@@ -87,6 +87,7 @@ def refine(
         >>> from pyrodgm.nn import mlp
         >>> from pyrodgm.posteriors import GaussianPosterior
         >>> from pyrodgm.priors import StandardNormal
+        >>> _ = torch.manual_seed(1)
         >>> vae = VAE(StandardNormal(2), BernoulliLikelihood(mlp(2, [8], 9)), GaussianPosterior(mlp(9, [8], 4)))
         >>> x = torch.ones(1, 9)
         >>> psis_diagnostic(vae.model, refine(vae, x, seed=0), x, num_particles=1000, max_plate_nesting=1) < 0.7
