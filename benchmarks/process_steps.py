@@ -4,8 +4,9 @@
     python benchmarks/process_steps.py time --sizes 1 2 4
 
 `volume` counts the bytes that go into collective operations in a step of each family of models, beside those of its
-gradient. `time` has, for the published VAE of static MNIST's size, steps of N processes with 100 rows each and steps of
-one of them by itself with 100 rows, in turns, one thread each; and the memory of a process.
+gradient. `time` has, for the published VAE of static MNIST's size, steps of N processes with 100 rows each, steps
+of one of them by itself with 100 rows, steps of all at once without a word to each other, and the sum of a gradient by
+itself, in turns, one thread each; and the memory of a process.
 """
 
 import argparse
@@ -102,27 +103,33 @@ def volume(name: str) -> tuple[int, int, int]:
     return gradient, sent.bytes, sent.messages
 
 
-def times(rounds: int, steps: int = 10) -> tuple[list[float], list[float], float]:
-    """Seconds a step of all processes and of the first one alone, in turns; and megabytes of this process."""
+def times(rounds: int, steps: int = 10) -> tuple[list[list[float]], float]:
+    """Seconds in turns, and the megabytes of this process.
+
+    They are those of a step of all processes together, of the first alone, of all at once, each by itself, and those of
+    the sum of a gradient.
+    """
     with ExitStack() as stack:
         together = training_of(vae, ROWS * world().size, stack)
         with alone():
             single = training_of(vae, ROWS, stack)
-        found: tuple[list[float], list[float]] = [], []
+        flat = torch.zeros(sum(p.numel() for p in single.pair.parameters()))
+        add = (lambda i: dist.all_reduce(flat)) if dist.is_initialized() else (lambda i: None)
+        found: list[list[float]] = [[] for _ in range(4)]
         for turn in range(-1, rounds):
-            for training, kept in ((together, found[0]), (single, found[1])):
+            for act, kept in zip((together.one_step, single.one_step, single.one_step, add), found, strict=True):
                 if dist.is_initialized():
                     dist.barrier()
-                if training is single and world().rank:
+                if kept is found[1] and world().rank:
                     continue
                 began = time.perf_counter()
                 for i in range(steps):
-                    training.one_step(i)
+                    act(i)
                 if turn >= 0:
                     kept.append((time.perf_counter() - began) / steps)
         file = Path("/proc/self/smaps_rollup")
         memory = int(re.search(r"Pss:\s+(\d+)", file.read_text())[1]) / 1024 if file.exists() else float("nan")  # type: ignore[index]
-    return *found, memory
+    return found, memory
 
 
 def run(size: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -160,13 +167,14 @@ def main() -> None:
             print(f"{name:32}" + "".join(f"{number:>14,}" for number in numbers))
         return
     for size in arguments.sizes:
-        together, single, memory = run(size, times, arguments.rounds)[0]
+        (together, single, apart, sums), memory = run(size, times, arguments.rounds)[0]
         ratios = sorted(a / b for a, b in zip(together, single, strict=True))
         low, middle, high = ratios[len(ratios) // 10], statistics.median(ratios), ratios[-1 - len(ratios) // 10]
-        steps = [1e3 * statistics.median(seconds) for seconds in (together, single)]
+        steps = [1e3 * statistics.median(seconds) for seconds in (together, single, apart, sums)]
         print(
             f"{size} processes of {ROWS} rows each: {steps[0]:.2f} ms a step, one alone {steps[1]:.2f} ms, ratio "
-            f"{middle:.3f} (80 % of the rounds: {low:.3f} to {high:.3f}); {memory:.0f} MB a process"
+            f"{middle:.3f} (80 % of the rounds: {low:.3f} to {high:.3f}); all at once, each by itself, "
+            f"{steps[2]:.2f} ms; the sum {steps[3]:.2f} ms; {memory:.0f} MB a process"
         )
 
 
