@@ -32,7 +32,7 @@ class SentenceConstraint(constraints.Constraint):
         end: The symbol that ends a sentence; None: all rows are full.
     """
 
-    event_dim = 1
+    event_dim, is_discrete = 1, True
 
     def __init__(self, num_symbols: int, end: int | None) -> None:
         self.num_symbols, self.end = num_symbols, end
