@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from pyrodgm.boltzmann.graph import Graph
+from pyrodgm.boltzmann.potts import columns_of
 
 
 class _Factor(NamedTuple):
@@ -103,7 +103,7 @@ def sample_by_elimination(graph: Graph, log_odds: list[Tensor], num_samples: int
         else:
             below = torch.cat([torch.zeros_like(own[:, :1]), own], 1).softmax(1).cumsum(1)[:, :-1]
         drawn[..., unit] = (chance >= below).sum(1).mT
-    columns = drawn.to(like.dtype) if width == 1 else one_hot(drawn, width).flatten(-2).to(like.dtype)
+    columns = drawn.to(like.dtype) if width == 1 else columns_of(drawn, width, like.dtype)
     return columns.reshape(num_samples, *batch, graph.num_units * width)
 
 

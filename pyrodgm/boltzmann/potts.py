@@ -74,7 +74,12 @@ class Potts(Units):
     def states(self, index: Tensor, columns: int, dtype: torch.dtype) -> Tensor:
         places = self.width ** torch.arange(columns // self.width, device=index.device)
         digits = index.unsqueeze(-1).div(places, rounding_mode="floor") % self.width
-        return (digits.unsqueeze(-1) == torch.arange(self.width, device=index.device)).flatten(-2).to(dtype)
+        return columns_of(digits, self.width, dtype)
+
+
+def columns_of(numbers: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    """Numbers of states ``[*, n]`` as columns ``[*, n K]``; ``one_hot`` of PyTorch would look at the values."""
+    return (numbers.unsqueeze(-1) == torch.arange(width, device=numbers.device)).flatten(-2).to(dtype)
 
 
 def _states_dim(dim: int) -> int:

@@ -64,7 +64,26 @@ class CategoricalUnits(TorchDistribution):
         return new
 
 
-class FactorizedCategorical(CategoricalUnits):
+class LinearCategorical(CategoricalUnits):
+    """Base of those whose log-density is linear in the value, and moments those of one-hot vectors."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        return (value * self.log_probs).sum(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        """Probabilities of the states, ``[*batch, n K]``."""
+        return self.probs
+
+    @property
+    def variance(self) -> Tensor:
+        """Variances of the one-hot vectors, ``[*batch, n K]``."""
+        return self.probs * (1.0 - self.probs)
+
+
+class FactorizedCategorical(LinearCategorical):
     r"""n independent categorical variables of K states, each a one-hot vector, side by side.
 
     .. math:: \log p(z) = \sum_{i, k} z_{ik} \log \mathrm{softmax}(\text{logits}_i)_k
@@ -90,19 +109,6 @@ class FactorizedCategorical(CategoricalUnits):
     def expand(self, batch_shape: Any, _instance: Any = None) -> "FactorizedCategorical":
         return self._expanded(batch_shape, _instance)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        return (value * self.log_probs).sum(-1)
-
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
         return self.states.draw(self.logits.expand(self._extended_shape(sample_shape)).clone())
-
-    @property
-    def mean(self) -> Tensor:
-        return self.probs
-
-    @property
-    def variance(self) -> Tensor:
-        return self.probs * (1.0 - self.probs)

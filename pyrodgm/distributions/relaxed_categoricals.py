@@ -8,21 +8,21 @@ from torch.distributions import constraints
 from torch.nn.functional import pad
 
 from pyrodgm.arithmetic.arguments import finite_number
-from pyrodgm.distributions.factorized_categorical import CategoricalUnits
+from pyrodgm.distributions.factorized_categorical import CategoricalUnits, LinearCategorical
 from pyrodgm.distributions.moments import FromMoments
 from pyrodgm.distributions.overlapping_bernoulli import OverlappingBernoulli
 from pyrodgm.distributions.smoothing import Smoothing
 
 
-class ContinuedCategorical(CategoricalUnits):
+class ContinuedCategorical(LinearCategorical):
     r"""Gumbel-softmax draws in place of one-hot vectors, with the log-probability of these continued to them.
 
     .. math:: \zeta_i = \mathrm{softmax}\bigl(\beta (\text{logits}_i + g_i)\bigr), \quad g_{ik} \sim \mathrm{Gumbel},
               \qquad \log q(\zeta) = \sum_{i, k} \zeta_{ik} \log \mathrm{softmax}(\text{logits}_i)_k
 
-    ``log_prob`` is not the density of the draws: it is the proxy that GumBolt puts into its bound, right where zeta is
-    one-hot. With :class:`ContinuedBoltzmann` of Potts units as the prior it makes that bound in any estimator that
-    samples divergences.
+    The mean is also that of the draws where beta is large. ``log_prob`` is not their density: it is the proxy that
+    GumBolt puts into its bound, right where zeta is one-hot. With :class:`ContinuedBoltzmann` of Potts units as the
+    prior it makes that bound in any estimator that samples divergences.
 
     Args:
         logits: ``[*batch, n K]``, real; those of a variable side by side.
@@ -57,26 +57,11 @@ class ContinuedCategorical(CategoricalUnits):
         new.beta = self.beta
         return new
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        return (value * self.log_probs).sum(-1)
-
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         like = self.logits.expand(self._extended_shape(sample_shape))
         tiny = torch.finfo(like.dtype).tiny
         noise = torch.empty_like(like, memory_format=torch.contiguous_format).exponential_().clamp(min=tiny).log()
         return self.states.mean(self.beta * (like - noise))
-
-    @property
-    def mean(self) -> Tensor:
-        """Probabilities of the states, ``[*batch, n K]``; for large beta also the mean of the draws."""
-        return self.probs
-
-    @property
-    def variance(self) -> Tensor:
-        """Variances of the one-hot vectors, ``[*batch, n K]``."""
-        return self.probs * (1.0 - self.probs)
 
 
 class OverlappingCategorical(FromMoments, CategoricalUnits):

@@ -33,18 +33,9 @@ def _blocks(features: int, count: int, hidden: int) -> list[slice]:
     return [slice(begin, min(begin + size, features)) for begin in range(0, features, size)]
 
 
-def _allocate(  # noqa: PLR0913 - the arguments of one operation
-    x: Tensor,
-    columns: Tensor,
-    start: Tensor,
-    rows: Tensor,
-    refine: Tensor,
-    refine_bias: Tensor,
-    head: Tensor,
-    head_bias: Tensor,
-    max_steps: int,
-    keep: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _allocate(x: Tensor, columns: Tensor, start: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Memory for the results, from the arguments of :func:`_forward`."""
+    head_bias, max_steps, keep = others[-3:]
     (count, features), hidden = x.shape, len(start)
     return (
         x.new_empty(max_steps, features, count),
@@ -157,18 +148,8 @@ _pass.register_fake(_allocate)
 
 
 @_pass_backward.register_fake
-def _allocate_gradients(  # noqa: PLR0913 - the arguments of one operation
-    grad_logits: Tensor,
-    grad_raw: Tensor,
-    x: Tensor,
-    columns: Tensor,
-    rows: Tensor,
-    refine: Tensor,
-    head: Tensor,
-    starts: Tensor,
-    refined: Tensor,
-    of_x: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _allocate_gradients(grad_logits: Tensor, grad_raw: Tensor, x: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    columns, rows, refine, head = others[:4]
     return (
         x.new_empty(x.shape),
         torch.empty_like(columns),

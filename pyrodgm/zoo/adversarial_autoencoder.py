@@ -21,12 +21,12 @@ from pyrodgm.zoo.pairs.adversarial import (
     GAMES,
     AdversarialVAEConfig,
     GameName,
-    PriorName,
     decoder,
-    named_prior,
     optimizer,
+    prior_of,
     settings,
 )
+from pyrodgm.zoo.pairs.named_prior import PriorName
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def build(config: Config, data: Dataset) -> AdversarialVAE:
         posterior = GaussianPosterior(mlp(pixels, sizes, 2 * latent, layer=Dense))
     else:
         posterior = ImplicitPosterior(mlp(pixels + noise, sizes, latent, layer=Dense), latent, noise)
-    prior = named_prior(config, posterior, data)
+    prior = prior_of(config, posterior, data)
     likelihood = decoder(config, data)
     return AdversarialVAE(prior, likelihood, posterior, Discriminator.dense(latent, sizes))
 

@@ -14,7 +14,7 @@ from pyrodgm.infer import AdversarialELBO
 from pyrodgm.models import AdversarialVAE
 from pyrodgm.nn import Dense, Discriminator, mlp
 from pyrodgm.posteriors import ImplicitPosterior
-from pyrodgm.zoo.pairs.adversarial import AdversarialVAEConfig, decoder, named_prior, optimizer, settings
+from pyrodgm.zoo.pairs.adversarial import AdversarialVAEConfig, decoder, optimizer, prior_of, settings
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def build(config: Config, data: Dataset) -> AdversarialVAE:
     pixels, sizes, latent = data.train.images.shape[1], config.hidden[::-1], config.latent
     encoder = mlp(pixels + config.noise_size, sizes, latent, layer=Dense)
     posterior = ImplicitPosterior(encoder, latent, config.noise_size)
-    prior = named_prior(config, posterior, data)
+    prior = prior_of(config, posterior, data)
     likelihood = decoder(config, data)
     return AdversarialVAE(prior, likelihood, posterior, Discriminator.dense(pixels + latent, sizes))
 

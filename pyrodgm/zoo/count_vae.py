@@ -27,7 +27,8 @@ from pyrodgm.likelihoods import NegativeBinomialLikelihood, PoissonLikelihood
 from pyrodgm.models import CountVAE
 from pyrodgm.nn import CountProfile, Scale, StickWeights, log_library_size, mlp
 from pyrodgm.posteriors import GaussianPosterior, LibraryPosterior, StickBreakingPosterior
-from pyrodgm.priors import GEMPrior, LibraryPrior, MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.priors import LibraryPrior, VampPrior
+from pyrodgm.zoo.pairs.named_prior import named_prior
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def build(config: Config, data: Dataset) -> CountVAE:
         posterior = GaussianPosterior(encoder)
     library = (None, None) if config.library == "observed" else _library(config, data)
     likelihood = _likelihood(config, data)
-    return CountVAE(_prior(config, posterior, profile(counts)), likelihood, nn.Sequential(profile, posterior), *library)
+    vampprior = lambda: VampPrior.from_data(posterior, config.components, profile(counts))  # noqa: E731
+    prior = named_prior(config.prior, config.latent, config.components, vampprior, config.concentration)
+    return CountVAE(prior, likelihood, nn.Sequential(profile, posterior), *library)
 
 
 def _library(config: Config, data: Dataset) -> tuple[nn.Module, nn.Module]:
@@ -96,16 +99,6 @@ def _likelihood(config: Config, data: Dataset) -> nn.Module:
     if config.counts == "poisson":
         return PoissonLikelihood(net, data.mean)
     return NegativeBinomialLikelihood(net, genes, data.mean, config.dispersion, zero_inflated)
-
-
-def _prior(config: Config, posterior: nn.Module, profiles: torch.Tensor) -> nn.Module:
-    if config.prior == "standard":
-        return StandardNormal(config.latent)
-    if config.prior == "mixture":
-        return MixtureOfGaussians(config.latent, config.components)
-    if config.prior == "sticks":
-        return GEMPrior(config.latent, config.concentration)
-    return VampPrior.from_data(posterior, config.components, profiles)
 
 
 def objective(config: Config) -> ELBO:

@@ -30,7 +30,8 @@ from pyrodgm.models import VAE, LanguageModel
 from pyrodgm.nn import Scale, StickWeights
 from pyrodgm.nn.recurrent import SentenceDecoder, SentenceEncoder, SentenceFeatures
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
-from pyrodgm.priors import GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.priors import GEMPrior, VampPrior
+from pyrodgm.zoo.pairs.named_prior import named_prior
 
 SHOWN = 6  # sentences of each kind, and steps between two
 
@@ -103,17 +104,12 @@ def build(config: Config, data: Dataset) -> VAE | LanguageModel:
         posterior = GaussianPosterior(encoder)
     decoder = SentenceDecoder(count, size, config.embedding, config.hidden, config.cell)
     likelihood = SentenceLikelihood(context, decoder, data.image_shape[2], word_dropout=config.word_dropout)
-    prior = _prior(config, posterior, features, data)
+    vampprior = partial(_vampprior, config, posterior, features, data)
+    prior = named_prior(config.prior, size, config.components, vampprior, config.concentration)
     return VAE(prior, likelihood, nn.Sequential(features, posterior))
 
 
-def _prior(config: Config, posterior: nn.Module, features: SentenceFeatures, data: Dataset) -> nn.Module:
-    if config.prior == "standard":
-        return StandardNormal(config.latent)
-    if config.prior == "mixture":
-        return MixtureOfGaussians(config.latent, config.components)
-    if config.prior == "sticks":
-        return GEMPrior(config.latent, config.concentration)
+def _vampprior(config: Config, posterior: nn.Module, features: SentenceFeatures, data: Dataset) -> VampPrior:
     rows = data.train.images[torch.randperm(len(data.train))[: config.components]]
     return VampPrior(posterior, features(rows), bounded=False)
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrodgm import experiment, plots
 from pyrodgm.datasets import Dataset, evenly_spaced
@@ -23,7 +23,8 @@ from pyrodgm.likelihoods import GaussianLikelihood
 from pyrodgm.models import VAE
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
-from pyrodgm.priors import MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.priors import VampPrior
+from pyrodgm.zoo.pairs.named_prior import named_prior
 
 SHOWN = 6  # sounds in each row of the figures
 
@@ -54,12 +55,8 @@ def build(config: Config, data: Dataset) -> VAE:
     """The untrained pair."""
     length = data.train.images.shape[1]
     posterior = GaussianPosterior(mlp(length, config.hidden, 2 * config.latent))
-    if config.prior == "standard":
-        prior: nn.Module = StandardNormal(config.latent)
-    elif config.prior == "mixture":
-        prior = MixtureOfGaussians(config.latent, config.components)
-    else:
-        prior = VampPrior.from_data(posterior, config.components, data.train.images)
+    vampprior = partial(VampPrior.from_data, posterior, config.components, data.train.images)
+    prior = named_prior(config.prior, config.latent, config.components, vampprior)
     decoder = mlp(config.latent, config.hidden[::-1], length)
     return VAE(prior, GaussianLikelihood(decoder, scale=0.1, learn_scale=True), posterior)
 

@@ -20,8 +20,8 @@ from pyrodgm.zoo.pairs.adversarial import (
     AdversarialVAEConfig,
     GameName,
     decoder,
-    named_prior,
     optimizer,
+    prior_of,
     settings,
 )
 
@@ -49,7 +49,7 @@ def build(config: Config, data: Dataset) -> AdversarialVAE:
     posterior: nn.Module = GaussianPosterior(encoder)
     if config.prior == "sticks":
         posterior = StickBreakingPosterior(encoder, concentration=config.concentration)
-    prior = named_prior(config, posterior, data)
+    prior = prior_of(config, posterior, data)
     likelihood = decoder(config, data)
     return AdversarialVAE(prior, likelihood, posterior, Discriminator.dense(pixels, sizes))
 

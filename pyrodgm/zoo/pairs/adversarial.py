@@ -15,10 +15,10 @@ from pyrodgm.infer.estimators.adversarial.games import Game
 from pyrodgm.infer.training.settings import OptimizerMaker
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.nn import Dense, StickWeights, mlp
-from pyrodgm.priors import GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.priors import VampPrior
+from pyrodgm.zoo.pairs.named_prior import PriorName, named_prior
 
 GameName = Literal["non-saturating", "wasserstein", "hinge"]
-PriorName = Literal["standard", "mixture", "vampprior", "sticks"]
 
 GAMES: dict[GameName, Callable[[], Game]] = {
     "non-saturating": NonSaturating,
@@ -54,18 +54,14 @@ class AdversarialVAEConfig(TwoPlayerConfig):
     """Concentration of the sticks."""
 
 
-def named_prior(config: AdversarialVAEConfig, posterior: nn.Module, data: Dataset) -> nn.Module:
+def prior_of(config: AdversarialVAEConfig, posterior: nn.Module, data: Dataset) -> nn.Module:
     """A prior of ``latent`` real numbers; for sticks these are the logits of as many fractions.
 
     Pseudo-inputs of a VampPrior start at training images. They are learned where the posterior has a density.
     """
-    if config.prior == "standard":
-        return StandardNormal(config.latent)
-    if config.prior == "mixture":
-        return MixtureOfGaussians(config.latent, config.components)
-    if config.prior == "sticks":
-        return GEMPrior(config.latent + 1, config.concentration)
-    return VampPrior.from_data(posterior, config.components, data.binarize(data.train.images))
+    size = config.latent + (config.prior == "sticks")
+    vampprior = lambda: VampPrior.from_data(posterior, config.components, data.binarize(data.train.images))  # noqa: E731
+    return named_prior(config.prior, size, config.components, vampprior, config.concentration)
 
 
 def decoder(config: AdversarialVAEConfig, data: Dataset) -> BernoulliLikelihood:

@@ -1,8 +1,8 @@
 import ctypes
-import subprocess
 import sys
 
 import pytest
+from fresh_process import run_python
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,15 +35,9 @@ print(inside, blocks())
 """
 
 
-def run(monkeypatch, **environment):
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    return subprocess.run([sys.executable, "-c", PROGRAM], check=True, text=True, stdout=subprocess.PIPE).stdout.split()
+def test_large_tensors_get_memory_of_their_own_in_the_context_only():
+    assert run_python("-c", PROGRAM).stdout.split() == ["1", "0"]
 
 
-def test_large_tensors_get_memory_of_their_own_in_the_context_only(monkeypatch):
-    assert run(monkeypatch) == ["1", "0"]
-
-
-def test_bounds_of_the_environment_are_left_alone(monkeypatch):
-    assert run(monkeypatch, MALLOC_MMAP_THRESHOLD_=str(2**25)) == ["0", "0"]
+def test_bounds_of_the_environment_are_left_alone():
+    assert run_python("-c", PROGRAM, MALLOC_MMAP_THRESHOLD_=str(2**25)).stdout.split() == ["0", "0"]
