@@ -10,10 +10,10 @@ from torch.distributions import constraints
 
 from pyrodgm.boltzmann.energy import bernoulli_entropy, softplus
 
+
 def draw_bits(logits: Tensor, dim: int = -1) -> Tensor:
-    """Independent draws in {0, 1}, in the dtype of ``logits``, which is overwritten; units lie along ``dim``."""
-    # Compared in place: no pass over the units but the logistic function's, the random numbers' and this one.
-    return _uniform(logits, dim).lt_(logits.sigmoid_()).to(logits.dtype)
+    """Independent draws in {0, 1}, in place of ``logits``; units lie along ``dim``."""
+    return logits.sigmoid_().gt_(_uniform(logits, dim))
 
 
 def _uniform(like: Tensor, dim: int) -> Tensor:
@@ -24,17 +24,16 @@ def _uniform(like: Tensor, dim: int) -> Tensor:
     and the bits of two chains have a covariance of at most 2^-34, less than the rounding of their probabilities.
     """
     dtype = torch.promote_types(like.dtype, torch.float32)
-    eps = torch.finfo(dtype).eps
+    eps = torch.finfo(dtype).eps  # 0 would turn on bits of any log-odds, and 1 turn them off
     if like.device.type != "cpu":
-        # 0 would turn on bits of any log-odds, and 1 turn them off
         return torch.empty_like(like, dtype=dtype).uniform_(eps / 4.0, 1.0 - eps / 2.0)
     count = like.numel()
-    words = torch.randint(-(2**63), 2**63 - 1, (-(-count // 4),))  # all bits are drawn
-    own = words.view(torch.uint16)[:count].view(like.shape)
+    words = torch.randint(-(2**63), 2**63 - 1, (-(-count // 4),))  # all 64 bits are random
+    own = words.view(torch.uint16)[:count].view(like.shape).to(dtype)
     shape = [1] * like.dim()
     shape[dim] = like.shape[dim]
     lower = torch.empty(shape, dtype=dtype).uniform_(eps / 4.0, 2.0**-16 - eps / 2.0)
-    return torch.add(lower, own, alpha=2.0**-16)
+    return own.mul_(2.0**-16).add_(lower)
 
 
 class Units(ABC):
