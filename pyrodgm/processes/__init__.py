@@ -9,6 +9,7 @@ from pyrodgm.processes.collectives import (
     from_first,
     gather_rows,
     merged,
+    step_sums,
 )
 from pyrodgm.processes.memory import in_shared_memory
 from pyrodgm.processes.shards import draws_are_independent, independent_draws, pooled
@@ -41,5 +42,6 @@ __all__ = [
     "restarted_job",
     "sharded_in",
     "sharing",
+    "step_sums",
     "world",
 ]

@@ -9,9 +9,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pyrodgm.processes.share import current_share
+from pyrodgm.processes.shared_sums import SharedSums
 from pyrodgm.processes.world import ProcessError, alone, world
 
 BUCKET = 2**25  # bytes of a sum that is under way while the next one is put together
+
+LEAST_SHARED = 2**16  # bytes of a sum that is done in shared memory where there is some
 
 T = TypeVar("T")
 
@@ -20,12 +23,12 @@ T = TypeVar("T")
 _LIBRARY = torch.library.Library("pyrodgm", "FRAGMENT")
 _LIBRARY.define("all_sum(Tensor x) -> Tensor")
 
+_shared: tuple[Any, dict[Any, SharedSums | None]] = (None, {})  # of a process group, by shapes, types and devices
+
 
 def _all_sum(x: Tensor) -> Tensor:
     total = x.clone(memory_format=torch.contiguous_format)
-    if world().size > 1:
-        dist.all_reduce(total)
-    return total
+    return step_sums([total])[0] if world().size > 1 else total
 
 
 _LIBRARY.impl("all_sum", _all_sum, "CompositeExplicitAutograd")
@@ -91,6 +94,30 @@ def all_sums(tensors: Sequence[Tensor]) -> list[Tensor]:
         for i, total in zip(places, flat.split([tensors[i].numel() for i in places]), strict=True):
             sums[i] = total.view(tensors[i].shape)
     return sums
+
+
+@torch.no_grad()
+def step_sums(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """As :func:`all_sums`, for tensors whose shapes come again at each step.
+
+    Processes of one machine sum them in memory that they share, if they are on the CPU. The tensors themselves may be
+    used for the sums.
+    """
+    shared = _shared_sums(tensors)
+    return all_sums(tensors) if shared is None else shared(tensors)
+
+
+def _shared_sums(tensors: Sequence[Tensor]) -> SharedSums | None:
+    """How tensors of these shapes are summed in memory that all processes share; None where they are sent."""
+    global _shared
+    if _shared[0] is not dist.group.WORLD:
+        _shared = dist.group.WORLD, {}
+    known, forms = _shared[1], tuple((x.shape, x.dtype, x.device) for x in tensors)
+    if forms not in known:
+        plain = all(x.device.type == "cpu" and x.is_floating_point() and x.numel() for x in tensors)
+        large = sum(x.nbytes for x in tensors) >= LEAST_SHARED
+        known[forms] = SharedSums.of(tensors, world()) if plain and large and dist.get_backend() == "gloo" else None
+    return known[forms]
 
 
 def merged(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
