@@ -20,7 +20,7 @@ SECONDS = 1800  # for which a process waits for another, as PyTorch's operations
 class Meeting:
     """Processes of one machine that wait for each other, and memory that all of them map.
 
-    The first is connected with each of the others. Neither sockets nor memory have a name in a file system: both are gone
+    The first is connected with each of the others. Neither sockets nor memory have a name in a file system: both go
     with the processes, however these end, and a process that dies is noticed at once.
 
     Args:
