@@ -3,6 +3,7 @@
 from pyrodgm.processes.collectives import (
     all_sum,
     all_sums,
+    batch_moments,
     broadcast_state,
     first,
     from_all,
@@ -25,6 +26,7 @@ __all__ = [
     "all_sums",
     "alone",
     "averaged_in",
+    "batch_moments",
     "broadcast_state",
     "current_job",
     "current_share",

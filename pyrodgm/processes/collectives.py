@@ -70,6 +70,25 @@ def gather_rows(x: Tensor, dim: int = 0) -> Tensor:
     return all_sum(torch.cat([before, own, after], dim))
 
 
+def batch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Variance and mean, ``[*event]``, over the rows ``[rows, *event]`` of a batch, of all processes that share it.
+
+    Each process tells its own, weighted: nothing is lost where the mean is large beside the spread.
+    """
+    variance, mean = torch.var_mean(x, 0, unbiased=False)
+    share = current_share()
+    if share is None or share.count == share.total:
+        return variance, mean
+    team = world()
+    own = torch.stack([torch.full_like(mean, share.weight), share.weight * mean, share.weight * variance])
+    parts = [own if rank == team.rank else torch.zeros_like(own) for rank in range(team.size)]
+    weights, means, variances = all_sum(torch.stack(parts)).unbind(1)
+    total = weights.sum(0)
+    mean = means.sum(0) / total
+    between = means / weights.clamp(min=1e-30) - mean  # of no weight where a process has no rows that count
+    return (variances + weights * between.square()).sum(0) / total, mean
+
+
 @torch.no_grad()
 def all_sums(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The sum over all processes of each tensor; they are sent together, in flat pieces one after the other."""
