@@ -36,7 +36,8 @@ from pyrodgm.models import VAE
 from pyrodgm.nn import NormalizedDense, StickWeights, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, StandardNormal, VampPrior
-from pyrodgm.processes import alone, step_sums, world
+from pyrodgm.processes import alone, world
+from pyrodgm.processes.collectives import step_sums
 from pyrodgm.processes.shared_sums import SharedSums
 from pyrodgm.zoo.pairs import discrete_vae
 

@@ -3,14 +3,12 @@
 from pyrodgm.processes.collectives import (
     all_sum,
     all_sums,
-    batch_moments,
     broadcast_state,
     first,
     from_all,
     from_first,
     gather_rows,
     merged,
-    step_sums,
 )
 from pyrodgm.processes.memory import in_shared_memory
 from pyrodgm.processes.shards import draws_are_independent, independent_draws, pooled
@@ -26,7 +24,6 @@ __all__ = [
     "all_sums",
     "alone",
     "averaged_in",
-    "batch_moments",
     "broadcast_state",
     "current_job",
     "current_share",
@@ -44,6 +41,5 @@ __all__ = [
     "restarted_job",
     "sharded_in",
     "sharing",
-    "step_sums",
     "world",
 ]

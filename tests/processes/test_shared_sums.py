@@ -9,7 +9,8 @@ import pytest
 import torch
 from process_group import run_processes
 
-from pyrodgm.processes import ProcessError, all_sum, all_sums, collectives, step_sums
+from pyrodgm.processes import ProcessError, all_sum, all_sums, collectives
+from pyrodgm.processes.collectives import step_sums
 from pyrodgm.processes.shared_sums import SharedSums
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory and sockets without names are Linux's")

@@ -26,7 +26,8 @@ from pyrodgm.infer.tracing.graph import (
     nullcontext_of,
 )
 from pyrodgm.infer.training.parallel.shared_step import share_loss
-from pyrodgm.processes import World, averaged_in, step_sums
+from pyrodgm.processes import World, averaged_in
+from pyrodgm.processes.collectives import step_sums
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from torch.nn.functional import linear
 
 from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.nn.recurrent.network import RecurrentNetwork, Unrolled
-from pyrodgm.processes import batch_moments, current_share, register_state
+from pyrodgm.processes import current_share, register_state
+from pyrodgm.processes.collectives import batch_moments
 
 
 class BatchNormLSTM(RecurrentNetwork):

@@ -8,7 +8,8 @@ from pyrodgm.datasets import Text
 from pyrodgm.infer import FitSettings, fit_text
 from pyrodgm.models import SequenceModel
 from pyrodgm.nn.recurrent import BatchNormLSTM, StickBreakingRNN
-from pyrodgm.processes import Share, alone, batch_moments, sharing, world
+from pyrodgm.processes import Share, alone, sharing, world
+from pyrodgm.processes.collectives import batch_moments
 
 TEXT = Text.from_strings("abcabdaacbd" * 11, "abcabd" * 3)
 STREAMS = 5
