@@ -34,9 +34,7 @@ class Config:
 
 def main(config: Config) -> None:
     print(harness.describe_machine("cpu"))
-    print(
-        "| run | encoder | k-hat > 0.7 | refined | flagged | difference | gain by the encoder | gain, refined |"
-    )
+    print("| run | encoder | k-hat > 0.7 | refined | flagged | difference | gain by the encoder | gain, refined |")
     print("|---|---|---|---|---|---|---|---|")
     first = None
     for path in config.runs:
