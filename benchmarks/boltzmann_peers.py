@@ -7,6 +7,8 @@ peers/bin/pip install -e .[annealers] networkx tyro rbms==0.5.0 dwave-pytorch-pl
 peers/bin/python benchmarks/boltzmann_peers.py
 """
 
+import multiprocessing
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -70,7 +72,8 @@ def two_layers(config: Config) -> None:
     alternate(title, lambda: gibbs_sweeps(weights, *biases, left), theirs, config.rounds)
 
 
-def sparse(config: Config) -> None:
+def on_sparse_graph(config: Config) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    """What the case is, a sweep of ours and one of theirs."""
     graph = Graph.from_networkx(networkx.random_regular_graph(15, config.sparse_units, seed=0))
     machine = GraphMachine(graph, 0.3 * torch.randn(len(graph.edges)), torch.zeros(graph.num_units))
     spins, edges = spins_from_bits(machine), [(int(i), int(j)) for i, j in graph.edges.tolist()]
@@ -87,7 +90,17 @@ def sparse(config: Config) -> None:
         f"dwave-pytorch-plugin: {config.sparse_chains:,} chains, {graph.num_units:,} units of 15 neighbours, "
         f"{graph.num_colors} colours"
     )
-    alternate(title, lambda: machine.gibbs(states), sampler.sample, config.rounds // 5)
+    return title, lambda: machine.gibbs(states), sampler.sample
+
+
+def peak_growth(config: Config, number: int) -> float:
+    """MiB by which the peak of a process grows over 20 sweeps of ours, 1, or theirs, 2; run in a fresh one."""
+    torch.set_num_threads(config.threads)
+    way = on_sparse_graph(config)[number]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(20):
+        way()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024.0
 
 
 def main(config: Config) -> None:
@@ -96,7 +109,13 @@ def main(config: Config) -> None:
     print(harness.describe_machine("cpu"))
     print("\n| a sweep | pyrodgm, ms | peer, ms | ratio | |\n|---|---|---|---|---|")
     two_layers(config)
-    sparse(config)
+    title, *ways = on_sparse_graph(config)
+    alternate(title, *ways, config.rounds // 5)
+    growth = []
+    for number in (1, 2):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            growth.append(pool.apply(peak_growth, (config, number)))
+    print(f"\nGrowth of the peak of memory by 20 sweeps of the last: {growth[0]:.1f} MiB, peer {growth[1]:.1f} MiB")
 
 
 if __name__ == "__main__":

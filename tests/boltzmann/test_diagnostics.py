@@ -50,7 +50,7 @@ def test_nothing_is_found_where_nothing_is_wrong(sampler):
     assert check.doubts == []
     assert check.negative_energy.shape == (8, 200)
     assert 1.0 <= check.autocorrelation_time < 3.0
-    assert "R-hat 1.0" in str(check)
+    assert str(check).startswith(("R-hat 0.99", "R-hat 1.0"))
     free = GraphMachine(RING, torch.zeros(12), torch.zeros(12))
     assert check_sampler(free, sampler, num_calls=4).r_hat < 1.05
     figure = plots.sampler_chains(check.negative_energy, check.diagnostics.get("exchange_rates"), title=str(check))
