@@ -4,13 +4,16 @@ import json
 import re
 import shutil
 import statistics
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from pyrodgm import cli
 from pyrodgm.zoo import vampprior
-from pyrodgm.zoo.tables import TABLES, Column, Finished, Row, Table, text, write_into
+from pyrodgm.zoo.tables import TABLES, Column, Finished, MissingResultError, Row, Table, text, write_into
+from pyrodgm.zoo.tables.table import ENCODER
 
 TINY = {"data": "digits", "latent": 2, "hidden": (4,), "epochs": 2, "warmup": 0.0, "patience": None}
 TINY |= {"num_samples": 30, "num_images": 6, "components": 3}
@@ -41,7 +44,7 @@ def test_declarations_are_of_flags_that_the_systems_have(table):
 
 def results(value, **more):
     entries = {"log_likelihood": value, "standard_error": 0.25, "elbo": value - 1, "num_samples": 1000, **more}
-    return Finished("runs", entries, [30.0] * 3)
+    return Finished(Path("runs"), entries, [30.0] * 3)
 
 
 def test_rows_of_a_page(tiny):
@@ -57,6 +60,17 @@ def test_rows_of_a_page(tiny):
     lines = text(tiny, {"standard normal": {0: results(-41.0)}}, 1).splitlines()
     assert "| −41.00 ± 0.25 | | −40.00 | behind by 1.00 |" in lines[2]
     assert lines[3] == '| VampPrior | | | | not run: `pyrodgm table digits --rows "VampPrior"` | | | |'
+
+
+def test_the_verdict_compares_what_was_made_as_published(tiny):
+    table = replace(tiny, columns=(ENCODER,), compared=("encoder_log_likelihood",))
+    row = text(table, {"standard normal": {0: results(-30.0, encoder_log_likelihood=-41.0)}}, 1).splitlines()[2]
+    assert "| −30.00 ± 0.25 | | −40.00 | behind by 1.00 | −41.00 |" in row
+    for missing in ({}, {"encoder_log_likelihood": None}):
+        row = text(table, {"standard normal": {0: results(-30.0, **missing)}}, 1).splitlines()[2]
+        assert "| −30.00 ± 0.25 | | −40.00 | | | 3 epochs" in row
+    with pytest.raises(MissingResultError, match="no entry other"):
+        text(replace(tiny, columns=(Column("other", (("other",),)),)), {"standard normal": {0: results(-30.0)}}, 1)
 
 
 def test_a_page_keeps_what_is_around_a_table(tmp_path):

@@ -16,7 +16,7 @@ from pyrodgm.infer.training.loggers import read_csv
 from pyrodgm.zoo.tables.table import Row, Table
 
 # Flags that do not decide the value of a row.
-FREE = ("root", "device", "compile", "run", "resume", "figures", "num_seeds", "sample")
+FREE = ("root", "device", "compile", "run", "resume", "encoder_samples", "figures", "num_seeds", "sample")
 
 
 class MissingResultError(PyrodgmError, KeyError):

@@ -32,11 +32,17 @@ class Column:
         title: Its head.
         entries: Paths of entries in ``results.json``, whose values stand in its cell side by side.
         form: Format of each value, as ``str.format`` takes it.
+        optional: Whether runs may lack the entries, which leaves the cell empty.
     """
 
     title: str
     entries: tuple[tuple[str, ...], ...]
     form: str = "{:.2f}"
+    optional: bool = False
+
+
+# Of systems whose published values are by so many draws, which fall short of what the same weights reach.
+ENCODER = Column("by 5,000 draws of the encoder", (("encoder_log_likelihood",),), optional=True)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class Table:
         title: Head of the column of values, with their unit.
         value: Path of the value in ``results.json``.
         error: Path of its standard error over the test data; empty if there is none.
+        compared: Path of the value that is made as the published ones were, which the verdict compares with these;
+            empty: ``value``. Runs without it get no verdict.
         higher: Whether higher values are better.
         estimator: How the value is estimated.
         period: What a row of ``metrics.csv`` is called in the column of budgets.
@@ -65,6 +73,7 @@ class Table:
     title: str = "test log p(x), nats"
     value: tuple[str, ...] = ("log_likelihood",)
     error: tuple[str, ...] = ("standard_error",)
+    compared: tuple[str, ...] = ()
     higher: bool = True
     estimator: str = "refined importance sampling"
     period: str = "epochs"
