@@ -1,5 +1,6 @@
 """What a published table consists of."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -64,6 +65,8 @@ class Table:
         period: What a row of ``metrics.csv`` is called in the column of budgets.
         seeds: Number of seeds, the first of them that of the flags.
         columns: Further columns.
+        search: Values of flags of which each combination is trained; of these the run with the best validation bound
+            counts, for each row and seed.
     """
 
     name: str
@@ -79,6 +82,12 @@ class Table:
     period: str = "epochs"
     seeds: int = 1
     columns: tuple[Column, ...] = ()
+    search: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """The combinations of ``search``; without one a single one of no flags."""
+        return [dict(zip(self.search, values, strict=True)) for values in itertools.product(*self.search.values())]
 
     def config(self, row: Row, changes: Mapping[str, Any]) -> Any:
         """Flags of a row for the first seed.
