@@ -6,7 +6,7 @@
 `volume` counts the bytes that go into collective operations in a step of each family of models, beside those of its
 gradient. `time` has, for the published VAE of static MNIST's size, steps of N processes with 100 rows each, steps
 of one of them by itself with 100 rows, steps of all at once without a word to each other, and the sum of a gradient by
-itself, in turns, one thread each; and the memory of a process.
+itself, in shared memory and by messages, in turns, one thread each; and the memory of a process.
 """
 
 import argparse
@@ -15,10 +15,11 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -36,6 +37,8 @@ from pyrodgm.nn import NormalizedDense, StickWeights, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, StandardNormal, VampPrior
 from pyrodgm.processes import alone, world
+from pyrodgm.processes.collectives import step_sums
+from pyrodgm.processes.shared_sums import SharedSums
 from pyrodgm.zoo.pairs import discrete_vae
 
 PIXELS, LATENT, HIDDEN, ROWS = 784, 40, [300, 300], 100
@@ -68,18 +71,30 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+ADD_UP = SharedSums.__call__
+
+
 class Sent(TorchDispatchMode):
-    """Counts the bytes of tensors that go into collective operations."""
+    """Counts the bytes of tensors that go into collective operations and into sums in shared memory."""
 
     def __init__(self) -> None:
         super().__init__()
         self.bytes = self.messages = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace == "c10d" or func is torch.ops.pyrodgm.all_sum.default:  # the latter within a traced step
-            self.messages += 1
-            self.bytes += sum(x.nbytes for x in tree_leaves(args[0]) if isinstance(x, torch.Tensor))
-        return func(*args, **(kwargs or {}))
+        before, found = self.messages, func(*args, **(kwargs or {}))
+        sums = func is torch.ops.pyrodgm.all_sum.default  # within a traced step
+        if (func.namespace == "c10d" or sums) and self.messages == before:
+            self.count(tree_leaves(args[0]))
+        return found
+
+    def count(self, tensors: Iterable[Any]) -> None:
+        self.messages += 1
+        self.bytes += sum(x.nbytes for x in tensors if isinstance(x, torch.Tensor))
+
+    def shared(self, sums: SharedSums, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        self.count(tensors)
+        return ADD_UP(sums, tensors)
 
 
 def training_of(make: Callable[[], nn.Module], rows: int, stack: ExitStack) -> Training:
@@ -97,7 +112,7 @@ def volume(name: str) -> tuple[int, int, int]:
     with ExitStack() as stack:
         training = training_of(FAMILIES[name], ROWS, stack)
         training.one_step(0)
-        with Sent() as sent:
+        with Sent() as sent, patch.object(SharedSums, "__call__", lambda *args: sent.shared(*args)):
             training.one_step(0)
         gradient = sum(p.grad.nbytes for p in training.pair.parameters() if p.grad is not None)
     return gradient, sent.bytes, sent.messages
@@ -107,17 +122,19 @@ def times(rounds: int, steps: int = 10) -> tuple[list[list[float]], float]:
     """Seconds in turns, and the megabytes of this process.
 
     They are those of a step of all processes together, of the first alone, of all at once, each by itself, and those of
-    the sum of a gradient.
+    the sum of a gradient, in shared memory and by messages.
     """
     with ExitStack() as stack:
         together = training_of(vae, ROWS * world().size, stack)
         with alone():
             single = training_of(vae, ROWS, stack)
         flat = torch.zeros(sum(p.numel() for p in single.pair.parameters()))
-        add = (lambda i: dist.all_reduce(flat)) if dist.is_initialized() else (lambda i: None)
-        found: list[list[float]] = [[] for _ in range(4)]
+        acts: list[Callable[[int], Any]] = [together.one_step, single.one_step, single.one_step]
+        if dist.is_initialized():
+            acts += [lambda i: step_sums([flat]), lambda i: dist.all_reduce(flat)]
+        found: list[list[float]] = [[] for _ in range(5)]
         for turn in range(-1, rounds):
-            for act, kept in zip((together.one_step, single.one_step, single.one_step, add), found, strict=True):
+            for act, kept in zip(acts, found, strict=False):
                 if dist.is_initialized():
                     dist.barrier()
                 if kept is found[1] and world().rank:
@@ -167,14 +184,15 @@ def main() -> None:
             print(f"{name:32}" + "".join(f"{number:>14,}" for number in numbers))
         return
     for size in arguments.sizes:
-        (together, single, apart, sums), memory = run(size, times, arguments.rounds)[0]
+        (together, single, apart, *sums), memory = run(size, times, arguments.rounds)[0]
         ratios = sorted(a / b for a, b in zip(together, single, strict=True))
         low, middle, high = ratios[len(ratios) // 10], statistics.median(ratios), ratios[-1 - len(ratios) // 10]
-        steps = [1e3 * statistics.median(seconds) for seconds in (together, single, apart, sums)]
+        steps = [1e3 * statistics.median(seconds) for seconds in (together, single, apart)]
+        added = [f"{1e3 * statistics.median(seconds):.2f} ms" for seconds in sums if seconds]
         print(
             f"{size} processes of {ROWS} rows each: {steps[0]:.2f} ms a step, one alone {steps[1]:.2f} ms, ratio "
             f"{middle:.3f} (80 % of the rounds: {low:.3f} to {high:.3f}); all at once, each by itself, "
-            f"{steps[2]:.2f} ms; the sum {steps[3]:.2f} ms; {memory:.0f} MB a process"
+            f"{steps[2]:.2f} ms; the sum, shared and sent: {', '.join(added) or 'none'}; {memory:.0f} MB a process"
         )
 
 

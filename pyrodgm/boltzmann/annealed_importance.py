@@ -1,6 +1,7 @@
 """Log-partition function by annealed importance sampling."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,7 @@ def annealed_importance_sampling(
         raise FloatingPointError("the energies of the chains are not finite")
     log_base = left_units.log_partition(base_left.double()).sum()
     log_base = log_base + right_units.log_partition(base_right.double()).sum()
-    return _summarise(log_base, log_weights)
+    return summarised(log_base, log_weights)
 
 
 @torch.no_grad()
@@ -128,10 +129,11 @@ def anneal_from_independent_units(
             states, energy = swept.states, swept.negative_energy
     if not torch.isfinite(log_weights).all():
         raise FloatingPointError("the energies of the chains are not finite")
-    return _summarise(machine.units.log_partition(base.double()).sum(), log_weights)
+    return summarised(machine.units.log_partition(base.double()).sum(), log_weights)
 
 
-def _summarise(log_base: Tensor, log_weights: Tensor) -> LogPartition:
+def summarised(log_base: Tensor, log_weights: Tensor) -> LogPartition:
+    """The estimate from log Z of the base, ``[]``, and the log-weight of each chain."""
     count = len(log_weights)
     total = log_weights.logsumexp(0)
     relative = (log_weights - total + math.log(count)).exp()  # weights over their mean
@@ -139,4 +141,30 @@ def _summarise(log_base: Tensor, log_weights: Tensor) -> LogPartition:
         value=log_base + total - math.log(count),
         standard_error=relative.std() / math.sqrt(count),
         ess=count**2 / relative.square().sum(),
+    )
+
+
+def joined_estimate(parts: Sequence[LogPartition], counts: Sequence[int]) -> LogPartition:
+    """The estimate by all chains of several estimates of the same machine.
+
+    Args:
+        parts: Estimates by chains of their own.
+        counts: Their numbers of chains, at least 2 each.
+
+    Example:
+        >>> halves = [annealed_importance_sampling(torch.zeros(4, 3), torch.zeros(4), torch.zeros(3), 10, 8)] * 2
+        >>> print(joined_estimate(halves, [8, 8]))
+        log Z = 4.852 ± 0.000 nats (effective chains: 16)
+    """
+    numbers = torch.tensor(counts, dtype=torch.float64, device=parts[0].value.device)
+    values, errors = torch.stack([part.value for part in parts]), torch.stack([part.standard_error for part in parts])
+    count, top = numbers.sum(), values.max()
+    means = (values - top).exp()  # of the weights of each
+    mean = (numbers * means).sum() / count
+    within = (numbers - 1) * numbers * (errors * means).square()
+    squares = (within + numbers * (means - mean).square()).sum()  # of the weights' distances from their mean
+    return LogPartition(
+        value=top + mean.log(),
+        standard_error=(squares / (count - 1) / count).sqrt() / mean,
+        ess=count / (1 + squares / (count * mean.square())),
     )

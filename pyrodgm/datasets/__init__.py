@@ -4,6 +4,7 @@ from pyrodgm.datasets.anndata import AnnDataRows
 from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.evenly_spaced import evenly_spaced
 from pyrodgm.datasets.hide_labels import hide_labels
+from pyrodgm.datasets.hugging_face import hugging_face_shards
 from pyrodgm.datasets.pca import pca
 from pyrodgm.datasets.registry import load
 from pyrodgm.datasets.resplit import resplit
@@ -21,6 +22,7 @@ __all__ = [
     "Text",
     "evenly_spaced",
     "hide_labels",
+    "hugging_face_shards",
     "limit_sentences",
     "load",
     "load_text",

@@ -18,7 +18,7 @@ from pyrodgm.likelihoods import CategoricalLikelihood
 from pyrodgm.models.pair import Pair
 from pyrodgm.nn import stick_weights
 from pyrodgm.nn.recurrent import AdaptiveComputationTime, RecurrentNetwork, StickBreakingRNN, Unrolled
-from pyrodgm.processes import register_state
+from pyrodgm.processes import current_share, gather_rows, register_state
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class SequenceModel(Pair):
         """Let windows of ``batch_size`` streams follow each other from now on, the next ones from zero states."""
         for name in ("carried", "reached"):
             state = self.network.input_weight.new_zeros(batch_size, self.network.state_size).detach()
-            register_state(self, "sharded", name, state, persistent=False)
+            register_state(self, "replicated", name, state, persistent=False)
 
     def restart(self) -> None:
         """Begin the next windows with zero states."""
@@ -226,17 +226,20 @@ class SequenceModel(Pair):
         return kl_divergence(q, GEMLogits(self.concentration, self.network.max_steps).expand(q.batch_shape))
 
     def _carries(self, x: Tensor) -> bool:
-        return self.training and len(self.carried) == len(x)
+        share = current_share()
+        return self.training and len(self.carried) == (len(x) if share is None else share.total)
 
     def _encoded(self, x: Tensor, batch: torch.Size) -> tuple[Tensor, Tensor | None]:
         features = self.encoder(x)
-        state = self.carried.expand(*batch, -1) if self._carries(x) else None
+        share = current_share()
+        carried = self.carried if share is None else self.carried[share.rows]
+        state = carried.expand(*batch, -1) if self._carries(x) else None
         return features.expand(*batch, *features.shape[-2:]), state
 
     def _reach(self, x: Tensor, out: Unrolled) -> None:
         if self._carries(x):
             # Of several particles, the first goes on.
-            self.reached.copy_(out.state.detach().reshape(-1, *self.reached.shape)[0])
+            self.reached.copy_(gather_rows(out.state.detach().reshape(-1, len(x), self.reached.shape[1])[0]))
 
     def _sources(self, x: Tensor) -> tuple[Tensor, ...]:
         return (x, self.carried, *self.encoder.parameters())

@@ -12,13 +12,16 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from pyrodgm import boltzmann
 from pyrodgm.arithmetic.arguments import callables, whole_number
 from pyrodgm.boltzmann import BipartiteMachine, Graph, GraphMachine, LogPartition, Machine, SamplerCheck
+from pyrodgm.boltzmann.annealed_importance import joined_estimate
 from pyrodgm.boltzmann.layers import check_kinds
 from pyrodgm.boltzmann.samplers import Gibbs, ParallelTempering, PopulationAnnealing, Sampler
 from pyrodgm.boltzmann.units import BITS, Units, require_units
 from pyrodgm.distributions import BoltzmannMachine, VisibleBoltzmann
-from pyrodgm.processes import independent_draws, pooled, register_state
+from pyrodgm.processes import all_sums, alone, independent_draws, pooled, register_state, world
 
 SamplerName = Literal["pcd", "pa", "pt", "exact"]
+
+BLOCK = 256  # chains that are annealed together: on the CPU they take no longer than as many of a larger number
 
 
 class BoltzmannPrior(nn.Module):
@@ -162,8 +165,9 @@ class BoltzmannPrior(nn.Module):
         if self.training:
             moments = self._advance(machine.detach(), self.sampler)
         else:
-            if get_proxy_mode() is None and self._is_stale():
-                self.estimate_log_partition()
+            if get_proxy_mode() is None and self.needs_estimate():
+                with alone():
+                    self.estimate_log_partition()
             moments = machine.sample_moments(self.chains)
         # cloned: the buffer changes in place, and a distribution should not change under its user
         return BoltzmannMachine(machine, log_partition=self.log_partition.clone(), moments=moments, chains=self.chains)
@@ -173,6 +177,8 @@ class BoltzmannPrior(nn.Module):
         self, num_temperatures: int = 1000, num_chains: int = 1024, seed: int = 0
     ) -> LogPartition:
         """Estimate log Z by annealed importance sampling, or sum it exactly, and keep it for evaluation.
+
+        On the CPU several processes share the chains, so all of them have to call it; each gets the estimate of one.
 
         Args:
             num_temperatures: As in :func:`pyrodgm.boltzmann.annealed_importance_sampling`.
@@ -184,10 +190,7 @@ class BoltzmannPrior(nn.Module):
             value = machine.log_partition()
             estimate = LogPartition(value, torch.zeros_like(value), torch.full_like(value, math.inf))
         else:
-            device = machine.biases.device
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                torch.manual_seed(seed)
-                estimate = machine.estimate_log_partition(num_temperatures, num_chains)
+            estimate = _annealed(machine, num_temperatures, whole_number("num_chains", num_chains, 2), seed)
         if self.sampler is not None:
             self.log_partition.copy_(estimate.value)
             self.log_partition_error.copy_(estimate.standard_error)
@@ -234,7 +237,10 @@ class BoltzmannPrior(nn.Module):
         self.log_partition_error.fill_(math.inf)
         return moments
 
-    def _is_stale(self) -> bool:
+    def needs_estimate(self) -> bool:
+        """Whether evaluation has to estimate log Z first: parameters have changed since that was done."""
+        if self.sampler is None or self.training:
+            return False
         return not (torch.isfinite(self.log_partition_error) and torch.equal(self.estimated_at, self._flat()))
 
     def _flat(self) -> Tensor:
@@ -243,6 +249,23 @@ class BoltzmannPrior(nn.Module):
     def _unflat(self, flat: Tensor, like: Machine) -> Machine:
         parts = flat.split([t.numel() for t in like.parameters])
         return like.replace(*(part.view_as(t) for part, t in zip(parts, like.parameters, strict=True)))
+
+
+def _annealed(machine: Machine, num_temperatures: int, num_chains: int, seed: int) -> LogPartition:
+    """Estimate log Z by blocks of chains, each with random numbers of its own, which processes share."""
+    device, team = machine.biases.device, world()
+    blocks = max(1, round(num_chains / BLOCK)) if device.type == "cpu" else 1
+    counts = [num_chains * (i + 1) // blocks - num_chains * i // blocks for i in range(blocks)]
+    found = torch.zeros(blocks, 3, dtype=torch.float64, device=device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for i in range(team.rank, blocks, team.size) if blocks > 1 else [0]:
+            torch.manual_seed((seed + 0x9E3779B97F4A7C15 * i) % 2**63)
+            part = machine.estimate_log_partition(num_temperatures, counts[i])
+            found[i] = torch.stack([part.value, part.standard_error, part.ess])
+    if blocks == 1:
+        return part
+    whole = found if team.size == 1 else all_sums([found])[0]
+    return joined_estimate([LogPartition(*row) for row in whole], counts)
 
 
 def _sampler(sampler: SamplerName | Sampler, num_sweeps: int) -> Sampler | None:

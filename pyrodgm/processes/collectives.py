@@ -9,9 +9,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pyrodgm.processes.share import current_share
+from pyrodgm.processes.shared_sums import SharedSums
 from pyrodgm.processes.world import ProcessError, alone, world
 
 BUCKET = 2**25  # bytes of a sum that is under way while the next one is put together
+
+LEAST_SHARED = 2**16  # bytes of a sum that is done in shared memory where there is some
 
 T = TypeVar("T")
 
@@ -20,12 +23,12 @@ T = TypeVar("T")
 _LIBRARY = torch.library.Library("pyrodgm", "FRAGMENT")
 _LIBRARY.define("all_sum(Tensor x) -> Tensor")
 
+_shared: tuple[Any, dict[Any, SharedSums | None]] = (None, {})  # of a process group, by shapes, types and devices
+
 
 def _all_sum(x: Tensor) -> Tensor:
     total = x.clone(memory_format=torch.contiguous_format)
-    if world().size > 1:
-        dist.all_reduce(total)
-    return total
+    return step_sums([total])[0] if world().size > 1 else total
 
 
 _LIBRARY.impl("all_sum", _all_sum, "CompositeExplicitAutograd")
@@ -67,6 +70,25 @@ def gather_rows(x: Tensor, dim: int = 0) -> Tensor:
     return all_sum(torch.cat([before, own, after], dim))
 
 
+def batch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Variance and mean, ``[*event]``, over the rows ``[rows, *event]`` of a batch, of all processes that share it.
+
+    Each process tells its own, weighted: nothing is lost where the mean is large beside the spread.
+    """
+    variance, mean = torch.var_mean(x, 0, unbiased=False)
+    share = current_share()
+    if share is None or share.count == share.total:
+        return variance, mean
+    team = world()
+    own = torch.stack([torch.full_like(mean, share.weight), share.weight * mean, share.weight * variance])
+    parts = [own if rank == team.rank else torch.zeros_like(own) for rank in range(team.size)]
+    weights, means, variances = all_sum(torch.stack(parts)).unbind(1)
+    total = weights.sum(0)
+    mean = means.sum(0) / total
+    between = means / weights.clamp(min=1e-30) - mean  # of no weight where a process has no rows that count
+    return (variances + weights * between.square()).sum(0) / total, mean
+
+
 @torch.no_grad()
 def all_sums(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The sum over all processes of each tensor; they are sent together, in flat pieces one after the other."""
@@ -91,6 +113,30 @@ def all_sums(tensors: Sequence[Tensor]) -> list[Tensor]:
         for i, total in zip(places, flat.split([tensors[i].numel() for i in places]), strict=True):
             sums[i] = total.view(tensors[i].shape)
     return sums
+
+
+@torch.no_grad()
+def step_sums(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """As :func:`all_sums`, for tensors whose shapes come again at each step.
+
+    Processes of one machine sum them in memory that they share, if they are on the CPU. The tensors themselves may be
+    used for the sums.
+    """
+    shared = _shared_sums(tensors)
+    return all_sums(tensors) if shared is None else shared(tensors)
+
+
+def _shared_sums(tensors: Sequence[Tensor]) -> SharedSums | None:
+    """How tensors of these shapes are summed in memory that all processes share; None where they are sent."""
+    global _shared
+    if _shared[0] is not dist.group.WORLD:
+        _shared = dist.group.WORLD, {}
+    known, forms = _shared[1], tuple((x.shape, x.dtype, x.device) for x in tensors)
+    if forms not in known:
+        plain = all(x.device.type == "cpu" and x.is_floating_point() and x.numel() for x in tensors)
+        large = sum(x.nbytes for x in tensors) >= LEAST_SHARED
+        known[forms] = SharedSums.of(tensors, world()) if plain and large and dist.get_backend() == "gloo" else None
+    return known[forms]
 
 
 def merged(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 class ProcessError(PyrodgmError, RuntimeError):
-    """The first process failed at what it does for all of them."""
+    """Another process failed or has died."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pyrodgm.boltzmann import (
     sample_moments,
     systematic_resample,
 )
+from pyrodgm.boltzmann.annealed_importance import joined_estimate, summarised
 
 COUPLINGS = [0.1, 0.5, 1.0, 2.0]
 
@@ -86,6 +87,15 @@ def test_annealed_importance_sampling_covers_the_exact_value(shape, coupling):
     assert z.abs().max() < 4.5
     assert 0.2 < z.std() < 2.5  # the error bar is neither idle nor too small
     assert all(1 <= r.ess <= 200 and r.value.dtype == torch.float64 for r in runs)
+
+
+def test_estimates_by_some_of_the_chains_make_up_that_by_all():
+    logs = torch.randn(20, generator=torch.Generator().manual_seed(1)) * 2 + 700
+    whole = summarised(torch.tensor(3.0), logs)
+    parts = [summarised(torch.tensor(3.0), part) for part in logs.split([2, 11, 7])]
+    joined = joined_estimate(parts, [2, 11, 7])
+    for name in ("value", "standard_error", "ess"):
+        torch.testing.assert_close(getattr(joined, name), getattr(whole, name), rtol=1e-12, atol=0.0)
 
 
 def test_annealed_importance_sampling_from_a_base_of_its_own():

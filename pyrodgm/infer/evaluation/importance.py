@@ -25,6 +25,7 @@ from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
 from pyrodgm.infer.training.feeds.columns import device_and_dtype
+from pyrodgm.infer.training.parallel.log_partitions import estimate_log_partitions
 from pyrodgm.infer.training.step import Compile, check_compile
 from pyrodgm.processes import from_first, merged, world
 
@@ -146,6 +147,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         stack.enter_context(fork_rng(device))
         x = x.clone() if x.is_inference() else x  # which no gradient may see
         one = x[:1].to(device, dtype)
+        estimate_log_partitions(pair)
         with fork_rng(device):
             guide, model = traces(pair, one)
         require_density(guide, model)

@@ -26,7 +26,8 @@ from pyrodgm.infer.tracing.graph import (
     nullcontext_of,
 )
 from pyrodgm.infer.training.parallel.shared_step import share_loss
-from pyrodgm.processes import World, all_sums, averaged_in
+from pyrodgm.processes import World, averaged_in
+from pyrodgm.processes.collectives import step_sums
 
 logger = logging.getLogger(__name__)
 
@@ -267,7 +268,7 @@ class TrainStep:
         if self.world is not None:
             trained = [p for p in self._parameters if p.grad is not None]
             own = [weight * buffer for buffer in self._averaged]
-            loss, *sums = all_sums([loss, *own, *(p.grad for p in trained if p.grad is not None)])
+            loss, *sums = step_sums([loss, *own, *(p.grad for p in trained if p.grad is not None)])
             for buffer, mean in zip(self._averaged, sums, strict=False):
                 buffer.copy_(mean)
             for parameter, gradient in zip(trained, sums[len(own) :], strict=True):

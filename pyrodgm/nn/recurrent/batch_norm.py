@@ -6,7 +6,8 @@ from torch.nn.functional import linear
 
 from pyrodgm.arithmetic.arguments import finite_number, whole_number
 from pyrodgm.nn.recurrent.network import RecurrentNetwork, Unrolled
-from pyrodgm.processes import register_state
+from pyrodgm.processes import current_share, register_state
+from pyrodgm.processes.collectives import batch_moments
 
 
 class BatchNormLSTM(RecurrentNetwork):
@@ -17,7 +18,7 @@ class BatchNormLSTM(RecurrentNetwork):
 
     with the activations of an LSTM. Each position after the start of a stream has statistics of its own, the last one's
     serve all later positions; the state counts positions, so that a stream that is cut into windows goes on. In
-    training the statistics are those of the batch, in evaluation running means.
+    training the statistics are those of the batch, of all processes that share it, in evaluation running means.
 
     Args:
         input_size: F, features of an input.
@@ -55,8 +56,8 @@ class BatchNormLSTM(RecurrentNetwork):
         self.state_size = 2 * hidden_size + 1
         for name, size in (("input", 4 * hidden_size), ("hidden", 4 * hidden_size), ("cell", hidden_size)):
             setattr(self, f"{name}_scale", nn.Parameter(torch.full((size,), scale)))
-            register_state(self, "averaged", f"{name}_mean", torch.zeros(max_positions, size))
-            register_state(self, "averaged", f"{name}_variance", torch.ones(max_positions, size))
+            register_state(self, "replicated", f"{name}_mean", torch.zeros(max_positions, size))
+            register_state(self, "replicated", f"{name}_variance", torch.ones(max_positions, size))
         self.cell_shift = nn.Parameter(torch.zeros(hidden_size))
 
     def reset_parameters(self) -> None:
@@ -69,7 +70,9 @@ class BatchNormLSTM(RecurrentNetwork):
     def forward(self, x: Tensor, state: Tensor | None = None) -> Unrolled:
         batch = self.check(x, state)
         flat = x.reshape(-1, *x.shape[-2:])
-        if self.training and len(flat) < 2:
+        share = current_share()
+        rows = len(flat) if share is None else len(flat) // share.count * share.total
+        if self.training and rows < 2:
             raise ValueError(f"x: expected at least two rows to normalise over in training, got shape {list(x.shape)}")
         state = flat.new_zeros(len(flat), self.state_size) if state is None else state.reshape(-1, self.state_size)
         h, c, position = state[:, : self.hidden_size], state[:, self.hidden_size : -1], state[0, -1].long()
@@ -108,7 +111,7 @@ class _Normalizer:
 
     def __call__(self, value: Tensor, t: int) -> Tensor:
         if self.training:
-            variance, mean = torch.var_mean(value, 0, unbiased=False)
+            variance, mean = batch_moments(value)
             self.seen[0].append(mean.detach())
             self.seen[1].append(variance.detach())
         else:

@@ -1,5 +1,7 @@
 """Evaluation by several real processes: the result of one, for the same seed."""
 
+from functools import partial
+
 import pytest
 import torch
 from process_group import run_processes
@@ -8,6 +10,8 @@ from toy_pairs import small_vae
 from pyrodgm.datasets import Dataset, Split
 from pyrodgm.experiment.results import evaluate
 from pyrodgm.infer import log_likelihood, unit_variances
+from pyrodgm.infer.training.parallel.log_partitions import estimate_log_partitions
+from pyrodgm.priors import BoltzmannPrior
 
 IMAGES = torch.rand(23, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64).round()
 
@@ -44,6 +48,39 @@ def test_the_results_do_not_depend_on_the_number_of_processes(tmp_path):
             torch.testing.assert_close(parts.draws["z"], blocks.draws["z"])
             torch.testing.assert_close(others["z"], variances["z"])
             torch.testing.assert_close(values, unseeded)
+
+
+def machine():
+    torch.manual_seed(3)
+    prior = BoltzmannPrior(17, 18, num_chains=2).eval()
+    with torch.no_grad():
+        prior.weights.copy_(torch.randn(17, 18) / 3)
+    return prior
+
+
+def log_partitions(rank=0):
+    prior = machine()
+    few, many = (prior.estimate_log_partition(15, count, seed=4) for count in (300, 800))
+    with torch.no_grad():
+        prior.left_bias.add_(1.0)
+    prior.estimate_log_partition = partial(prior.estimate_log_partition, 10, 600)
+    if rank == 0:  # another one has not called the prior, and does not know log Z yet
+        prior()
+    estimate_log_partitions(prior)
+    return few, many, prior.log_partition, prior().log_partition
+
+
+def test_processes_share_the_chains_of_log_partitions(tmp_path):
+    few, many, _, later = log_partitions()
+    assert few.value != many.value
+    alone = machine().machine()
+    torch.manual_seed(4)
+    assert torch.equal(alone.estimate_log_partition(15, 300).value, few.value)
+    for found in run_processes(3, log_partitions, tmp_path):
+        for one, other in zip(found[:2], (few, many), strict=True):
+            for name in ("value", "standard_error", "ess"):
+                torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-12, atol=1e-12)
+        assert found[2] == found[3] == later
 
 
 @pytest.mark.slow

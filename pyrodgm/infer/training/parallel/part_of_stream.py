@@ -21,7 +21,7 @@ class PartOfStream:
 
     def __init__(self, stream: StreamFeed) -> None:
         self.stream = stream
-        self.valid, self.identity = stream.valid, stream.identity
+        self.identity = stream.identity
         self.pass_length, self.measures, self.validates = stream.pass_length, stream.measures, stream.validates
 
     def first(self) -> Inputs:

@@ -1,13 +1,12 @@
 """What several processes cannot train together."""
 
-from typing import cast
-
 from pyrodgm.datasets.shards import Shards
 from pyrodgm.infer.training.feeds.feed import Feed
+from pyrodgm.infer.training.feeds.memory import MemoryFeed
 from pyrodgm.infer.training.feeds.stream import StreamFeed
 from pyrodgm.infer.training.feeds.windows import WindowFeed
 from pyrodgm.infer.training.parallel.rows_of_stream import RowsOfStream, can_be_split, own_rows_of_stream
-from pyrodgm.infer.training.parallel.shared_feed import RowFeed, SharedFeed
+from pyrodgm.infer.training.parallel.shared_feed import SharedFeed, bound_of
 from pyrodgm.infer.training.parallel.split_stream import SplitStream
 from pyrodgm.infer.training.refusals import refuse_two_players
 from pyrodgm.infer.training.settings import Plan, require
@@ -24,9 +23,11 @@ def share_feed(feed: Feed, plan: Plan, world: World) -> SharedFeed:
     require(size is None, "labelled_batch_size", size, f"None where {world.size} processes share a batch")
     refuse_two_players(plan, f"where {world.size} processes share a batch")
     if isinstance(feed, WindowFeed):
-        raise ValueError(f"fit_text trains in one process, got {world.size}: call it within pyrodgm.processes.alone()")
+        return SharedFeed(feed, feed.validate)
+    assert isinstance(feed, (MemoryFeed, StreamFeed))
+    measure = bound_of(feed.valid, world)
     if isinstance(feed, StreamFeed) and isinstance(feed.loader.dataset, Shards):
-        return SharedFeed(SplitStream(feed, feed.loader.dataset, world), world, own_rows_of_stream)
+        return SharedFeed(SplitStream(feed, feed.loader.dataset, world), measure, own_rows_of_stream)
     if isinstance(feed, StreamFeed) and can_be_split(feed.loader):
-        return SharedFeed(RowsOfStream(feed, world), world, own_rows_of_stream)
-    return SharedFeed(cast(RowFeed, feed), world)
+        return SharedFeed(RowsOfStream(feed, world), measure, own_rows_of_stream)
+    return SharedFeed(feed, measure)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pyrodgm.infer.tracing.arguments import Batch, Keywords, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import loss_per_datum, unchanged
 from pyrodgm.infer.tracing.kept_calls import afresh
+from pyrodgm.infer.training.parallel.log_partitions import estimate_log_partitions
 from pyrodgm.infer.training.parallel.rows_of_batch import RowsOfBatch
 from pyrodgm.processes import Share, World, all_sums, current_share
 
@@ -31,6 +32,8 @@ class SharedBound:
         Raises:
             ValueError: If there are no data.
         """
+        if self.world.size > 1:
+            estimate_log_partitions(pair)
         total, count = torch.zeros((), dtype=torch.float64), 0
         for batch in batches:
             size = len(first_tensor(batch))

@@ -21,7 +21,6 @@ class RowFeed(Protocol):
     measures: tuple[str, ...]
     validates: bool
     identity: dict[str, Any]
-    valid: ValidBatches | None
 
     def next(self) -> Inputs: ...
 
@@ -40,6 +39,20 @@ class RowFeed(Protocol):
     def load(self, state: dict[str, Any]) -> None: ...
 
 
+Validate = Callable[[nn.Module, pyro.infer.ELBO], tuple[float, dict[str, float]]]
+
+
+def bound_of(valid: ValidBatches | None, world: World) -> Validate:
+    """Validation by the bound, of whose data the processes share the rows."""
+    shared = SharedBound(world)
+
+    def measure(pair: nn.Module, objective: pyro.infer.ELBO) -> tuple[float, dict[str, float]]:
+        bound = shared(pair, objective, valid() if valid else ())
+        return bound, {"valid_bound": bound}
+
+    return measure
+
+
 def own_rows_of_batch(inputs: Inputs, share: Share) -> Inputs:
     """The rows of a share of inputs that have all rows of a batch."""
     return tuple(x[share.rows] for x in inputs)
@@ -50,15 +63,16 @@ class SharedFeed:
 
     Args:
         feed: The batches; each process has its own, made with the same random state.
-        world: The processes.
+        measure: The validation, by all processes.
         own: Picks the rows of a share from the inputs of the feed.
     """
 
-    def __init__(self, feed: RowFeed, world: World, own: Callable[[Inputs, Share], Inputs] = own_rows_of_batch) -> None:
-        self.feed, self.own = feed, own
+    def __init__(
+        self, feed: RowFeed, measure: Validate, own: Callable[[Inputs, Share], Inputs] = own_rows_of_batch
+    ) -> None:
+        self.feed, self.measure, self.own = feed, measure, own
         self.pass_length, self.measures, self.validates = feed.pass_length, feed.measures, feed.validates
         self.identity = feed.identity
-        self.bound = SharedBound(world)
 
     def next(self) -> Inputs:
         return self.feed.next()
@@ -80,8 +94,7 @@ class SharedFeed:
         self.feed.advance()
 
     def validate(self, pair: nn.Module, objective: pyro.infer.ELBO) -> tuple[float, dict[str, float]]:
-        bound = self.bound(pair, objective, self.feed.valid() if self.feed.valid else ())
-        return bound, {"valid_bound": bound}
+        return self.measure(pair, objective)
 
     def state(self) -> dict[str, Any]:
         return self.feed.state()

@@ -5,17 +5,14 @@ import torch
 from process_group import run_processes
 from toy_pairs import small_vae
 
-from pyrodgm.datasets import Dataset, Split, Text
-from pyrodgm.infer import Callback, FitSettings, fit, fit_text
-from pyrodgm.models import SequenceModel
-from pyrodgm.nn.recurrent import RecurrentNetwork
+from pyrodgm.datasets import Dataset, Split
+from pyrodgm.infer import Callback, FitSettings, fit
 from pyrodgm.processes import alone
 
 X = torch.rand(23, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64).round()
 
 SPLIT = Split(X, torch.zeros(23, dtype=torch.int64))
 LABELLED = Dataset("made", SPLIT, SPLIT, SPLIT, (1, 1, 8), "binary", "none")
-TEXT = Text.from_strings("abcabd" * 20, "abcabd" * 5)
 
 
 class Count(Callback):
@@ -86,9 +83,6 @@ def test_callbacks_act_once(tmp_path):
 def refusals(rank):
     with pytest.raises(ValueError, match="labelled_batch_size must be None where 2 processes"):
         fit(small_vae(8, 2, 4), LABELLED, epochs=1, settings=FitSettings(labelled_batch_size=2, progress=False))
-    pair = SequenceModel.of_symbols(RecurrentNetwork(4, 12), len(TEXT.symbols))
-    with pytest.raises(ValueError, match="fit_text trains in one process, got 2"):
-        fit_text(pair, TEXT, epochs=1, length=5, batch_size=2)
     with alone():
         return train(None)[0]
 

@@ -144,6 +144,6 @@ def test_what_a_buffer_is_survives_copies_and_is_checked():
         "norm.num_batches_tracked": "replicated",
         "norm.other": None,
     }
-    assert set(kinds_of(BatchNormLSTM(2, 3)).values()) == {"averaged"}
+    assert set(kinds_of(BatchNormLSTM(2, 3)).values()) == {"replicated"}
     with pytest.raises(ValueError, match="kind must be one of replicated, averaged, sharded, got 'shared'"):
         register_state(pair, "shared", "x", torch.zeros(1))
