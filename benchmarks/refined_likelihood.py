@@ -24,7 +24,8 @@ from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
 from pyrodgm.zoo.pairs import dense_dlgmm, dense_hvae
 
-Case = Literal["vae", "vamp", "mixture", "exemplar", "hvae", "hvae_vamp", "dlgmm", "sticks", "frey"]
+OfMNIST = Literal["vae", "vamp", "mixture", "exemplar", "hvae", "hvae_vamp", "hvae_mixture", "hvae_exemplar"]
+Case = OfMNIST | Literal["dlgmm", "sticks", "frey"]
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Config:
 
     cases: tuple[Case, ...] = ("vae", "vamp", "mixture", "hvae", "frey")
     """vae, vamp, mixture, exemplar: 784-300-300-40 gated VAE of static MNIST under a standard normal, a VampPrior, a
-    mixture of Gaussians (each of 300 components) and exemplars; hvae, hvae_vamp: 40 + 40 latents; dlgmm: a deep latent
-    Gaussian mixture; sticks: 784-500-50 ReLU layers, 50 sticks under Beta(1, 5); frey: a VAE of Frey faces with a
-    discretised logistic likelihood."""
+    mixture of Gaussians (each of 300 components) and exemplars; hvae and hvae_*: 40 + 40 latents under the same;
+    dlgmm: a deep latent Gaussian mixture; sticks: 784-500-50 ReLU layers, 50 sticks under Beta(1, 5); frey: a VAE of
+    Frey faces with a discretised logistic likelihood."""
     epochs: int = 20
     """Epochs of training, where the folder has no weights yet."""
     components: int = 300
@@ -72,23 +73,18 @@ def build(case: Case, data: Dataset, components: int) -> nn.Module:
         return VAE(GEMPrior(50, 5.0), BernoulliLikelihood(decoder), encoder)
     if case == "dlgmm":
         return dense_dlgmm(pixels, num_components=3, latent=25, mean=mean)
-    if case.startswith("hvae"):
 
-        def upper(posterior: nn.Module) -> nn.Module:
-            if case == "hvae":
-                return StandardNormal(40)
+    def prior(posterior: nn.Module) -> nn.Module:
+        if case.endswith("vamp"):
             return VampPrior.from_data(posterior, components, data.train.images)
+        if case.endswith("mixture"):
+            return MixtureOfGaussians(40, components)
+        return ExemplarPrior(posterior, data.train.images) if case.endswith("exemplar") else StandardNormal(40)
 
-        return dense_hvae(upper)
+    if case.startswith("hvae"):
+        return dense_hvae(prior)
     posterior = GaussianPosterior(mlp(pixels, [300, 300], 80))
-    prior: nn.Module = StandardNormal(40)
-    if case == "vamp":
-        prior = VampPrior.from_data(posterior, components, data.train.images)
-    elif case == "mixture":
-        prior = MixtureOfGaussians(40, components)
-    elif case == "exemplar":
-        prior = ExemplarPrior(posterior, data.train.images)
-    return VAE(prior, BernoulliLikelihood(mlp(40, [300, 300], pixels)), posterior)
+    return VAE(prior(posterior), BernoulliLikelihood(mlp(40, [300, 300], pixels)), posterior)
 
 
 def trained(case: Case, config: Config) -> tuple[nn.Module, Tensor]:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.evaluation.by_row import by_row
 from pyrodgm.infer.evaluation.importance import log_likelihood
-from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
-from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
+from pyrodgm.infer.evaluation.refined.choice import refined_sampler
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
 
@@ -51,26 +50,27 @@ def bidirectional(
     like: Tensor,
     num_samples: int | None = None,
     *,
-    chains: int = 8,
-    temperatures: int = 50,
+    chains: int = 4,
+    temperatures: int = 400,
     max_bytes: int = 2**27,
     seed: int | None = None,
 ) -> Certificate:
     r"""Bracket log p(x) of data that are simulated from the model, whose latents are thus known.
 
     From below by :func:`log_likelihood`, from above by annealed importance sampling from the very latents that made the
-    datum, an exact draw of its posterior, to the fitted proposal: the mean of the weights of such chains is
-    :math:`1 / p(x)` in expectation, so minus its logarithm is an upper bound in expectation. The gap certifies the
-    estimate on data like the model's own; how like they are to real data is for the reader to judge. The latents being
-    exact, no mode is missed from above, and a mode that the proposal misses shows as a gap.
+    datum, an exact draw of its posterior, to the fitted proposal, or of binary latents to the guide: the mean of the
+    weights of such chains is :math:`1 / p(x)` in expectation, so minus its logarithm is an upper bound in expectation.
+    The gap certifies the estimate on data like the model's own; how like they are to real data is for the reader to
+    judge. The latents being exact, no mode is missed from above, and a mode that the proposal misses shows as a gap.
 
     Args:
-        pair: A module with ``model(x)`` and ``guide(x)``, whose latents are real and whose sites say their curvature.
+        pair: A module with ``model(x)`` and ``guide(x)``, whose latents are real and whose sites say their curvature,
+            or all binary (:meth:`pyrodgm.models.DVAE.discrete`), of which the guide is certified.
         num_data: Number of data to simulate, N.
         like: A tensor ``[*, *event]`` of the shape of data; its values do not matter.
         num_samples: Of the lower bound, as in :func:`log_likelihood`.
-        chains: Chains a datum of the upper bound.
-        temperatures: Steps of each.
+        chains: Chains a datum of the upper bound, which all start at the one draw of its posterior that is known.
+        temperatures: Steps of each; few leave the bound from above loose.
         max_bytes: Bound on the memory.
         seed: Seed; the caller's random state is left as it was. None draws from the current state.
 
@@ -105,16 +105,12 @@ def bidirectional(
         simulated = poutine.trace(poutine.uncondition(pair.model)).get_trace(blank)
         x = simulated.nodes["x"]["value"]
         program, rows = by_row(pair, x)  # as log_likelihood does: symbols are no real tensor
-        coordinates = Coordinates(program, rows[:1])
-        plan = coordinates.plan(num_samples)
-        exact = coordinates.from_trace(simulated, num_data)
-        sampler = RefinedSampler(coordinates, rows[:1], num_data, plan, max_bytes, "auto")
+        sampler = refined_sampler(program, rows[:1], num_data, num_samples, max_bytes, "auto")
+        exact = sampler.exact(simulated, num_data)
         betas = torch.linspace(1.0, 0.0, temperatures + 1, dtype=torch.float64)
         upper = []
-        for block, u in zip(rows.split(sampler.block), exact.split(sampler.block), strict=True):
-            gaussian = sampler.refit(block)[0][0]
-            start = gaussian.standardise(u.double()).expand(chains, *u.shape)
-            inverse = sampler.anneal(block, gaussian, start, betas)
+        for block, latents in zip(rows.split(sampler.block), exact.split(sampler.block), strict=True):
+            inverse = sampler.reverse(block, latents, chains, betas)
             upper.append((math.log(chains) - inverse.logsumexp(0)).cpu())
         lower = log_likelihood(pair, x, num_samples, max_bytes=max_bytes, progress=False)
     return Certificate(lower, torch.cat(upper))

@@ -73,16 +73,30 @@ class AnnealedBits:
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size and k-hat of a block ``[B, *event]``, on the CPU."""
         del keep
-        state, log_w = self._state(x, self._draw(x, CHAINS)), torch.zeros(CHAINS, len(x), dtype=torch.float64)
-        log_w = log_w.to(x.device)
-        for step in range(self.steps):
-            log_w = log_w + (state[1] - state[3]) / self.steps
-            if step + 1 < self.steps:
-                state = self._transition(x, state, (step + 1) / self.steps)
+        betas = torch.linspace(0.0, 1.0, self.steps + 1, dtype=torch.float64)
+        log_w = self._anneal(x, self._draw(x, CHAINS), betas)
         result: dict[str, Any] = summarise(log_w)
         result["stage"] = torch.full((len(x),), ANNEALED)
         result["evaluations"] = torch.full((len(x),), float(self.steps * CHAINS * COST), dtype=torch.float64)
         return result
+
+    def exact(self, trace: Trace, count: int) -> Tensor:
+        """Bits ``[count, D]`` of a trace of the model."""
+        parts = [trace.nodes[name] for name in self.names]
+        return torch.cat([s["value"].expand(count, *s["fn"].event_shape).reshape(count, -1) for s in parts], -1)
+
+    def reverse(self, x: Tensor, z: Tensor, chains: int, temperatures: Tensor) -> Tensor:
+        """Log-weights ``[chains, B]`` of chains from draws of the posterior ``[B, D]`` to the guide."""
+        return self._anneal(x, z.expand(chains, *z.shape), temperatures)
+
+    def _anneal(self, x: Tensor, z: Tensor, temperatures: Tensor) -> Tensor:
+        state, log_w = self._state(x, z), torch.zeros(z.shape[:2], dtype=torch.float64, device=x.device)
+        steps = list(zip(temperatures[:-1].tolist(), temperatures[1:].tolist(), strict=True))
+        for i, (before, beta) in enumerate(steps):
+            log_w = log_w + (beta - before) * (state[1] - state[3])
+            if i + 1 < len(steps):
+                state = self._transition(x, state, beta)
+        return log_w
 
     def _transition(self, x: Tensor, now: State, beta: float) -> State:
         offset = -0.5 / float(torch.empty(()).uniform_(*REACH))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyro
@@ -11,7 +12,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import Independent, constraints
-from torch.func import jvp, vmap
+from torch.func import grad, jvp, vmap
 
 from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.estimators.reading import counted, mask_of
@@ -62,7 +63,7 @@ class Coordinates:
     """
 
     def __init__(self, pair: Any, x: Tensor) -> None:
-        self.pair = pair
+        self.pair, self.datum = pair, x
         guide, model = traces(pair, x)
         drawn = {site["name"] for site in counted(guide)}
         latents = [site for site in _joint(model) if not site["is_observed"]]
@@ -138,15 +139,23 @@ class Coordinates:
 
         The curvature is the Gauss-Newton one, by forward derivatives.
         """
-        basis = torch.eye(self.size, dtype=u.dtype, device=u.device)
-
-        def tangents(direction: Tensor) -> list[Tensor]:
-            return jvp(lambda v: self._features(x, v), (u,), (direction.expand_as(u),))[1]
-
         slope, joint = self.gradient(x, u)
-        with GatesInParts():
-            features = vmap(tangents, randomness="same")(basis)
-        return slope.mean(0), curvature(features), joint.mean(0)
+        return slope.mean(0), curvature(_tangents(lambda v: self._features(x, v), u)), joint.mean(0)
+
+    def second_moments(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """:meth:`moments` with minus the Hessian itself, which need not be positive definite, as the curvature."""
+        slope, joint = self.gradient(x, u)
+        hessian = _tangents(grad(lambda v: self._log_joint(x, v)[0].sum()), u)  # [D, points, B, D]
+        return slope.mean(0), -hessian.mean(1).transpose(0, 1), joint.mean(0)
+
+    @cached_property
+    def has_second_derivatives(self) -> bool:
+        """Whether PyTorch can differentiate the joint density twice, forward over reverse."""
+        try:
+            self.second_moments(self.datum, torch.zeros(2, 1, self.size).to(self.datum))
+        except (NotImplementedError, RuntimeError):  # what it raises for what it cannot differentiate
+            return False
+        return True
 
     def components(self, x: Tensor, u: Tensor) -> Tensor:
         """Points u ``[points, B, D]`` moved to the component most responsible for them, where a prior is a mixture."""
@@ -209,6 +218,13 @@ class Coordinates:
                 parts = [coordinates[name].flatten(2)]  # of a standard normal
             found += [part.expand(*u.shape[:2], *part.shape[2:]).flatten(2) for part in parts]
         return found
+
+
+def _tangents(function: Callable[[Tensor], Any], u: Tensor) -> Any:
+    """Forward derivatives of what a function gives at u, stacked over the coordinates, in one batched pass."""
+    basis = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
+    with GatesInParts():
+        return vmap(lambda direction: jvp(function, (u,), (direction.expand_as(u),))[1], randomness="same")(basis)
 
 
 class Placed(Messenger):

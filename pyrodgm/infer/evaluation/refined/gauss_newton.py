@@ -13,8 +13,11 @@ FRESH = 2  # rounds that take the new curvature; later ones take the running mea
 EARLY = 4  # rounds that take the mean of the old curvature and the new, where the fit is damped
 USUAL = (2, 2, 4, 4, 4, 4)  # points of each round, in antithetic pairs: few where the curvature is thrown away
 DAMPED = (2, 2, 2, 2, 4, 4, 4, 4, 4, 4)  # of fits to sticks
+SHARP = (4, 4, 4)  # points of each round with the Hessian itself
+BEFORE = 2  # rounds that the curvature of a fit counts as when those with the Hessian are averaged with it
+SMALLEST = 0.3  # least curvature of a mean Hessian, relative to that of the fit before
 QUICK = ((2,) * 6, (2,) * 4, (2,) * 3)  # for budgets too small for these
-GRADIENT = 3  # evaluations that a value with its gradient costs
+GRADIENT = 3  # evaluations that a value with its gradient costs, and a column of a Hessian
 DRAWS = 2000  # fresh draws where no budget is given: of fewer k-hat is noisy
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -59,6 +62,11 @@ class Plan:
         """Decoder evaluations of the fit."""
         return sum(self.points) * (self.size + GRADIENT)
 
+    @property
+    def sharp_cost(self) -> int:
+        """Those of the rounds with the Hessian."""
+        return sum(SHARP) * GRADIENT * (self.size + 1)
+
     @staticmethod
     def least_budget(size: int) -> int:
         """The smallest budget that :meth:`of_budget` takes."""
@@ -93,6 +101,10 @@ class Gaussian:
         columns = right.movedim(-2, 0)  # a triangle a datum, all points as its columns
         solved = torch.linalg.solve_triangular(factor, columns.flatten(1, -2).mT, upper=upper)
         return solved.mT.reshape(columns.shape).movedim(0, -2)
+
+    def __getitem__(self, rows: Tensor) -> "Gaussian":
+        """Those of some of the data."""
+        return Gaussian(self.mean[rows], self.factor[rows])
 
     @property
     def log_det(self) -> Tensor:
@@ -138,14 +150,40 @@ def fit(first: Gaussian, plan: Plan, moments: Moments, dtype: torch.dtype) -> Ga
     running = factor @ factor.mT
     averaged, early = 1, EARLY if plan.is_damped else FRESH
     for step, count in enumerate(plan.points):
-        noise = torch.randn(count // 2, *mean.shape, dtype=mean.dtype, device=mean.device)
-        points = Gaussian(mean, factor).place(torch.cat([noise, -noise]))
+        points = Gaussian(mean, factor).place(_pairs(count, mean))
         gradient, new, _ = (part.double() for part in moments(points.to(dtype)))
         averaged = 1 if step < early else averaged + 1
         share = 1.0 / averaged if averaged > 1 or not plan.is_damped else 0.5
         running = running + share * (new - running)
         factor = positive_definite(running)
         mean = mean + _step(gradient, factor, plan.size**0.5) / max(1.0, averaged / 2)
+    return Gaussian(mean, factor)
+
+
+def sharpen(fitted: Gaussian, moments: Moments, dtype: torch.dtype) -> Gaussian:
+    """Further rounds with the Hessian itself, of which the Gauss-Newton curvature leaves a part out.
+
+    The running mean begins with the curvature of the fit; what is too small in it, or negative, is raised to a share
+    of that.
+
+    Args:
+        fitted: The result of :func:`fit`.
+        moments: As there, with minus the Hessian as the curvature.
+        dtype: That of the points.
+
+    Source: Khan and Rue (2023), arXiv 2107.04562, equation 4: the precision is the mean Hessian at the fixed point.
+    """
+    mean, factor = fitted.mean, fitted.factor
+    inverse = torch.linalg.inv(factor)
+    running = torch.eye(mean.shape[-1]).to(mean).expand_as(factor)  # in the coordinates where the fit is a standard one
+    for averaged, count in enumerate(SHARP, BEFORE + 1):
+        points = Gaussian(mean, factor).place(_pairs(count, mean))
+        gradient, new, _ = (part.double() for part in moments(points.to(dtype)))
+        running = running + (inverse @ new @ inverse.mT - running) / averaged
+        values, vectors = torch.linalg.eigh(0.5 * (running + running.mT))
+        raised = vectors @ torch.diag_embed(values.clamp(min=SMALLEST)) @ vectors.mT
+        factor = fitted.factor @ torch.linalg.cholesky(raised)
+        mean = mean + _step(gradient, factor, mean.shape[-1] ** 0.5) / max(1.0, averaged / 2)
     return Gaussian(mean, factor)
 
 
@@ -176,6 +214,12 @@ def climb(first: Tensor, steps: int, moments: Moments, dtype: torch.dtype) -> tu
         value = torch.where(height > value, height, value)
     found = Gaussian(mean, factor)
     return found, value - found.log_det
+
+
+def _pairs(count: int, like: Tensor) -> Tensor:
+    """Standardised points ``[count, B, D]`` in antithetic pairs."""
+    noise = torch.randn(count // 2, *like.shape, dtype=like.dtype, device=like.device)
+    return torch.cat([noise, -noise])
 
 
 def _step(gradient: Tensor, factor: Tensor, radius: Tensor | float) -> Tensor:

@@ -1,22 +1,33 @@
 """Importance samples from refined proposals, with further stages for the data that need them."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyrodgm.infer.estimators.sites import Trace
 from pyrodgm.infer.evaluation.diagnostics import is_flagged, summarise
 from pyrodgm.infer.evaluation.graphs import Graphs, choose_mode
 from pyrodgm.infer.evaluation.memory import even, growth
 from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.annealing import LEAPFROGS, anneal
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
-from pyrodgm.infer.evaluation.refined.gauss_newton import GRADIENT, START_DRAWS, Gaussian, Plan, climb, fit, start
+from pyrodgm.infer.evaluation.refined.gauss_newton import (
+    GRADIENT,
+    START_DRAWS,
+    Gaussian,
+    Plan,
+    climb,
+    fit,
+    sharpen,
+    start,
+)
 from pyrodgm.infer.tracing.contexts import fork_rng
 
 CLIMB = 16  # steps towards a mode before the second fit
 APART = 1.0  # distance of two modes, in the metric of the curvature, from which both are fitted
-CHAINS, TEMPERATURES = 64, 16  # of the last stage
+CHAINS, TEMPERATURES = 64, (16, 64)  # of the last stage; more temperatures for data that stay flagged
 GUIDE, REFINED, REFITTED, ANNEALED = 0, 1, 2, 3  # stages
 
 
@@ -63,14 +74,18 @@ class RefinedSampler:
         fits, cost = self.refit(x)
         count = self.plan.draws
         result = self._summary(self._draw(x, fits, count)[1], REFITTED, cost + count)
-        still = is_flagged(result["ess"], result["k_hat"])
-        if still.any():
-            betas = torch.linspace(0.0, 1.0, TEMPERATURES + 1, dtype=torch.float64)
-            standard = fits[0].standardise(student.draw(fits[0], CHAINS)[0])
-            cost += count + CHAINS * (1 + LEAPFROGS * (TEMPERATURES - 1)) * GRADIENT
-            annealed = self._summary(self.anneal(x, fits[0], standard, betas), ANNEALED, cost)
-            result = {key: torch.where(still, annealed[key], value) for key, value in result.items()}
+        for count in TEMPERATURES:
+            still = is_flagged(result["ess"], result["k_hat"]).nonzero().squeeze(-1)
+            if len(still):
+                for key, value in self._annealed(x[still], fits[0][still], count).items():
+                    result[key][still] = value + (result[key][still] if key == "evaluations" else 0)
         return result
+
+    def _annealed(self, x: Tensor, fitted: Gaussian, temperatures: int) -> dict[str, Any]:
+        betas = torch.linspace(0.0, 1.0, temperatures + 1, dtype=torch.float64)
+        begin = fitted.standardise(student.draw(fitted, CHAINS)[0])
+        cost = CHAINS * (1 + LEAPFROGS * (temperatures - 1)) * GRADIENT
+        return self._summary(self.anneal(x, fitted, begin, betas), ANNEALED, cost)
 
     def fit(self, x: Tensor) -> Gaussian:
         """The Gaussians of a block."""
@@ -93,8 +108,20 @@ class RefinedSampler:
         modes = [Gaussian.choose(swap, second, first), Gaussian.choose(swap, first, second)]
         if not (modes[0].standardise(modes[1].mean).norm(dim=-1) > APART).any():
             modes = modes[:1]
-        fits = [fit(mode, self.plan, moments, x.dtype) for mode in modes]
-        return fits, cost + len(fits) * self.plan.fit_cost
+        fits, each = [fit(mode, self.plan, moments, x.dtype) for mode in modes], self.plan.fit_cost
+        if self.coordinates.has_second_derivatives:
+            fits = [sharpen(found, partial(self.coordinates.second_moments, x), x.dtype) for found in fits]
+            each += self.plan.sharp_cost
+        return fits, cost + len(fits) * each
+
+    def exact(self, trace: Trace, count: int) -> Tensor:
+        """The vectors ``[count, D]`` of the latents of a trace of the model."""
+        return self.coordinates.from_trace(trace, count)
+
+    def reverse(self, x: Tensor, u: Tensor, chains: int, temperatures: Tensor) -> Tensor:
+        """Log-weights ``[chains, B]`` of chains from draws of the posterior ``[B, D]`` to the proposal."""
+        gaussian = self.refit(x)[0][0]
+        return self.anneal(x, gaussian, gaussian.standardise(u.double()).expand(chains, *u.shape), temperatures)
 
     def anneal(self, x: Tensor, gaussian: Gaussian, first: Tensor, temperatures: Tensor) -> Tensor:
         """Log-weights of chains that start at ``first``, standardised; see :func:`anneal`."""

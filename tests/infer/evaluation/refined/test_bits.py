@@ -11,7 +11,7 @@ from pyro.nn import pyro_method
 from torch import nn
 
 from pyrodgm.distributions import ExponentialSmoothing
-from pyrodgm.infer import log_likelihood
+from pyrodgm.infer import bidirectional, log_likelihood
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import DVAE, Pair
 from pyrodgm.nn import mlp
@@ -32,15 +32,17 @@ def small_dvae():
     return pair.discrete().eval()
 
 
+def evidence(pair, x):
+    bits = torch.tensor(list(itertools.product([0.0, 1.0], repeat=8)))
+    with torch.no_grad():
+        return (pair.prior().log_prob(bits).unsqueeze(-1) + pair.likelihood(bits.unsqueeze(1)).log_prob(x)).logsumexp(0)
+
+
 @pytest.mark.slow
 def test_bits_of_a_boltzmann_machine_by_enumeration():
     pair = small_dvae()
     x = torch.rand(6, 20).round()
-    bits = torch.tensor(list(itertools.product([0.0, 1.0], repeat=8)))
-    with torch.no_grad():
-        exact = (pair.prior().log_prob(bits).unsqueeze(-1) + pair.likelihood(bits.unsqueeze(1)).log_prob(x)).logsumexp(
-            0
-        )
+    exact = evidence(pair, x)
     guide = log_likelihood(pair, x, 5000, proposal="guide", seed=0)
     found = log_likelihood(pair, x, 20_000, proposal="refined", seed=0)
     assert (found.stage == 3).all()
@@ -48,6 +50,18 @@ def test_bits_of_a_boltzmann_machine_by_enumeration():
     error, before = (result.values - exact for result in (found, guide))
     assert error.square().mean() < 0.2 * before.square().mean()
     assert error.abs().max() < 1.5
+
+
+@pytest.mark.slow
+def test_bounds_of_bits_from_both_sides_hold_the_sum_over_all_bits():
+    pair = small_dvae()
+    found = bidirectional(pair, 60, torch.zeros(1, 20), temperatures=300, seed=0)
+    above = found.upper - evidence(pair, found.lower.x)
+    assert found.lower.attributes["proposal"] == "guide"
+    assert -0.05 < above.mean() < 0.3
+    assert found.gap > 0.0
+    loose = bidirectional(pair, 60, torch.zeros(1, 20), temperatures=3, seed=0)
+    assert (loose.upper - evidence(pair, loose.lower.x)).mean() > above.mean() + 0.3
 
 
 class Bits(Pair):

@@ -6,6 +6,8 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer import MCMC, NUTS
+from pyro.infer.autoguide import init_to_value
 from pyro.infer.importance import psis_diagnostic, vectorized_importance_weights
 from pyro.nn import pyro_method
 from torch import nn
@@ -197,6 +199,22 @@ def test_the_guide_of_a_datum_serves_pyro():
     assert torch.allclose(draws.mean(0), guide.mean["z"], atol=0.1)
     with pytest.raises(ValueError, match="the 1 data that the guide was refined on"):
         guide(x + 1.0)
+
+
+@pytest.mark.slow
+def test_the_guide_of_a_datum_starts_nuts():
+    pair = WrongEncoder(2, 3).requires_grad_(False)
+    x = draw(pair, 2, 3)
+    guide = refine(pair, x, seed=0)
+    start = {name: value.expand(2, 2) for name, value in guide.mean.items()}
+    kernel = NUTS(pair.model, init_strategy=init_to_value(values=start), max_tree_depth=3)
+    chain = MCMC(kernel, num_samples=80, warmup_steps=20, disable_progbar=True)
+    pyro.set_rng_seed(0)
+    chain.run(x)
+    covariance = torch.linalg.inv(torch.eye(2) + pair.W.T @ pair.W / pair.noise**2)
+    exact = x @ pair.W @ covariance / pair.noise**2
+    assert torch.allclose(guide.mean["z"], exact, atol=1e-6)
+    assert torch.allclose(chain.get_samples()["z"].mean(0), exact, atol=0.25)
 
 
 @pytest.mark.slow
