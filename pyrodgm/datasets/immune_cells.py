@@ -29,11 +29,11 @@ def load_immune_cells(root: str | os.PathLike[str] | None = None) -> Dataset:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}; pip install --no-deps celltypist brings it") from error
     counts = parse_cells(content)
-    train, *others = shuffled(len(counts), SPLIT_SEED).split(SIZES)
-    kept = _variable_genes(counts[train.numpy()])
-    parts = (Split(torch.from_numpy(counts[rows.numpy()][:, kept])) for rows in (train, *others))
+    parts = shuffled(len(counts), SPLIT_SEED).split(SIZES)
+    kept = _variable_genes(counts[parts[0].numpy()])
+    train, valid, test = (Split(torch.from_numpy(counts[rows.numpy()][:, kept])) for rows in parts)
     shape = (1, GENES // WIDTH, WIDTH)
-    return Dataset("immune_cells", *parts, image_shape=shape, values="counts", binarization="none")
+    return Dataset("immune_cells", train, valid, test, image_shape=shape, values="counts", binarization="none")
 
 
 def parse_cells(content: bytes) -> np.ndarray:
