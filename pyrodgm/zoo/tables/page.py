@@ -18,6 +18,7 @@ def text(table: Table, runs: Mapping[str, Mapping[int, Finished]], seeds: int) -
         seeds: Number of seeds that a whole row has.
     """
     titles = [table.title, "spread over seeds", "published", "verdict", *(c.title for c in table.columns)]
+    titles += ["setting of the best validation bound"] if table.search else []
     lines = [["", *titles, "budget", "estimator"]]
     for row in table.rows:
         found = [runs.get(row.name, {})[seed] for seed in sorted(runs.get(row.name, {}))]
@@ -43,6 +44,7 @@ def _cells(table: Table, row: Row, runs: Sequence[Finished], seeds: int) -> list
         _published(row),
         _verdict(table, row, runs, max(deviation or 0.0, error or 0.0)),
         *(_column(column, runs) for column in table.columns),
+        *(["; ".join(dict.fromkeys(run.setting for run in runs))] if table.search else []),
         f"{budget} {table.period}, {time}",
         _estimator(table, runs[0]),
     ]
@@ -50,7 +52,7 @@ def _cells(table: Table, row: Row, runs: Sequence[Finished], seeds: int) -> list
 
 def _not_run(table: Table, row: Row) -> list[str]:
     command = f'not run: `pyrodgm table {table.name} --rows "{row.name}"`'
-    return ["", "", _published(row), command, *("" for _ in table.columns), "", ""]
+    return ["", "", _published(row), command, *[""] * (len(table.columns) + bool(table.search) + 2)]
 
 
 def _published(row: Row) -> str:

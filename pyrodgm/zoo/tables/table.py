@@ -1,5 +1,6 @@
 """What a published table consists of."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -41,8 +42,9 @@ class Column:
     optional: bool = False
 
 
-# Of systems whose published values are by so many draws, which fall short of what the same weights reach.
-ENCODER = Column("by 5,000 draws of the encoder", (("encoder_log_likelihood",),), optional=True)
+def by_encoder(draws: int) -> Column:
+    """The column of what draws of the encoder make of the same weights, as published values were made."""
+    return Column(f"by {draws:,} draws of the encoder", (("encoder_log_likelihood",),), optional=True)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Table:
         period: What a row of ``metrics.csv`` is called in the column of budgets.
         seeds: Number of seeds, the first of them that of the flags.
         columns: Further columns.
+        search: Values of flags of which each combination is trained; of these the run with the best validation bound
+            counts, for each row and seed.
     """
 
     name: str
@@ -79,6 +83,12 @@ class Table:
     period: str = "epochs"
     seeds: int = 1
     columns: tuple[Column, ...] = ()
+    search: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """The combinations of ``search``; without one a single one of no flags."""
+        return [dict(zip(self.search, values, strict=True)) for values in itertools.product(*self.search.values())]
 
     def config(self, row: Row, changes: Mapping[str, Any]) -> Any:
         """Flags of a row for the first seed.
