@@ -26,6 +26,7 @@ from pyrodgm.datasets.caltech101_silhouettes import parse_silhouettes
 from pyrodgm.datasets.cifar10 import parse_archive, parse_batch
 from pyrodgm.datasets.drawings import parse_drawings
 from pyrodgm.datasets.idx import parse_idx
+from pyrodgm.datasets.immune_cells import parse_cells
 from pyrodgm.datasets.mnist_rotation import NAMES
 from pyrodgm.datasets.mnist_rotation import parse_archive as parse_rotated
 from pyrodgm.datasets.omniglot import parse_burda
@@ -110,6 +111,7 @@ def whole_files() -> dict[str, tuple[Callable[[bytes], Any], list[bytes]]]:
         "Burda's OMNIGLOT": (parse_burda, [mat(packed, **burda) for packed in (True, False)]),
         "CIFAR archive": (parse_archive, [cifar_archive()]),
         "rotated MNIST": (parse_rotated, [rotated_archive()]),
+        "table of cells": (parse_cells, [b",A,B,C\n" + b"cell,0,0.0,2.0\n" * 4]),
         "drawings": (parse_drawings, [drawings()]),
         "pickle": (parse_pickle, [pickle.dumps(array, protocol=protocol) for protocol in range(5)]),
     }

@@ -36,7 +36,7 @@ from pyrodgm.models import VAE
 from pyrodgm.nn import NormalizedDense, StickWeights, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, StandardNormal, VampPrior
-from pyrodgm.processes import alone, world
+from pyrodgm.processes import alone, collectives, world
 from pyrodgm.processes.collectives import step_sums
 from pyrodgm.processes.shared_sums import SharedSums
 from pyrodgm.zoo.pairs import discrete_vae
@@ -118,8 +118,8 @@ def volume(name: str) -> tuple[int, int, int]:
     return gradient, sent.bytes, sent.messages
 
 
-def times(rounds: int, steps: int = 10) -> tuple[list[list[float]], float]:
-    """Seconds in turns, and the megabytes of this process.
+def times(rounds: int, steps: int = 10) -> tuple[list[list[tuple[float, float]]], float]:
+    """Seconds in turns, of the clock and of this process on a core, and the megabytes of this process.
 
     They are those of a step of all processes together, of the first alone, of all at once, each by itself, and those of
     the sum of a gradient, in shared memory and by messages.
@@ -132,18 +132,18 @@ def times(rounds: int, steps: int = 10) -> tuple[list[list[float]], float]:
         acts: list[Callable[[int], Any]] = [together.one_step, single.one_step, single.one_step]
         if dist.is_initialized():
             acts += [lambda i: step_sums([flat]), lambda i: dist.all_reduce(flat)]
-        found: list[list[float]] = [[] for _ in range(5)]
+        found: list[list[tuple[float, float]]] = [[] for _ in range(5)]
         for turn in range(-1, rounds):
             for act, kept in zip(acts, found, strict=False):
                 if dist.is_initialized():
                     dist.barrier()
                 if kept is found[1] and world().rank:
                     continue
-                began = time.perf_counter()
+                began, on_core = time.perf_counter(), time.process_time()
                 for i in range(steps):
                     act(i)
                 if turn >= 0:
-                    kept.append((time.perf_counter() - began) / steps)
+                    kept.append(((time.perf_counter() - began) / steps, (time.process_time() - on_core) / steps))
         file = Path("/proc/self/smaps_rollup")
         memory = int(re.search(r"Pss:\s+(\d+)", file.read_text())[1]) / 1024 if file.exists() else float("nan")  # type: ignore[index]
     return found, memory
@@ -174,7 +174,10 @@ def main() -> None:
     parser.add_argument("what", choices=["volume", "time"])
     parser.add_argument("--sizes", type=int, nargs="+", default=[2], help="numbers of processes")
     parser.add_argument("--rounds", type=int, default=30, help="rounds of ten steps each")
+    parser.add_argument("--messages", action="store_true", help="sum gradients by messages, as on several machines")
     arguments = parser.parse_args()
+    if arguments.messages:
+        collectives.LEAST_SHARED = 2**62
     if arguments.what == "volume":
         titles = ("parameters", "gradient, B", "sent, B", "more, B", "messages")
         print(f"{'a step of two processes':32}" + "".join(f"{title:>14}" for title in titles))
@@ -185,14 +188,17 @@ def main() -> None:
         return
     for size in arguments.sizes:
         (together, single, apart, *sums), memory = run(size, times, arguments.rounds)[0]
-        ratios = sorted(a / b for a, b in zip(together, single, strict=True))
+        ratios, cores = (sorted(a[i] / b[i] for a, b in zip(together, single, strict=True)) for i in range(2))
         low, middle, high = ratios[len(ratios) // 10], statistics.median(ratios), ratios[-1 - len(ratios) // 10]
-        steps = [1e3 * statistics.median(seconds) for seconds in (together, single, apart)]
-        added = [f"{1e3 * statistics.median(seconds):.2f} ms" for seconds in sums if seconds]
+        steps, added = (
+            [f"{1e3 * statistics.median(seconds for seconds, _ in turns):.2f} ms" for turns in kinds if turns]
+            for kinds in ((together, single, apart), sums)
+        )
         print(
-            f"{size} processes of {ROWS} rows each: {steps[0]:.2f} ms a step, one alone {steps[1]:.2f} ms, ratio "
-            f"{middle:.3f} (80 % of the rounds: {low:.3f} to {high:.3f}); all at once, each by itself, "
-            f"{steps[2]:.2f} ms; the sum, shared and sent: {', '.join(added) or 'none'}; {memory:.0f} MB a process"
+            f"{size} processes of {ROWS} rows each: {steps[0]} a step, one alone {steps[1]}, ratio {middle:.3f} "
+            f"(80 % of the rounds: {low:.3f} to {high:.3f}), of time on a core {statistics.median(cores):.3f}; all at "
+            f"once, each by itself, {steps[2]}; the sum, shared and sent: {', '.join(added) or 'none'}; "
+            f"{memory:.0f} MB a process"
         )
 
 

@@ -3,6 +3,7 @@
 python examples/count_vae.py --prior vampprior
 python examples/count_vae.py --prior sticks --counts negative-binomial --dispersion datum
 python examples/count_vae.py --prior mixture --library observed
+python examples/count_vae.py --data immune_cells --prior sticks --batch-size 32 --learning-rate 3e-3
 python examples/evaluate.py runs/digit_counts-vampprior-zero-inflated-0
 """
 

@@ -20,7 +20,7 @@ LEAST = {
     "datasets.limit_sentences.num_symbols": 3,
     "plots.sentences.width": 20,
     **dict.fromkeys(("context_size", "end"), 0),
-    **dict.fromkeys(("max_units", "noise", "num_valid", "certified", "expected_steps"), 0),
+    **dict.fromkeys(("max_units", "noise", "num_valid", "certified", "encoder_samples", "expected_steps"), 0),
     **dict.fromkeys(("seed", "rank"), None),
     "boltzmann.exact_samples.num_samples": 0,
     "boltzmann.check_sampler.num_calls": 4,

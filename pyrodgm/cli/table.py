@@ -8,7 +8,7 @@ import tyro
 
 from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.infer import DamagedFileError
-from pyrodgm.zoo.tables import TABLES, MissingResultError, finished_runs, text, train_missing, write_into
+from pyrodgm.zoo.tables import TABLES, MissingResultError, best_runs, finished_runs, text, train_missing, write_into
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,17 @@ def regenerate(flags: TableFlags) -> str:
     for row in chosen.rows:
         first = chosen.config(row, changes).seed
         seeds = range(first, first + count)
-        runs = finished_runs(chosen, row, flags.runs, seeds, changes)
-        missing = [seed for seed in seeds if seed not in runs]
-        if missing and row in to_train:
-            for line in train_missing(chosen, row, flags.runs, missing, changes):
-                print(line, flush=True)
-            runs = finished_runs(chosen, row, flags.runs, seeds, changes)
-        found[row.name] = runs
+        tried = []
+        for setting in chosen.settings:
+            changed = {**changes, **setting}
+            runs = finished_runs(chosen, row, flags.runs, seeds, changed)
+            missing = [seed for seed in seeds if seed not in runs]
+            if missing and row in to_train:
+                for line in train_missing(chosen, row, flags.runs, missing, changed):
+                    print(line, flush=True)
+                runs = finished_runs(chosen, row, flags.runs, seeds, changed)
+            tried.append(runs)
+        found[row.name] = best_runs(chosen, tried)
     rows = text(chosen, found, count)
     if flags.page is not None:
         write_into(flags.page, chosen.name, rows)

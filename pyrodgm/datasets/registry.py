@@ -10,6 +10,7 @@ from pyrodgm.datasets.dataset import Dataset
 from pyrodgm.datasets.digits import load_digit_counts, load_digits
 from pyrodgm.datasets.frey_faces import load_frey_faces
 from pyrodgm.datasets.histopathology import load_histopathology
+from pyrodgm.datasets.immune_cells import load_immune_cells
 from pyrodgm.datasets.mnist import load_mnist
 from pyrodgm.datasets.mnist_rotation import load_mnist_rotation
 from pyrodgm.datasets.omniglot import load_omniglot_28x28, load_omniglot_burda
@@ -29,6 +30,7 @@ LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "frey_faces": load_frey_faces,
     "grey_mnist": partial(load_mnist, grey=True),
     "histopathology": load_histopathology,
+    "immune_cells": load_immune_cells,
     "kmnist": partial(load_mnist, name="kmnist"),
     "mnist": load_mnist,
     "mnist_rotation": load_mnist_rotation,
@@ -51,6 +53,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     - `digits`: scikit-learn's scans, 8x8, 17 grey levels; 1,197 / 300 / 300 images to train, validate and test; dynamic
       binarisation; labels 0-9.
     - `digit_counts`: the same scans and splits as counts from 0 to 16, of the pixels of a block of 4x4 that are on.
+    - `immune_cells`: transcripts of 500 genes in single cells, a sample that CellTypist ships; 359 / 100 / 100 counts.
     - `mnist`: LeCun and Cortes's, 28x28, 256 grey levels; 50,000 / 10,000 / 10,000; dynamic binarisation; labels 0-9.
     - `grey_mnist`: the same images and splits as they are, grey.
     - `rotated_mnist`: MNIST digits, half of them turned by random angles, 28x28; 70,000 / 10,000 / 20,000; grey;
@@ -99,7 +102,8 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     Lake, Salakhutdinov and Tenenbaum (2015) and Burda, Grosse and Salakhutdinov (2015), arXiv 1509.00519; Marlin et al.
     (2010) for the silhouettes; Roweis, Saul and Hinton (2002) for the faces; Tomczak and Welling (2016), arXiv
     1611.09630, for the tissue; Krizhevsky (2009); Larochelle et al. (2007) for rotated digits; Netzer et al. (2011) for
-    SVHN; Marcus et al. (1993) and Mikolov et al. (2010) for the Penn Treebank.
+    SVHN; Marcus et al. (1993) and Mikolov et al. (2010) for the Penn Treebank; Domínguez Conde et al.
+    (2022), Science 376, eabl5197, for CellTypist.
 
     >>> from pyrodgm.datasets import load
     >>> digits = load("digits")

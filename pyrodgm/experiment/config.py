@@ -37,6 +37,8 @@ class TrainingConfig:
     """Decoder evaluations per test image; None: as many as the way of the estimate needs, 5000 at most."""
     num_images: int | None = None
     """Number of test images, evenly spread over the test set; None: all."""
+    encoder_samples: int = 0
+    """Draws of the encoder a test image for a second estimate, as published results were made; 0: none."""
     device: str = "cpu"
     """Where to train, as PyTorch calls it: cpu, cuda, cuda:1."""
     compile: Compile = "auto"

@@ -69,7 +69,6 @@ def draws_report(
     *,
     num_samples: int | None = None,
     num_images: int | None = None,
-    certified: int = 0,
     seed: int = 0,
     figures: bool = True,
 ) -> str:
@@ -83,15 +82,9 @@ def draws_report(
         run: Its run.
         num_samples: Evaluations of the decoder per test image that the annealing may take.
         num_images: Number of test images for the likelihood, evenly spread; None: all.
-        certified: 0: bounds from both sides are not made here.
         seed: Seed of draws and chains.
         figures: Whether to draw figures.
-
-    Raises:
-        ValueError: If ``certified`` is not 0.
     """
-    if certified:
-        raise ValueError(f"certified must be 0 for an adversarial system, got {certified}")
     like = next(pair.parameters())
     noise: float | None = None
     judged = pair

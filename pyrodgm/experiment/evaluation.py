@@ -1,6 +1,7 @@
 """Evaluation of a run folder, whose weights were trained by one of the published systems."""
 
 import importlib.util
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ class Evaluation:
     """Number of test images, evenly spread over the test set."""
     certified: int = 0
     """Number of data to simulate from the model for bounds of their log-likelihood from both sides."""
+    encoder_samples: int | None = None
+    """Draws of the encoder a test image for a second estimate, as published results were made; 0: none."""
     seed: int | None = None
     """Seed of the importance samples."""
     root: str | None = None
@@ -79,7 +82,10 @@ def evaluate_run(system: "ImageSystem[Any]", path: Path, flags: Evaluation) -> s
     num_images = config.num_images if flags.num_images is None else flags.num_images
     seed = config.seed if flags.seed is None else flags.seed
     check_evaluation(data, num_samples, num_images)
-    options = {"certified": flags.certified} if flags.certified else {}
+    encoder_samples = config.encoder_samples if flags.encoder_samples is None else flags.encoder_samples
+    options = {"certified": flags.certified, "encoder_samples": encoder_samples}
+    check_options(system, options)
+    options = {name: count for name, count in options.items() if count}
     text = system.report(
         pair, data, run, num_samples=num_samples, num_images=num_images, seed=seed, figures=flags.figures, **options
     )
@@ -93,6 +99,16 @@ def evaluate_run(system: "ImageSystem[Any]", path: Path, flags: Evaluation) -> s
     else:
         tree.to_netcdf(flags.export)
     return f"{text}\nin {flags.export}: importance samples of {len(x)} test images"
+
+
+def check_options(system: "ImageSystem[Any]", options: dict[str, int]) -> None:
+    """Refuse what the report of a system does not have."""
+    taken = inspect.signature(system.report).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        return
+    for name, count in options.items():
+        if count and name not in taken:
+            raise ValueError(f"{name} must be 0 for {system.name}, got {count}")
 
 
 def rebuild(system: "ImageSystem[Any]", run: Run, root: str | None = None) -> tuple[Any, nn.Module, Dataset]:

@@ -71,6 +71,8 @@ class Results:
         gap_error: Its standard error over these data.
         perplexity: Perplexity of a symbol, where the data are sentences.
         perplexity_error: Its standard error over the sentences.
+        encoder_log_likelihood: ``log_likelihood`` by draws of the encoder alone, if it was asked for.
+        encoder_standard_error: Its standard error over the images.
     """
 
     log_likelihood: float
@@ -92,6 +94,8 @@ class Results:
     gap_error: float | None = None
     perplexity: float | None = None
     perplexity_error: float | None = None
+    encoder_log_likelihood: float | None = None
+    encoder_standard_error: float | None = None
 
 
 def bits(nats: float, dimensions: int) -> float:
@@ -104,13 +108,14 @@ def bits(nats: float, dimensions: int) -> float:
     return -nats / (dimensions * math.log(2))
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - what to evaluate, and how long each estimate takes
     pair: nn.Module,
     data: Dataset,
     *,
     num_samples: int | None = None,
     num_images: int | None = None,
     certified: int = 0,
+    encoder_samples: int = 0,
     seed: int = 0,
     seconds: Sequence[float] = (),
     progress: bool | None = None,
@@ -123,6 +128,7 @@ def evaluate(
         num_samples: Budget per image, as in :func:`pyrodgm.infer.log_likelihood`.
         num_images: Number of test images, at least 2, evenly spread over the split; all by default.
         certified: Number of data to simulate for bounds from both sides; 0 for none.
+        encoder_samples: Draws of the encoder an image for a second estimate of the log-likelihood; 0 for none.
         seed: Seed of everything random here; the caller's random state is left as it was.
         seconds: Seconds that each epoch of training took.
         progress: Whether to show a progress bar; by default where the output is a terminal.
@@ -138,6 +144,9 @@ def evaluate(
     x = data.test.images[rows].to(first.device, first.dtype)
     likelihood = log_likelihood(pair, x, num_samples, seed=seed, progress=progress)
     certificate = _certificate(pair, certified, x, num_samples, seed)
+    drawn = None
+    if encoder_samples:
+        drawn = log_likelihood(pair, x, encoder_samples, proposal="guide", seed=seed, progress=progress)
     with fork_rng(first.device):
         torch.manual_seed(seed)
         elbo, units, errors = _elbo(pair, x), active_units(pair, x), _knn_errors(pair, data, x, rows)
@@ -162,6 +171,8 @@ def evaluate(
         gap_error=None if certificate is None else certificate.standard_error,
         perplexity=None if symbols is None else symbols.value,
         perplexity_error=None if symbols is None else symbols.standard_error,
+        encoder_log_likelihood=None if drawn is None else drawn.mean,
+        encoder_standard_error=None if drawn is None else drawn.standard_error,
     )
     return results, likelihood
 
@@ -177,18 +188,20 @@ def has_bits(pair: nn.Module, data: Dataset) -> bool:
 
 
 def table(results: Mapping[str, Results]) -> str:
-    """Results as an aligned text table, a row for each name; bits per dimension and gaps of bounds where there are any.
+    """Results as an aligned text table, a row for each name; what is there for some alone has columns where it is.
 
     ``untrusted`` is the share of the images whose k-hat exceeds 0.7 or whose effective sample size is below 30, and
     ``later stage`` that of those that needed one.
     """
     grey = any(r.bits_per_dimension is not None for r in results.values())
+    drawn = any(r.encoder_log_likelihood is not None for r in results.values())
     gaps = any(r.gap is not None for r in results.values())
     symbols = any(r.perplexity is not None for r in results.values())
     rows = [
         [
             "",
             "test log p(x)",
+            *["by the encoder"] * drawn,
             *["bits/dim"] * grey,
             *["perplexity"] * symbols,
             *["gap of bounds"] * gaps,
@@ -203,6 +216,7 @@ def table(results: Mapping[str, Results]) -> str:
             [
                 name,
                 f"{r.log_likelihood:.2f} ± {r.standard_error:.2f}",
+                *[_with_error(r.encoder_log_likelihood, r.encoder_standard_error)] * drawn,
                 *[_with_error(r.bits_per_dimension, r.bits_standard_error, 3)] * grey,
                 *[_with_error(r.perplexity, r.perplexity_error)] * symbols,
                 *[_with_error(r.gap, r.gap_error)] * gaps,

@@ -20,7 +20,8 @@ C = TypeVar("C", bound=TrainingConfig)
 R = TypeVar("R")
 
 # Flags that may change when a run is resumed: its length, its place, and the evaluation after it.
-FREE = ("epochs", "valid_every", "root", "device", "compile", "run", "resume", "num_samples", "num_images", "figures")
+EVALUATION = ("num_samples", "num_images", "encoder_samples", "figures")
+FREE = ("epochs", "valid_every", "root", "device", "compile", "run", "resume", *EVALUATION)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def fit_options(system: ImageSystem[C], config: C) -> dict[str, Any]:
 
 def report_options(config: TrainingConfig) -> dict[str, Any]:
     """What the flags say of the evaluation, by name."""
-    return {name: getattr(config, name) for name in ("num_samples", "num_images", "seed", "figures")}
+    options = {name: getattr(config, name) for name in ("num_samples", "num_images", "seed", "figures")}
+    return options | ({"encoder_samples": config.encoder_samples} if config.encoder_samples else {})
 
 
 def settings(system: ImageSystem[C], config: C, data: Dataset) -> FitSettings:

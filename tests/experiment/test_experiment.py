@@ -350,6 +350,10 @@ def test_table_has_a_row_a_model():
     assert len(head) == len(first) == len(second)
     assert first.split() == ["a", "-23.46", "±", "0.21", "-24.10", "9", "12.5", "%", "-", "0.123"]
     assert second.split() == ["longer", "-101.00", "±", "0.21", "-24.10", "z1", "9,", "z2", "3", "12.5", "%", "-", "?"]
+    drawn = replace(one, encoder_log_likelihood=-25.0, encoder_standard_error=0.3)
+    head, _, last = experiment.table({"a": one, "d": drawn}).splitlines()
+    assert "by the encoder" in head
+    assert last.split()[:7] == ["d", "-23.46", "±", "0.21", "-25.00", "±", "0.30"]
     certified = replace(one, later_share=0.25, gap=0.054, gap_error=0.03)
     head, _, last = experiment.table({"a": one, "c": certified}).splitlines()
     assert "gap of bounds" in head
@@ -373,7 +377,9 @@ def test_table_has_a_row_a_model():
         StandardNormal(LATENT), BernoulliLikelihood(mlp(LATENT, [4], 6)), GaussianPosterior(mlp(6, [4], 2 * LATENT))
     )
     images = Dataset.from_tensors(*(torch.randint(0, 2, (8, 6)).to(torch.get_default_dtype()) for _ in range(3)))
-    results = experiment.evaluate(grown, images, num_images=2, certified=3)[0]
+    results = experiment.evaluate(grown, images, num_images=2, certified=3, encoder_samples=40)[0]
+    by_hand = log_likelihood(grown, images.test.images[evenly_spaced(8, 2)], 40, proposal="guide", seed=0)
+    assert (results.encoder_log_likelihood, results.encoder_standard_error) == (by_hand.mean, by_hand.standard_error)
     assert abs(results.gap) < 1.0
     assert results.later_share is not None
     assert results.num_samples == 2000

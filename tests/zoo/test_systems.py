@@ -11,6 +11,7 @@ import torch
 import pyrodgm
 from pyrodgm import datasets, experiment, zoo
 from pyrodgm.experiment import ImageSystem
+from pyrodgm.experiment.evaluation import check_options
 from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective
 from pyrodgm.processes import kinds_of
 
@@ -149,3 +150,12 @@ def test_a_system_is_used_from_a_program(tmp_path):
     experiment.load_pair(experiment.read_run(tmp_path / "run"), twin)
     x = datasets.load("digits").test.images[:3]
     assert torch.equal(twin.posterior(x).mean, trained.pair.posterior(x).mean)
+
+
+@pytest.mark.parametrize("name", ["gan", "stick_breaking_nade"])
+@pytest.mark.parametrize("option", ["certified", "encoder_samples"])
+def test_estimates_that_a_system_does_not_have_are_refused(name, option):
+    check_options(zoo.SYSTEMS[name], {option: 0})
+    check_options(zoo.SYSTEMS["vampprior"], {option: 3})
+    with pytest.raises(ValueError, match=f"{option} must be 0 for {name}, got 3"):
+        check_options(zoo.SYSTEMS[name], {option: 3})

@@ -1,16 +1,21 @@
 """Tables of published results: their declarations, the runs that they use, and the rows of the page."""
 
 import json
+import math
 import re
 import shutil
 import statistics
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from pyrodgm import cli
+from pyrodgm.infer.training.loggers import read_csv
 from pyrodgm.zoo import vampprior
-from pyrodgm.zoo.tables import TABLES, Column, Finished, Row, Table, text, write_into
+from pyrodgm.zoo.tables import TABLES, Column, Finished, MissingResultError, Row, Table, best_runs, text, write_into
+from pyrodgm.zoo.tables.table import by_encoder
 
 TINY = {"data": "digits", "latent": 2, "hidden": (4,), "epochs": 2, "warmup": 0.0, "patience": None}
 TINY |= {"num_samples": 30, "num_images": 6, "components": 3}
@@ -41,7 +46,7 @@ def test_declarations_are_of_flags_that_the_systems_have(table):
 
 def results(value, **more):
     entries = {"log_likelihood": value, "standard_error": 0.25, "elbo": value - 1, "num_samples": 1000, **more}
-    return Finished("runs", entries, [30.0] * 3)
+    return Finished(Path("runs"), entries, [30.0] * 3)
 
 
 def test_rows_of_a_page(tiny):
@@ -57,6 +62,49 @@ def test_rows_of_a_page(tiny):
     lines = text(tiny, {"standard normal": {0: results(-41.0)}}, 1).splitlines()
     assert "| −41.00 ± 0.25 | | −40.00 | behind by 1.00 |" in lines[2]
     assert lines[3] == '| VampPrior | | | | not run: `pyrodgm table digits --rows "VampPrior"` | | | |'
+
+
+def test_the_verdict_compares_what_was_made_as_published(tiny):
+    table = replace(tiny, columns=(by_encoder(5000),), compared=("encoder_log_likelihood",))
+    row = text(table, {"standard normal": {0: results(-30.0, encoder_log_likelihood=-41.0)}}, 1).splitlines()[2]
+    assert "| −30.00 ± 0.25 | | −40.00 | behind by 1.00 | −41.00 |" in row
+    for missing in ({}, {"encoder_log_likelihood": None}):
+        row = text(table, {"standard normal": {0: results(-30.0, **missing)}}, 1).splitlines()[2]
+        assert "| −30.00 ± 0.25 | | −40.00 | | | 3 epochs" in row
+    with pytest.raises(MissingResultError, match="no entry other"):
+        text(replace(tiny, columns=(Column("other", (("other",),)),)), {"standard normal": {0: results(-30.0)}}, 1)
+
+
+SEARCH = {"learning_rate": (1e-4, 5e-4), "warmup": (0.0, 1.0)}
+
+
+def test_the_validation_bound_chooses_a_setting_for_each_seed(tiny):
+    table = replace(tiny, search=SEARCH)
+    assert [tuple(flags.values()) for flags in table.settings] == [(1e-4, 0.0), (1e-4, 1.0), (5e-4, 0.0), (5e-4, 1.0)]
+    low, high, unknown = (replace(results(value), bound=value) for value in (-50.0, -40.0, math.nan))
+    best = best_runs(table, [{0: low, 1: unknown}, {0: high}, {1: low}, {}])
+    assert (best[0].bound, best[1].bound) == (-40.0, -50.0)
+    assert best[0].setting == "learning rate 0.0001, warmup 1; of 2 tried"
+    head, _, row, missing = text(table, {"standard normal": best}, 2).splitlines()
+    assert "| ELBO | setting of the best validation bound | budget |" in head
+    assert "| learning rate 0.0001, warmup 1; of 2 tried; learning rate 0.0005, warmup 0; of 2 tried | 3 epochs" in row
+    assert head.count("|") == row.count("|") == missing.count("|")
+    assert best_runs(tiny, [{0: low}])[0].setting == ""
+
+
+@pytest.mark.slow
+def test_each_setting_of_a_search_is_trained_once(monkeypatch, tmp_path, capsys):
+    one = Table("digits", vampprior.SYSTEM, ROWS[:1], TINY, search={"learning_rate": (1e-3, 1e-2)})
+    monkeypatch.setitem(TABLES, "digits", one)
+    for _ in range(2):
+        cli.main(["table", "digits", "--runs", str(tmp_path)])
+        assert "of 2 tried" in capsys.readouterr().out.split("| | test")[1]
+        folders = {f"digits-standard-normal-learning-rate-0-{digits}-14" for digits in ("001", "01")}
+        assert {path.name for path in tmp_path.iterdir()} == folders
+    bounds = {name: max(row["valid_bound"] for row in read_csv(tmp_path / name / "metrics.csv")) for name in folders}
+    cli.main(["table", "digits", "--runs", str(tmp_path), "--no-train"])
+    rate = "0.01" if max(bounds, key=bounds.get).endswith("-01-14") else "0.001"
+    assert f"| learning rate {rate}; of 2 tried |" in capsys.readouterr().out
 
 
 def test_a_page_keeps_what_is_around_a_table(tmp_path):

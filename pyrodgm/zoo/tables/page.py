@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pyrodgm.infer.training.checkpoint import write_atomically
-from pyrodgm.zoo.tables.runs import Finished, spread
+from pyrodgm.zoo.tables.runs import Finished, MissingResultError, spread
 from pyrodgm.zoo.tables.table import Column, Row, Table
 
 
@@ -18,6 +18,7 @@ def text(table: Table, runs: Mapping[str, Mapping[int, Finished]], seeds: int) -
         seeds: Number of seeds that a whole row has.
     """
     titles = [table.title, "spread over seeds", "published", "verdict", *(c.title for c in table.columns)]
+    titles += ["setting of the best validation bound"] if table.search else []
     lines = [["", *titles, "budget", "estimator"]]
     for row in table.rows:
         found = [runs.get(row.name, {})[seed] for seed in sorted(runs.get(row.name, {}))]
@@ -41,8 +42,9 @@ def _cells(table: Table, row: Row, runs: Sequence[Finished], seeds: int) -> list
         _signed(f"{mean:.2f}") + ("" if error is None else f" ± {error:.2f}"),
         shown,
         _published(row),
-        verdict(row.published, mean, max(deviation or 0.0, error or 0.0), table.higher),
+        _verdict(table, row, runs, max(deviation or 0.0, error or 0.0)),
         *(_column(column, runs) for column in table.columns),
+        *(["; ".join(dict.fromkeys(run.setting for run in runs))] if table.search else []),
         f"{budget} {table.period}, {time}",
         _estimator(table, runs[0]),
     ]
@@ -50,7 +52,7 @@ def _cells(table: Table, row: Row, runs: Sequence[Finished], seeds: int) -> list
 
 def _not_run(table: Table, row: Row) -> list[str]:
     command = f'not run: `pyrodgm table {table.name} --rows "{row.name}"`'
-    return ["", "", _published(row), command, *("" for _ in table.columns), "", ""]
+    return ["", "", _published(row), command, *[""] * (len(table.columns) + bool(table.search) + 2)]
 
 
 def _published(row: Row) -> str:
@@ -73,8 +75,21 @@ def verdict(published: float | None, mean: float, error: float, higher: bool = T
     return f"{'ahead' if lead > 0 else 'behind'} by {abs(lead):.2f}"
 
 
+def _verdict(table: Table, row: Row, runs: Sequence[Finished], error: float) -> str:
+    try:
+        values = [float(run.entry(table.compared or table.value)) for run in runs]
+    except (MissingResultError, TypeError):  # evaluated otherwise
+        return ""
+    return verdict(row.published, statistics.fmean(values), error, table.higher)
+
+
 def _column(column: Column, runs: Sequence[Finished]) -> str:
-    means = [statistics.fmean(float(run.entry(path)) for run in runs) for path in column.entries]
+    try:
+        means = [statistics.fmean(float(run.entry(path)) for run in runs) for path in column.entries]
+    except (MissingResultError, TypeError):  # missing, or None: not asked for
+        if not column.optional:
+            raise
+        return ""
     return ", ".join(_signed(column.form.format(mean)) for mean in means)
 
 

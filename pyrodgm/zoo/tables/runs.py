@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from pyrodgm.infer.training.loggers import read_csv
 from pyrodgm.zoo.tables.table import Row, Table
 
 # Flags that do not decide the value of a row.
-FREE = ("root", "device", "compile", "run", "resume", "figures", "num_seeds", "sample")
+FREE = ("root", "device", "compile", "run", "resume", "encoder_samples", "figures", "num_seeds", "sample")
 
 
 class MissingResultError(PyrodgmError, KeyError):
@@ -34,11 +35,15 @@ class Finished:
         path: Its folder.
         results: The content of its ``results.json``.
         seconds: Seconds that each epoch took.
+        bound: Best validation bound; NaN where there is none.
+        setting: Flags by which it differs from others that were tried, and how many of these there are.
     """
 
     path: Path
     results: Mapping[str, Any]
     seconds: Sequence[float]
+    bound: float = math.nan
+    setting: str = ""
 
     def entry(self, path: Sequence[str]) -> Any:
         """An entry of the results.
@@ -82,11 +87,24 @@ def _is_of(path: Path, table: Table, config: Any) -> bool:
 def _finished(path: Path, table: Table) -> Finished | None:
     try:
         results = json.loads((path / "results.json").read_text(encoding="utf-8"))
-        run = Finished(path, results, [row["seconds"] for row in read_csv(path / "times.csv")])
+        bounds = [row.get("valid_bound", math.nan) for row in read_csv(path / "metrics.csv")]
+        bound = max((value for value in bounds if not math.isnan(value)), default=math.nan)
+        run = Finished(path, results, [row["seconds"] for row in read_csv(path / "times.csv")], bound)
         run.entry(table.value)
     except (OSError, ValueError, KeyError):  # killed before its evaluation had ended
         return None
     return run
+
+
+def best_runs(table: Table, runs: Sequence[Mapping[int, Finished]]) -> dict[int, Finished]:
+    """For each seed the run of the best validation bound, of runs by seed for each of the table's settings."""
+    best: dict[int, Finished] = {}
+    for seed in sorted({seed for found in runs for seed in found}):
+        tried = [(found[seed], flags) for found, flags in zip(runs, table.settings, strict=True) if seed in found]
+        run, flags = max(tried, key=lambda one: -math.inf if math.isnan(one[0].bound) else one[0].bound)
+        chosen = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in flags.items())
+        best[seed] = replace(run, setting=f"{chosen}; of {len(tried)} tried" if flags else "")
+    return best
 
 
 def train_missing(
@@ -104,8 +122,9 @@ def train_missing(
     Yields:
         What the system prints.
     """
-    name = "-".join("".join(c if c.isalnum() else " " for c in row.name.lower()).split())
-    prefix, config = folder / f"{table.name}-{name}", table.config(row, changes)
+    searched = [f"{flag} {changes[flag]}" for flag in table.search]
+    words = "".join(c if c.isalnum() else " " for c in " ".join([row.name, *searched]).lower())
+    prefix, config = folder / "-".join([table.name, *words.split()]), table.config(row, changes)
     for first, last in _stretches(missing):
         if isinstance(table.system, ImageSystem) and last > first and not table.system.own_seeds:
             flags = {"seed": first, "num_seeds": last - first + 1, "run": str(prefix), "resume": True}

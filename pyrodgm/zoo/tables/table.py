@@ -1,5 +1,6 @@
 """What a published table consists of."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,11 +33,18 @@ class Column:
         title: Its head.
         entries: Paths of entries in ``results.json``, whose values stand in its cell side by side.
         form: Format of each value, as ``str.format`` takes it.
+        optional: Whether runs may lack the entries, which leaves the cell empty.
     """
 
     title: str
     entries: tuple[tuple[str, ...], ...]
     form: str = "{:.2f}"
+    optional: bool = False
+
+
+def by_encoder(draws: int) -> Column:
+    """The column of what draws of the encoder make of the same weights, as published values were made."""
+    return Column(f"by {draws:,} draws of the encoder", (("encoder_log_likelihood",),), optional=True)
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,15 @@ class Table:
         title: Head of the column of values, with their unit.
         value: Path of the value in ``results.json``.
         error: Path of its standard error over the test data; empty if there is none.
+        compared: Path of the value that is made as the published ones were, which the verdict compares with these;
+            empty: ``value``. Runs without it get no verdict.
         higher: Whether higher values are better.
         estimator: How the value is estimated.
         period: What a row of ``metrics.csv`` is called in the column of budgets.
         seeds: Number of seeds, the first of them that of the flags.
         columns: Further columns.
+        search: Values of flags of which each combination is trained; of these the run with the best validation bound
+            counts, for each row and seed.
     """
 
     name: str
@@ -65,11 +77,18 @@ class Table:
     title: str = "test log p(x), nats"
     value: tuple[str, ...] = ("log_likelihood",)
     error: tuple[str, ...] = ("standard_error",)
+    compared: tuple[str, ...] = ()
     higher: bool = True
     estimator: str = "refined importance sampling"
     period: str = "epochs"
     seeds: int = 1
     columns: tuple[Column, ...] = ()
+    search: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """The combinations of ``search``; without one a single one of no flags."""
+        return [dict(zip(self.search, values, strict=True)) for values in itertools.product(*self.search.values())]
 
     def config(self, row: Row, changes: Mapping[str, Any]) -> Any:
         """Flags of a row for the first seed.
