@@ -15,7 +15,7 @@ from pyrodgm import cli
 from pyrodgm.infer.training.loggers import read_csv
 from pyrodgm.zoo import vampprior
 from pyrodgm.zoo.tables import TABLES, Column, Finished, MissingResultError, Row, Table, best_runs, text, write_into
-from pyrodgm.zoo.tables.table import ENCODER
+from pyrodgm.zoo.tables.table import by_encoder
 
 TINY = {"data": "digits", "latent": 2, "hidden": (4,), "epochs": 2, "warmup": 0.0, "patience": None}
 TINY |= {"num_samples": 30, "num_images": 6, "components": 3}
@@ -65,7 +65,7 @@ def test_rows_of_a_page(tiny):
 
 
 def test_the_verdict_compares_what_was_made_as_published(tiny):
-    table = replace(tiny, columns=(ENCODER,), compared=("encoder_log_likelihood",))
+    table = replace(tiny, columns=(by_encoder(5000),), compared=("encoder_log_likelihood",))
     row = text(table, {"standard normal": {0: results(-30.0, encoder_log_likelihood=-41.0)}}, 1).splitlines()[2]
     assert "| −30.00 ± 0.25 | | −40.00 | behind by 1.00 | −41.00 |" in row
     for missing in ({}, {"encoder_log_likelihood": None}):

@@ -6,6 +6,7 @@ results of a run.
 
 from pyrodgm.zoo.tables.caltech101_silhouettes import CALTECH
 from pyrodgm.zoo.tables.digits import DIGITS
+from pyrodgm.zoo.tables.frey_faces import FREY_FACES
 from pyrodgm.zoo.tables.grey_mnist import GREY_MNIST
 from pyrodgm.zoo.tables.nade import NADE
 from pyrodgm.zoo.tables.page import text, write_into
@@ -14,7 +15,9 @@ from pyrodgm.zoo.tables.runs import Finished, MissingResultError, best_runs, fin
 from pyrodgm.zoo.tables.static_mnist import STATIC_MNIST
 from pyrodgm.zoo.tables.table import Column, Row, Table
 
-TABLES: dict[str, Table] = {t.name: t for t in (STATIC_MNIST, CALTECH, GREY_MNIST, NADE, PENN_TREEBANK, DIGITS)}
+TABLES: dict[str, Table] = {
+    t.name: t for t in (STATIC_MNIST, CALTECH, FREY_FACES, GREY_MNIST, NADE, PENN_TREEBANK, DIGITS)
+}
 
 __all__ = [
     "TABLES",

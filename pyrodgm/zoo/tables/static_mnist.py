@@ -1,7 +1,7 @@
 """The VAE with one stochastic layer on static MNIST under each prior, to early stopping by the published rule."""
 
 from pyrodgm.zoo import vampprior
-from pyrodgm.zoo.tables.table import ENCODER, Column, Row, Table
+from pyrodgm.zoo.tables.table import Column, Row, Table, by_encoder
 
 VAMPPRIOR = "VampPrior, 500 pseudo-inputs"
 
@@ -18,5 +18,5 @@ STATIC_MNIST = Table(
         Row("exemplar, all 50,000 images", {"prior": "exemplar"}),
     ),
     compared=("encoder_log_likelihood",),
-    columns=(ENCODER, Column("ELBO", (("elbo",),))),
+    columns=(by_encoder(5000), Column("ELBO", (("elbo",),))),
 )

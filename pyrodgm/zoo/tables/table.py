@@ -42,8 +42,9 @@ class Column:
     optional: bool = False
 
 
-# Of systems whose published values are by so many draws, which fall short of what the same weights reach.
-ENCODER = Column("by 5,000 draws of the encoder", (("encoder_log_likelihood",),), optional=True)
+def by_encoder(draws: int) -> Column:
+    """The column of what draws of the encoder make of the same weights, as published values were made."""
+    return Column(f"by {draws:,} draws of the encoder", (("encoder_log_likelihood",),), optional=True)
 
 
 @dataclass(frozen=True)
