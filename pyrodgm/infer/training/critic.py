@@ -11,6 +11,7 @@ from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.refusals import check_made
 from pyrodgm.infer.training.settings import Plan
 from pyrodgm.infer.training.step import TrainStep
+from pyrodgm.processes import world
 
 
 class Critic:
@@ -38,6 +39,7 @@ class Critic:
         self.optimizer = (settings.critic_optimizer or plan.optimizer)(list(critic_of(pair)))
         check_made(self.optimizer, None)
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        team = world()
         self.step = TrainStep(
             pair,
             objective.critic(),
@@ -47,6 +49,7 @@ class Critic:
             total_steps * self.count,
             feed.arguments,
             context,
+            team if team.size > 1 else None,
             player=critic_of,
         )
         self.total, self.steps = torch.zeros(()), 0

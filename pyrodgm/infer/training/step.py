@@ -190,6 +190,7 @@ class TrainStep:
         self._gradients.clear()
         self._captured.clear()
         self._modules, self._parameters = list(self.pair.modules()), list(self.pair.parameters())
+        self._own = list(self.player(self.pair))
         self._registers = registers(self._modules)
         self._held = held(self._registers)
         self._averaged = [] if self.world is None else averaged_in(self.pair)
@@ -266,7 +267,7 @@ class TrainStep:
         Averaged buffers become the mean of those of all processes, of which this one has a ``weight``.
         """
         if self.world is not None:
-            trained = [p for p in self._parameters if p.grad is not None]
+            trained = [p for p in self._own if p.grad is not None]
             own = [weight * buffer for buffer in self._averaged]
             loss, *sums = step_sums([loss, *own, *(p.grad for p in trained if p.grad is not None)])
             for buffer, mean in zip(self._averaged, sums, strict=False):

@@ -29,15 +29,11 @@ from pyrodgm.infer import (
     save_weights,
 )
 from pyrodgm.infer.training.checkpoint import load_weights
-from pyrodgm.infer.training.feeds.make import make_feed
-from pyrodgm.infer.training.parallel.refusals import share_feed
-from pyrodgm.infer.training.settings import Plan
 from pyrodgm.likelihoods import ImplicitLikelihood
 from pyrodgm.models import GAN
 from pyrodgm.nn import Dense, Discriminator, mlp
 from pyrodgm.posteriors import ImplicitPosterior
 from pyrodgm.priors import StandardNormal
-from pyrodgm.processes import World
 from pyrodgm.testing import check_pair
 
 SGD = partial(torch.optim.SGD, lr=0.1)
@@ -212,9 +208,6 @@ def test_other_ways_to_train_refuse_two_players():
     text = Text("abc", torch.arange(40) % 3, torch.arange(9) % 3, torch.arange(9) % 3, "abc")
     with pytest.raises(ValueError, match="objective must be one of a single player for a text"):
         fit_text(gan(), text, epochs=1, objective=GANLoss())
-    feed = make_feed(data(), gan(), 10)
-    with pytest.raises(ValueError, match="objective must be one of a single player where 2 processes share a batch"):
-        share_feed(feed, Plan.of(GANLoss(), None, epochs=1), World(0, 2))
 
 
 def test_pairs_without_two_players_are_refused():

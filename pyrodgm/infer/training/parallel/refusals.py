@@ -8,7 +8,6 @@ from pyrodgm.infer.training.feeds.windows import WindowFeed
 from pyrodgm.infer.training.parallel.rows_of_stream import RowsOfStream, can_be_split, own_rows_of_stream
 from pyrodgm.infer.training.parallel.shared_feed import SharedFeed, bound_of
 from pyrodgm.infer.training.parallel.split_stream import SplitStream
-from pyrodgm.infer.training.refusals import refuse_two_players
 from pyrodgm.infer.training.settings import Plan, require
 from pyrodgm.processes import World
 
@@ -21,7 +20,6 @@ def share_feed(feed: Feed, plan: Plan, world: World) -> SharedFeed:
     """
     size = plan.settings.labelled_batch_size
     require(size is None, "labelled_batch_size", size, f"None where {world.size} processes share a batch")
-    refuse_two_players(plan, f"where {world.size} processes share a batch")
     if isinstance(feed, WindowFeed):
         return SharedFeed(feed, feed.validate)
     assert isinstance(feed, (MemoryFeed, StreamFeed))
