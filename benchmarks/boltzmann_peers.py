@@ -7,10 +7,13 @@ peers/bin/pip install -e .[annealers] networkx tyro rbms==0.5.0 dwave-pytorch-pl
 peers/bin/python benchmarks/boltzmann_peers.py
 """
 
+import multiprocessing
+import re
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import harness
 import networkx
@@ -70,7 +73,8 @@ def two_layers(config: Config) -> None:
     alternate(title, lambda: gibbs_sweeps(weights, *biases, left), theirs, config.rounds)
 
 
-def sparse(config: Config) -> None:
+def on_sparse_graph(config: Config) -> tuple[str, Callable[[], object], Callable[[], object]]:
+    """What the case is, a sweep of ours and one of theirs."""
     graph = Graph.from_networkx(networkx.random_regular_graph(15, config.sparse_units, seed=0))
     machine = GraphMachine(graph, 0.3 * torch.randn(len(graph.edges)), torch.zeros(graph.num_units))
     spins, edges = spins_from_bits(machine), [(int(i), int(j)) for i, j in graph.edges.tolist()]
@@ -87,7 +91,23 @@ def sparse(config: Config) -> None:
         f"dwave-pytorch-plugin: {config.sparse_chains:,} chains, {graph.num_units:,} units of 15 neighbours, "
         f"{graph.num_colors} colours"
     )
-    alternate(title, lambda: machine.gibbs(states), sampler.sample, config.rounds // 5)
+    return title, lambda: machine.gibbs(states), sampler.sample
+
+
+def peak_growth(config: Config, number: int) -> float:
+    """MiB by which the peak of a process lies above its memory before, over 20 sweeps: 1 of ours, 2 of theirs."""
+    torch.set_num_threads(config.threads)
+    way = on_sparse_graph(config)[number]
+    assert callable(way)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew, on Linux
+    before = _kib("VmHWM")
+    for _ in range(20):
+        way()
+    return (_kib("VmHWM") - before) / 1024.0
+
+
+def _kib(name: str) -> int:
+    return int(re.search(rf"{name}:\s*(\d+)", Path("/proc/self/status").read_text())[1])
 
 
 def main(config: Config) -> None:
@@ -96,7 +116,13 @@ def main(config: Config) -> None:
     print(harness.describe_machine("cpu"))
     print("\n| a sweep | pyrodgm, ms | peer, ms | ratio | |\n|---|---|---|---|---|")
     two_layers(config)
-    sparse(config)
+    title, *ways = on_sparse_graph(config)
+    alternate(title, *ways, config.rounds // 5)
+    growth = []
+    for number in (1, 2):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            growth.append(pool.apply(peak_growth, (config, number)))
+    print(f"\nGrowth of the peak of memory by 20 sweeps of the last: {growth[0]:.1f} MiB, peer {growth[1]:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,18 @@
 """A training step of discrete variational autoencoders, split into the sampler of the machine and the networks.
 
 python benchmarks/dvae_step.py
+
+Beside the step of another checkout, two processes taking turns:
+
+git worktree add /tmp/before COMMIT
+python benchmarks/dvae_step.py --structs 1-layer-nonlin --ks 1 --other /tmp/before
 """
 
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import harness
@@ -16,6 +22,17 @@ import tyro
 from pyrodgm.distributions import bits_divergence
 from pyrodgm.infer import ELBO, IWELBO, TrainStep, decay_groups
 from pyrodgm.zoo.pairs import Method, discrete_vae
+
+WORKER = """
+import sys, time
+import dvae_step, torch
+torch.set_num_threads(int(sys.argv[3]))
+step = dvae_step.case(dvae_step.Config(), sys.argv[1], int(sys.argv[2])).whole
+for _ in sys.stdin:
+    began = time.process_time()
+    step()
+    print(time.process_time() - began, flush=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +55,8 @@ class Config:
     """Timed calls of each way."""
     device: str = "cpu"
     """Where to run."""
+    other: Path | None = None
+    """Another checkout: time whole steps of both, each as its own ``dvae_step.py`` makes them with the defaults."""
     json: str | None = None
     """File for the numbers."""
 
@@ -70,9 +89,26 @@ def median(way: Callable[[], object], config: Config) -> float:
     return statistics.median(times)
 
 
+def beside(config: Config, other: Path) -> None:
+    """Print the milliseconds of both checkouts and their ratio, one row a structure and number of samples."""
+    print("| structure | K | here ms | there ms | here / there | quartiles |\n|---|---|---|---|---|---|")
+    for struct in config.structs:
+        for k in config.ks:
+            command = ["-c", WORKER, struct, str(k), str(torch.get_num_threads())]
+            trees = (Path(__file__).parents[1], other)
+            ours, theirs = (harness.Worker(command, [tree, tree / "benchmarks"]) for tree in trees)
+            with ours, theirs:
+                turns = [(ours.turn(), theirs.turn()) for _ in range(config.rounds + 3)][3:]
+            here, there = (1e3 * statistics.median(column) for column in zip(*turns, strict=True))
+            low, middle, high = statistics.quantiles([a / b for a, b in turns], n=4)
+            print(f"| {struct} | {k} | {here:.1f} | {there:.1f} | {middle:.3f} | {low:.3f} - {high:.3f} |", flush=True)
+
+
 def main(config: Config) -> None:
     """Print one row a structure and number of samples."""
     print(harness.describe_machine(config.device))
+    if config.other is not None:
+        return beside(config, config.other)
     print(f"{config.baseline}, {config.sampler}: {config.chains} chains, {config.sweeps} sweeps\n")
     print("| structure | K | step ms | sampler ms | networks ms |\n|---|---|---|---|---|")
     results = {}

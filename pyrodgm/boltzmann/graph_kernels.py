@@ -23,12 +23,12 @@ def to_columns(graph: Graph, values: Tensor, shape: torch.Size) -> Tensor:
     order = graph.layout(values.device).order
     if values.dim() == 1 and len(shape) > 1:
         return values[order].unsqueeze(-1)
-    return values.expand(shape).reshape(-1, graph.num_units).t()[order]
+    return values.expand(shape).reshape(-1, graph.num_units).t().contiguous().index_select(0, order)
 
 
 def from_columns(graph: Graph, columns: Tensor, shape: torch.Size) -> Tensor:
     """The inverse of :func:`to_columns`: ``[*, n]``."""
-    return columns[graph.layout(columns.device).position].t().reshape(shape)
+    return columns.index_select(0, graph.layout(columns.device).position).t().reshape(shape)
 
 
 def weighted_neighbours(columns: Tensor, neighbours: Tensor, offsets: Tensor, couplings: Tensor) -> Tensor:

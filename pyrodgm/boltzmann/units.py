@@ -10,13 +10,30 @@ from torch.distributions import constraints
 
 from pyrodgm.boltzmann.energy import bernoulli_entropy, softplus
 
-LEAST = 2.0**-25  # half of the step of uniform float32: at 0, one draw in 2^24 would turn on bits of any log-odds
+
+def draw_bits(logits: Tensor, dim: int = -1) -> Tensor:
+    """Independent draws in {0, 1}, in place of ``logits``; units lie along ``dim``."""
+    return logits.sigmoid_().gt_(_uniform(logits, dim))
 
 
-def draw_bits(logits: Tensor) -> Tensor:
-    """Independent draws in {0, 1}, in the dtype of ``logits``, which is overwritten."""
-    # Compared in place: no pass over the units but the logistic function's, the random numbers' and this one.
-    return torch.empty_like(logits).uniform_(LEAST, 1.0 - LEAST).lt_(logits.sigmoid_())
+def _uniform(like: Tensor, dim: int) -> Tensor:
+    """Numbers uniform in (0, 1), of the shape of ``like``, in its dtype or in float32 if that has more digits.
+
+    On a CPU, where random words are dear, a number has 16 bits of its own, of which a word holds four. The lower bits
+    are drawn for each place along ``dim`` and shared by all other dimensions: along ``dim`` numbers are independent,
+    and the bits of two chains have a covariance of at most 2^-34, less than the rounding of their probabilities.
+    """
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    eps = torch.finfo(dtype).eps  # 0 would turn on bits of any log-odds, and 1 turn them off
+    if like.device.type != "cpu":
+        return torch.empty_like(like, dtype=dtype).uniform_(eps / 4.0, 1.0 - eps / 2.0)
+    count = like.numel()
+    words = torch.randint(-(2**63), 2**63 - 1, (-(-count // 4),))  # all 64 bits are random
+    own = words.view(torch.uint16)[:count].view(like.shape).to(dtype)
+    shape = [1] * like.dim()
+    shape[dim] = like.shape[dim]
+    lower = torch.empty(shape, dtype=dtype).uniform_(eps / 4.0, 2.0**-16 - eps / 2.0)
+    return own.mul_(2.0**-16).add_(lower)
 
 
 class Units(ABC):
@@ -125,7 +142,7 @@ class Bits(Units):
         return bernoulli_entropy(fields)
 
     def draw(self, fields: Tensor, dim: int = -1) -> Tensor:
-        return draw_bits(fields)
+        return draw_bits(fields, dim)
 
     def fields_of(self, mean: Tensor) -> Tensor:
         return mean.clamp(0.01, 0.99).logit()

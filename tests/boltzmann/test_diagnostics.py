@@ -43,13 +43,14 @@ def test_two_samples():
     "sampler", [Gibbs(5), PopulationAnnealing(), ParallelTempering(5, 6)], ids=lambda s: type(s).__name__
 )
 def test_nothing_is_found_where_nothing_is_wrong(sampler):
+    torch.manual_seed(1)
     machine = random_graph_machine(RING, 0.5)
     state = sampler.sample(machine, sampler.start(machine, 200)).state
     check = check_sampler(machine, sampler, state, num_calls=8)
     assert check.doubts == []
     assert check.negative_energy.shape == (8, 200)
     assert 1.0 <= check.autocorrelation_time < 3.0
-    assert "R-hat 1.0" in str(check)
+    assert str(check).startswith(("R-hat 0.99", "R-hat 1.0"))
     free = GraphMachine(RING, torch.zeros(12), torch.zeros(12))
     assert check_sampler(free, sampler, num_calls=4).r_hat < 1.05
     figure = plots.sampler_chains(check.negative_energy, check.diagnostics.get("exchange_rates"), title=str(check))
