@@ -28,12 +28,12 @@ def _uniform(like: Tensor, dim: int) -> Tensor:
     if like.device.type != "cpu":
         return torch.empty_like(like, dtype=dtype).uniform_(eps / 4.0, 1.0 - eps / 2.0)
     count = like.numel()
-    words = torch.randint(-(2**63), 2**63 - 1, (-(-count // 4),))  # all 64 bits are random
-    own = words.view(torch.uint16)[:count].view(like.shape).to(dtype)
+    words = torch.randint(-(2**63), 2**63 - 1, (-(-count // 4),), device="cpu")  # all 64 bits are random
+    own = words.view(torch.uint16)[:count].view(like.shape)
     shape = [1] * like.dim()
     shape[dim] = like.shape[dim]
-    lower = torch.empty(shape, dtype=dtype).uniform_(eps / 4.0, 2.0**-16 - eps / 2.0)
-    return own.mul_(2.0**-16).add_(lower)
+    lower = torch.empty(shape, dtype=dtype, device="cpu").uniform_(eps / 4.0, 2.0**-16 - eps / 2.0)
+    return torch.add(lower, own, alpha=2.0**-16)
 
 
 class Units(ABC):
