@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyrodgm.boltzmann.energy import bernoulli_entropy, softplus
+from pyrodgm.processes import independent_draws
 
 
 def draw_bits(logits: Tensor, dim: int = -1) -> Tensor:
@@ -32,7 +33,8 @@ def _uniform(like: Tensor, dim: int) -> Tensor:
     own = words.view(torch.uint16)[:count].view(like.shape)
     shape = [1] * like.dim()
     shape[dim] = like.shape[dim]
-    lower = torch.empty(shape, dtype=dtype, device="cpu").uniform_(eps / 4.0, 2.0**-16 - eps / 2.0)
+    with independent_draws(False):  # the chains of other processes share them too
+        lower = torch.empty(shape, dtype=dtype, device="cpu").uniform_(eps / 4.0, 2.0**-16 - eps / 2.0)
     return torch.add(lower, own, alpha=2.0**-16)
 
 

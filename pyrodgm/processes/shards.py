@@ -15,13 +15,16 @@ _independent: ContextVar[bool] = ContextVar("independent", default=False)
 
 
 @contextmanager
-def independent_draws() -> Iterator[None]:
+def independent_draws(independent: bool = True) -> Iterator[None]:
     """Context in which each process draws random numbers of its own within a step of training that they share.
 
     They are those that one process would draw for the entries of all, one process after the other; so the random state
     stays the same in all. Elsewhere the context does nothing.
+
+    Args:
+        independent: Whether they do; with False all draw the same numbers again, within such a context.
     """
-    token = _independent.set(True)
+    token = _independent.set(independent)
     try:
         yield
     finally:

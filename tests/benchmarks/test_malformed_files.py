@@ -23,7 +23,7 @@ def benchmark():
 
 
 READERS = ["idx", "amat", "CIFAR batch", "SVHN", "silhouettes", "Burda's OMNIGLOT"]
-READERS += ["CIFAR archive", "rotated MNIST", "drawings", "pickle"]
+READERS += ["CIFAR archive", "rotated MNIST", "table of cells", "drawings", "pickle"]
 
 
 @pytest.mark.parametrize("name", READERS)
