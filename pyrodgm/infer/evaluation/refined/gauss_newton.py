@@ -20,7 +20,7 @@ QUICK = ((2,) * 6, (2,) * 4, (2,) * 3)  # for budgets too small for these
 GRADIENT = 3  # evaluations that a value with its gradient costs, and a column of a Hessian
 DRAWS = 2000  # fresh draws where no budget is given: of fewer k-hat is noisy
 
-Moments = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+Moments = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)

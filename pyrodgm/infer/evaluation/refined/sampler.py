@@ -110,7 +110,7 @@ class RefinedSampler:
             modes = modes[:1]
         fits, each = [fit(mode, self.plan, moments, x.dtype) for mode in modes], self.plan.fit_cost
         if self.coordinates.has_second_derivatives:
-            fits = [sharpen(found, partial(self.coordinates.second_moments, x), x.dtype) for found in fits]
+            fits = [sharpen(found, partial(self._second_moments, x), x.dtype) for found in fits]
             each += self.plan.sharp_cost
         return fits, cost + len(fits) * each
 
@@ -139,6 +139,12 @@ class RefinedSampler:
 
     def _moments(self, x: Tensor) -> Any:
         return lambda u: self.graphs.run(("moments", u.shape), self.coordinates.moments, (x, u))
+
+    def _second_moments(self, x: Tensor, u: Tensor) -> tuple[Tensor, ...]:
+        """A part of the data at a time: a column of a Hessian takes as much memory as a gradient."""
+        part = max(1, self.block // GRADIENT)
+        found = [self.coordinates.second_moments(*own) for own in zip(x.split(part), u.split(part, 1), strict=True)]
+        return tuple(torch.cat(pieces) for pieces in zip(*found, strict=True))
 
     def _draw(self, x: Tensor, fits: list[Gaussian], count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draws ``[count, B, D]``, their log-weights and log p(x | u), ``[count, B]``."""
