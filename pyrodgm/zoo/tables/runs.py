@@ -87,13 +87,17 @@ def _is_of(path: Path, table: Table, config: Any) -> bool:
 def _finished(path: Path, table: Table) -> Finished | None:
     try:
         results = json.loads((path / "results.json").read_text(encoding="utf-8"))
-        bounds = [row.get("valid_bound", math.nan) for row in read_csv(path / "metrics.csv")]
-        bound = max((value for value in bounds if not math.isnan(value)), default=math.nan)
+        bound = _best_bound(path) if table.search else math.nan
         run = Finished(path, results, [row["seconds"] for row in read_csv(path / "times.csv")], bound)
         run.entry(table.value)
     except (OSError, ValueError, KeyError):  # killed before its evaluation had ended
         return None
     return run
+
+
+def _best_bound(path: Path) -> float:
+    bounds = [row.get("valid_bound", math.nan) for row in read_csv(path / "metrics.csv")]
+    return max((value for value in bounds if not math.isnan(value)), default=math.nan)
 
 
 def best_runs(table: Table, runs: Sequence[Mapping[int, Finished]]) -> dict[int, Finished]:
