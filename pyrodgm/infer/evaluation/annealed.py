@@ -13,7 +13,8 @@ from pyrodgm.infer.evaluation.graphs import Graphs
 from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.annealing import LEAPFROGS, anneal
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
-from pyrodgm.infer.evaluation.refined.gauss_newton import GRADIENT, Gaussian, Plan, climb, fit
+from pyrodgm.infer.evaluation.refined.gauss_newton import GRADIENT, Plan, climb, fit
+from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.sampler import ANNEALED, CLIMB
 from pyrodgm.infer.evaluation.require_density import require_density
 from pyrodgm.infer.evaluation.result import LogLikelihood

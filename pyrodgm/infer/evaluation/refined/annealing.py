@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrodgm.infer.evaluation.refined import student
-from pyrodgm.infer.evaluation.refined.gauss_newton import Gaussian
+from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 
 LEAPFROGS = 3
 STEP = 0.9  # times D^(-1/4): the step size in the coordinates in which the fitted Gaussian is a standard one
@@ -36,8 +36,9 @@ def anneal(gaussian: Gaussian, gradient: Gradient, start: Tensor, temperatures: 
     """
 
     def evaluate(v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Log-densities of posterior and t, both in v, and their gradients."""
         slope, joint = (part.double() for part in gradient(gaussian.place(v).to(dtype)))
-        return joint, gaussian.pull_back(slope), *_student(gaussian, v)
+        return joint - gaussian.log_det(v), gaussian.pull_back(slope, v), *_student(v)
 
     v, log_w = start, start.new_zeros(start.shape[:-1])
     now = evaluate(v)
@@ -78,8 +79,8 @@ def _where(accept: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(accept.reshape(*accept.shape, *[1] * (new.dim() - accept.dim())), new, old)
 
 
-def _student(gaussian: Gaussian, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-density of the t in u and its gradient in v."""
+def _student(v: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-density of the t in v, and its gradient."""
     standard = v / student.WIDTH
     weight = (student.DEGREES + v.shape[-1]) / (student.DEGREES + standard.square().sum(-1, keepdim=True))
-    return student.log_density(gaussian, standard), -weight * standard / student.WIDTH
+    return student.standard_log_density(standard), -weight * standard / student.WIDTH

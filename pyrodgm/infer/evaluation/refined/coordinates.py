@@ -22,6 +22,7 @@ from pyrodgm.infer.evaluation.refined.components import most_responsible
 from pyrodgm.infer.evaluation.refined.curvature import NoCurvatureError, curvature, observed_features, prior_features
 from pyrodgm.infer.evaluation.refined.gates import GatesInParts
 from pyrodgm.infer.evaluation.refined.gauss_newton import Plan
+from pyrodgm.infer.evaluation.refined.gaussian import Skew
 
 PARTICLES = -2  # dimension of the points, left of the data plate
 
@@ -129,10 +130,7 @@ class Coordinates:
 
     def gradient(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """The gradient ``[points, B, D]`` of log p(x, u) in u, and log p(x, u) itself, ``[points, B]``."""
-        with torch.enable_grad():
-            u = u.detach().requires_grad_()
-            joint = self._log_joint(x, u)[0]
-            return torch.autograd.grad(joint.sum(), u)[0], joint.detach()
+        return _gradient(lambda v: self._log_joint(x, v)[0], u)
 
     def moments(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means over points u of gradient ``[B, D]``, curvature ``[B, D, D]`` and value ``[B]``.
@@ -142,10 +140,19 @@ class Coordinates:
         slope, joint = self.gradient(x, u)
         return slope.mean(0), curvature(_tangents(lambda v: self._features(x, v), u)), joint.mean(0)
 
-    def second_moments(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """:meth:`moments` with minus the Hessian itself, which need not be positive definite, as the curvature."""
-        slope, joint = self.gradient(x, u)
-        hessian = _tangents(grad(lambda v: self._log_joint(x, v)[0].sum()), u)  # [D, points, B, D]
+    def second_moments(self, x: Tensor, u: Tensor, skew: Skew | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """:meth:`moments` with minus the Hessian itself, which need not be positive definite, as the curvature.
+
+        With a transformation all are those of the density in w, of which the points are given.
+        """
+
+        def density(points: Tensor) -> Tensor:
+            if skew is None:
+                return self._log_joint(x, points)[0]
+            return self._log_joint(x, skew.place(points))[0] + skew.log_slope(points).sum(-1)
+
+        slope, joint = _gradient(density, u)
+        hessian = _tangents(grad(lambda v: density(v).sum()), u)  # [D, points, B, D]
         return slope.mean(0), -hessian.mean(1).transpose(0, 1), joint.mean(0)
 
     @cached_property
@@ -218,6 +225,13 @@ class Coordinates:
                 parts = [coordinates[name].flatten(2)]  # of a standard normal
             found += [part.expand(*u.shape[:2], *part.shape[2:]).flatten(2) for part in parts]
         return found
+
+
+def _gradient(density: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        u = u.detach().requires_grad_()
+        value = density(u)
+        return torch.autograd.grad(value.sum(), u)[0], value.detach()
 
 
 def _tangents(function: Callable[[Tensor], Any], u: Tensor) -> Any:

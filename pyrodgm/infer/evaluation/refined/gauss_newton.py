@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrodgm.infer.evaluation.refined.curvature import positive_definite
+from pyrodgm.infer.evaluation.refined.gaussian import Gaussian, Skew
 
 START_DRAWS = 32  # draws of the guide that the start is taken from; they run no decoder
 FRESH = 2  # rounds that take the new curvature; later ones take the running mean
@@ -14,6 +15,8 @@ EARLY = 4  # rounds that take the mean of the old curvature and the new, where t
 USUAL = (2, 2, 4, 4, 4, 4)  # points of each round, in antithetic pairs: few where the curvature is thrown away
 DAMPED = (2, 2, 2, 2, 4, 4, 4, 4, 4, 4)  # of fits to sticks
 SHARP = (4, 4, 4)  # points of each round with the Hessian itself
+SHARP_SKEWED = (4, 4, 4, 4)  # of skewed fits
+SKEW_PAIRS = 128  # antithetic pairs of points that skewnesses are estimated from
 BEFORE = 2  # rounds that the curvature of a fit counts as when those with the Hessian are averaged with it
 SMALLEST = 0.3  # least curvature of a mean Hessian, relative to that of the fit before
 QUICK = ((2,) * 6, (2,) * 4, (2,) * 3)  # for budgets too small for these
@@ -64,58 +67,14 @@ class Plan:
 
     @property
     def sharp_cost(self) -> int:
-        """Those of the rounds with the Hessian."""
-        return sum(SHARP) * GRADIENT * (self.size + 1)
+        """Those of the rounds with the Hessian, and of the skewnesses."""
+        points, skewness = (SHARP_SKEWED, 2 * SKEW_PAIRS * GRADIENT) if self.is_damped else (SHARP, 0)
+        return sum(points) * GRADIENT * (self.size + 1) + skewness
 
     @staticmethod
     def least_budget(size: int) -> int:
         """The smallest budget that :meth:`of_budget` takes."""
         return 2 * sum(QUICK[-1]) * (size + GRADIENT)
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """Gaussians of a block of data.
-
-    Attributes:
-        mean: ``[B, D]``, float64.
-        factor: Cholesky factor of the precision, ``[B, D, D]``, float64.
-    """
-
-    mean: Tensor
-    factor: Tensor
-
-    def place(self, standard: Tensor) -> Tensor:
-        """The points ``[*, B, D]`` that standardised ones have here: mean + factor^-T standard."""
-        return self.mean + self._solve(self.factor.mT, standard, upper=True)
-
-    def standardise(self, points: Tensor) -> Tensor:
-        """The inverse of :meth:`place`."""
-        return torch.einsum("...bi,bij->...bj", points - self.mean, self.factor)
-
-    def pull_back(self, gradient: Tensor) -> Tensor:
-        """A gradient ``[*, B, D]`` in the points as one in standardised points."""
-        return self._solve(self.factor, gradient, upper=False)
-
-    def _solve(self, factor: Tensor, right: Tensor, upper: bool) -> Tensor:
-        columns = right.movedim(-2, 0)  # a triangle a datum, all points as its columns
-        solved = torch.linalg.solve_triangular(factor, columns.flatten(1, -2).mT, upper=upper)
-        return solved.mT.reshape(columns.shape).movedim(0, -2)
-
-    def __getitem__(self, rows: Tensor) -> "Gaussian":
-        """Those of some of the data."""
-        return Gaussian(self.mean[rows], self.factor[rows])
-
-    @property
-    def log_det(self) -> Tensor:
-        """Logarithm of the determinant of the precision's factor, ``[B]``."""
-        return self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-
-    @staticmethod
-    def choose(condition: Tensor, one: "Gaussian", other: "Gaussian") -> "Gaussian":
-        """One or the other for each datum, by a condition ``[B]``."""
-        mean = torch.where(condition.unsqueeze(-1), one.mean, other.mean)
-        return Gaussian(mean, torch.where(condition[:, None, None], one.factor, other.factor))
 
 
 def start(draws: Tensor) -> Gaussian:
@@ -167,8 +126,8 @@ def sharpen(fitted: Gaussian, moments: Moments, dtype: torch.dtype) -> Gaussian:
     of that.
 
     Args:
-        fitted: The result of :func:`fit`.
-        moments: As there, with minus the Hessian as the curvature.
+        fitted: The result of :func:`fit` or :func:`skew`.
+        moments: As there, with minus the Hessian as the curvature; in w, where the fit is skewed.
         dtype: That of the points.
 
     Source: Khan and Rue (2023), arXiv 2107.04562, equation 4: the precision is the mean Hessian at the fixed point.
@@ -176,7 +135,8 @@ def sharpen(fitted: Gaussian, moments: Moments, dtype: torch.dtype) -> Gaussian:
     mean, factor = fitted.mean, fitted.factor
     inverse = torch.linalg.inv(factor)
     running = torch.eye(mean.shape[-1]).to(mean).expand_as(factor)  # in the coordinates where the fit is a standard one
-    for averaged, count in enumerate(SHARP, BEFORE + 1):
+    rounds = SHARP if fitted.skew is None else SHARP_SKEWED
+    for averaged, count in enumerate(rounds, BEFORE + 1):
         points = Gaussian(mean, factor).place(_pairs(count, mean))
         gradient, new, _ = (part.double() for part in moments(points.to(dtype)))
         running = running + (inverse @ new @ inverse.mT - running) / averaged
@@ -184,7 +144,34 @@ def sharpen(fitted: Gaussian, moments: Moments, dtype: torch.dtype) -> Gaussian:
         raised = vectors @ torch.diag_embed(values.clamp(min=SMALLEST)) @ vectors.mT
         factor = fitted.factor @ torch.linalg.cholesky(raised)
         mean = mean + _step(gradient, factor, mean.shape[-1] ** 0.5) / max(1.0, averaged / 2)
-    return Gaussian(mean, factor)
+    return Gaussian(mean, factor, fitted.skew)
+
+
+def skew(fitted: Gaussian, gradient: Callable[[Tensor], Tensor], points: int, dtype: torch.dtype) -> Gaussian:
+    r"""The same Gaussian in coordinates w in which log p has no third derivative along the axes, to first order.
+
+    .. math:: \gamma_i = \mathbb E_q\bigl[\tau_i^3\, \partial_i^3 \log p(u)\bigr]
+        = \mathbb E_q\bigl[\tau_i\, \partial_i \log p(u)\, (y_i^2 - 1)\bigr], \qquad y_i = \tau_i\, [A (u - m)]_i,
+        \quad \tau_i = A_{ii}^{-1/2}
+
+    by Stein's identity, from antithetic pairs of points, which cancel what is even in it.
+
+    Args:
+        fitted: The result of :func:`fit`.
+        gradient: Gives the gradient ``[points, B, D]`` of log p at points u.
+        points: Points at once.
+        dtype: That of the points.
+    """
+    scale = fitted.factor.square().sum(-1).rsqrt()
+    total = torch.zeros_like(scale)
+    for part in torch.arange(SKEW_PAIRS).split(max(1, points // 2)):
+        noise = _pairs(2 * len(part), scale)
+        slope = scale * gradient(fitted.place(noise).to(dtype)).double()
+        y = scale * torch.einsum("bij,mbj->mbi", fitted.factor, noise)
+        total = total + (slope * (y.square() - 1.0)).sum(0)
+    skewness = total / (2 * SKEW_PAIRS)
+    factor = scale.unsqueeze(-1) * fitted.factor
+    return Gaussian(torch.zeros_like(scale), factor, Skew.of_skewness(fitted.mean, scale, skewness))
 
 
 def climb(first: Tensor, steps: int, moments: Moments, dtype: torch.dtype) -> tuple[Gaussian, Tensor]:
@@ -213,7 +200,7 @@ def climb(first: Tensor, steps: int, moments: Moments, dtype: torch.dtype) -> tu
         factor = torch.where(better.unsqueeze(-1), positive_definite(new), factor)
         value = torch.where(height > value, height, value)
     found = Gaussian(mean, factor)
-    return found, value - found.log_det
+    return found, value - found.log_det(torch.zeros_like(mean))
 
 
 def _pairs(count: int, like: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
-from pyrodgm.infer.evaluation.refined.gauss_newton import Gaussian
+from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
 

@@ -16,13 +16,14 @@ from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.gauss_newton import (
     GRADIENT,
     START_DRAWS,
-    Gaussian,
     Plan,
     climb,
     fit,
     sharpen,
+    skew,
     start,
 )
+from pyrodgm.infer.evaluation.refined.gaussian import Gaussian, Skew
 from pyrodgm.infer.tracing.contexts import fork_rng
 
 CLIMB = 16  # steps towards a mode before the second fit
@@ -110,7 +111,7 @@ class RefinedSampler:
             modes = modes[:1]
         fits, each = [fit(mode, self.plan, moments, x.dtype) for mode in modes], self.plan.fit_cost
         if self.coordinates.has_second_derivatives:
-            fits = [sharpen(found, partial(self._second_moments, x), x.dtype) for found in fits]
+            fits = [self._sharpened(x, found) for found in fits]
             each += self.plan.sharp_cost
         return fits, cost + len(fits) * each
 
@@ -125,11 +126,10 @@ class RefinedSampler:
 
     def anneal(self, x: Tensor, gaussian: Gaussian, first: Tensor, temperatures: Tensor) -> Tensor:
         """Log-weights of chains that start at ``first``, standardised; see :func:`anneal`."""
+        return anneal(gaussian, partial(self._gradient, x), first, temperatures, x.dtype)
 
-        def gradient(u: Tensor) -> tuple[Tensor, Tensor]:
-            return self.graphs.run(("gradient", u.shape), self.coordinates.gradient, (x, u))
-
-        return anneal(gaussian, gradient, first, temperatures, x.dtype)
+    def _gradient(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        return self.graphs.run(("gradient", u.shape), self.coordinates.gradient, (x, u))
 
     def _start(self, x: Tensor) -> Gaussian:
         def draw(x: Tensor) -> Tensor:
@@ -140,10 +140,20 @@ class RefinedSampler:
     def _moments(self, x: Tensor) -> Any:
         return lambda u: self.graphs.run(("moments", u.shape), self.coordinates.moments, (x, u))
 
-    def _second_moments(self, x: Tensor, u: Tensor) -> tuple[Tensor, ...]:
+    def _sharpened(self, x: Tensor, fitted: Gaussian) -> Gaussian:
+        """A fit with the Hessian itself, to sticks with skewnesses."""
+        if self.plan.is_damped:
+            points = max(self.plan.points) * (self.plan.size + GRADIENT) // GRADIENT
+            fitted = skew(fitted, lambda u: self._gradient(x, u)[0], points, x.dtype)
+        return sharpen(fitted, partial(self._second_moments, x, fitted.skew), x.dtype)
+
+    def _second_moments(self, x: Tensor, skewed: Skew | None, points: Tensor) -> tuple[Tensor, ...]:
         """A part of the data at a time: a column of a Hessian takes as much memory as a gradient."""
-        part = max(1, self.block // GRADIENT)
-        found = [self.coordinates.second_moments(*own) for own in zip(x.split(part), u.split(part, 1), strict=True)]
+        part = torch.arange(len(x)).split(max(1, self.block // GRADIENT))
+        found = [
+            self.coordinates.second_moments(x[i], points[:, i], None if skewed is None else skewed[i].to(x.dtype))
+            for i in part
+        ]
         return tuple(torch.cat(pieces) for pieces in zip(*found, strict=True))
 
     def _draw(self, x: Tensor, fits: list[Gaussian], count: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pyrodgm.infer.evaluation.refined.gauss_newton import Gaussian
+from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 
 DEGREES = 10.0
 WIDTH = 1.1  # of the scale relative to that of the Gaussian
@@ -35,7 +35,11 @@ def draw_mixture(gaussians: Sequence[Gaussian], count: int) -> tuple[Tensor, Ten
 
 def log_density(gaussian: Gaussian, standard: Tensor) -> Tensor:
     """Log-density in the coordinates of the Gaussian of points that are ``standard`` ``[*, B, D]`` times the width."""
+    return standard_log_density(standard) + gaussian.log_det(WIDTH * standard)
+
+
+def standard_log_density(standard: Tensor) -> Tensor:
+    """The same in the coordinates in which the Gaussian is a standard one, ``[*, B]``."""
     size = standard.shape[-1]
     norm = math.lgamma((DEGREES + size) / 2) - math.lgamma(DEGREES / 2) - 0.5 * size * math.log(DEGREES * math.pi)
-    bulk = -0.5 * (DEGREES + size) * torch.log1p(standard.square().sum(-1) / DEGREES)
-    return norm + bulk + gaussian.log_det - size * math.log(WIDTH)
+    return norm - 0.5 * (DEGREES + size) * torch.log1p(standard.square().sum(-1) / DEGREES) - size * math.log(WIDTH)

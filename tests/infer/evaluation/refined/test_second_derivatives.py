@@ -9,7 +9,8 @@ from torch import nn
 from torch.autograd.functional import hessian
 
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
-from pyrodgm.infer.evaluation.refined.gauss_newton import Gaussian, sharpen
+from pyrodgm.infer.evaluation.refined.gauss_newton import sharpen
+from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair

@@ -1,0 +1,107 @@
+"""Skewed Gaussians: the transformation of the axes, how it is found, and what its proposals weigh."""
+
+import math
+
+import torch
+from mpmath import mp, mpf, npdf, quad, sqrt
+from torch.autograd.functional import jacobian
+
+from pyrodgm.infer.evaluation.refined import student
+from pyrodgm.infer.evaluation.refined.annealing import anneal
+from pyrodgm.infer.evaluation.refined.gauss_newton import skew
+from pyrodgm.infer.evaluation.refined.gaussian import LARGEST, MEAN_OF_ROOT, THIRD, Gaussian, Skew
+
+
+def some(epsilon=None):
+    """Two data in three dimensions."""
+    torch.manual_seed(0)
+    matrix = torch.randn(2, 3, 3)
+    factor = torch.linalg.cholesky(matrix @ matrix.mT + torch.eye(3))
+    epsilon = torch.tensor([[-1.2, 0.0, 0.4], [1.0, -0.3, 0.7]]) if epsilon is None else epsilon
+    return Gaussian(torch.randn(2, 3), factor, Skew(torch.randn(2, 3), torch.rand(2, 3) + 0.5, epsilon))
+
+
+def test_constants_are_moments_of_a_standard_normal():
+    with mp.workdps(20):
+        mean = quad(lambda w: sqrt(1 + w * w) * npdf(w), [-mp.inf, -3, 0, 3, mp.inf])
+        third = 3 * quad(lambda w: (w * w - 1) * sqrt(1 + w * w) * npdf(w), [-mp.inf, -3, 0, 3, mp.inf])
+        assert abs(mean - mpf(MEAN_OF_ROOT)) < 1e-12
+        assert abs(third - mpf(THIRD)) < 1e-12
+
+
+def test_points_stand_at_their_standardised_ones_with_the_right_slope():
+    gaussian = some()
+    v = torch.randn(5, 2, 3) * torch.tensor([0.1, 1.0, 3.0, 30.0, 1e4]).reshape(5, 1, 1)
+    assert torch.allclose(gaussian.standardise(gaussian.place(v)), v, rtol=1e-8)
+    for datum in range(2):
+        own = gaussian[torch.tensor([datum])]
+        slope = jacobian(lambda w, own=own: own.place(w)[0, 0], v[1:2, datum : datum + 1]).reshape(3, 3)
+        assert torch.allclose(own.log_det(v[1:2, datum : datum + 1]), -slope.det().abs().log(), atol=1e-10)
+
+
+def test_gradients_are_those_of_the_density_in_standardised_points():
+    gaussian = some()
+    v = torch.randn(4, 2, 3, requires_grad=True)
+
+    def log_density(u):
+        return -u.exp().sum(-1) + u.prod(-1)
+
+    u = gaussian.place(v)
+    want = torch.autograd.grad((log_density(u) - gaussian.log_det(v)).sum(), v)[0]
+    at = u.detach().requires_grad_()
+    slope = torch.autograd.grad(log_density(at).sum(), at)[0]
+    assert torch.allclose(gaussian.pull_back(slope, v.detach()), want, atol=1e-10)
+
+
+def test_a_large_skewness_is_held_back_and_a_small_one_is_met_to_first_order():
+    one = torch.ones(1, 2)
+    held = Skew.of_skewness(0.0 * one, one, torch.tensor([[50.0, -50.0]]))
+    assert held.epsilon.tolist() == [[LARGEST, -LARGEST]]
+    w = torch.linspace(-12, 12, 200_001).unsqueeze(-1).unsqueeze(-1)
+    weight = (-0.5 * w.square()).exp() / (-0.5 * w.square()).exp().sum()
+    u = Skew.of_skewness(0.0 * one, one, torch.tensor([[0.05, -0.1]])).place(w)
+    mean = (weight * u).sum(0)
+    third = (weight * (u - mean) ** 3).sum(0) / (weight * (u - mean) ** 2).sum(0) ** 1.5
+    assert torch.allclose(third, torch.tensor([[0.05, -0.1]]), rtol=0.02)
+
+
+def test_independent_gamma_logarithms_are_met_along_each_axis():
+    torch.manual_seed(0)
+    shape = torch.tensor([4.0, 9.0, 25.0]).expand(3000, 3)
+    fitted = Gaussian(shape.log(), torch.diag_embed(shape.sqrt()))
+    found = skew(fitted, lambda u: shape - u.exp(), 32, torch.float64)
+    want = -shape[0].rsqrt() * (0.5 / shape[0]).exp()  # third derivative -e^u, whose mean under the Gaussian is known
+    skewness = found.skew.epsilon * THIRD
+    assert torch.allclose(skewness.mean(0), want, rtol=0.02)
+
+    def weights(gaussian):
+        u, log_q = student.draw(gaussian, 200)
+        return (shape * u - u.exp()).sum(-1) - log_q
+
+    def effective(log_w):
+        return float((2 * log_w.logsumexp(0) - (2 * log_w).logsumexp(0)).exp().mean())
+
+    plain, skewed = weights(fitted), weights(found)
+    estimate = skewed.flatten().logsumexp(0) - math.log(skewed.numel())
+    assert torch.isclose(estimate, torch.lgamma(shape[0]).sum(), atol=0.005)
+    assert effective(skewed) > 1.15 * effective(plain)
+
+
+def test_annealing_in_skewed_coordinates_has_the_exact_integral():
+    torch.manual_seed(0)
+    gaussian = some(torch.tensor([[-0.8, 0.0, 0.4], [0.9, -0.3, 0.7]]))
+    gaussian = Gaussian(
+        gaussian.mean, gaussian.factor, Skew(0 * gaussian.mean, gaussian.skew.scale, gaussian.skew.epsilon)
+    )
+
+    def gradient(u):  # three standard normals times e^2
+        return -u, 2.0 - 0.5 * u.square().sum(-1) - 1.5 * math.log(2 * math.pi)
+
+    begin = gaussian.standardise(student.draw(gaussian, 4000)[0])
+    log_w = anneal(gaussian, gradient, begin, torch.linspace(0, 1, 17), torch.float64)
+    estimate = log_w.logsumexp(0) - math.log(4000)
+    assert torch.allclose(estimate, torch.full((2,), 2.0), atol=0.05)
+    exact = gaussian.standardise(torch.randn(4000, 2, 3))
+    log_w = anneal(gaussian, gradient, exact, torch.linspace(1, 0, 17), torch.float64)
+    inverse = log_w.logsumexp(0) - math.log(4000)
+    assert torch.allclose(-inverse, torch.full((2,), 2.0), atol=0.05)
