@@ -1,5 +1,6 @@
 """Annealed importance sampling between a fitted Student's t and the posterior, by Hamiltonian Monte Carlo."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,10 @@ from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 
 LEAPFROGS = 3
-STEP = 0.9  # times D^(-1/4): the step size in the coordinates in which the fitted Gaussian is a standard one
+STEP = 1.35  # times D^(-1/4): the step size in the coordinates in which the fitted Gaussian is a standard one
+LONGEST = (
+    math.pi / 6
+)  # of the mean step: three go a quarter of a standard Gaussian's period, beyond which they turn back
 
 Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -58,7 +62,8 @@ def _transition(
     def level(at: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         return beta * at[0] + (1 - beta) * at[2], beta * at[1] + (1 - beta) * at[3]
 
-    step = STEP * v.shape[-1] ** -0.25 * float(torch.empty(()).uniform_(0.6, 1.2))
+    mean_step = min(STEP * v.shape[-1] ** -0.25, LONGEST)
+    step = mean_step * float(torch.empty(()).uniform_(2 / 3, 4 / 3))
     momentum = torch.randn_like(v)
     value, slope = level(now)
     energy = value - 0.5 * momentum.square().sum(-1)

@@ -28,7 +28,7 @@ from pyrodgm.infer.tracing.contexts import fork_rng
 
 CLIMB = 16  # steps towards a mode before the second fit
 APART = 1.0  # distance of two modes, in the metric of the curvature, from which both are fitted
-CHAINS, TEMPERATURES = 64, (16, 64)  # of the last stage; more temperatures for data that stay flagged
+CHAINS, TEMPERATURES = 64, (24, 64)  # of the last stage; more temperatures for data that stay flagged
 GUIDE, REFINED, REFITTED, ANNEALED = 0, 1, 2, 3  # stages
 
 
