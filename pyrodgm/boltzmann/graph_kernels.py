@@ -52,5 +52,6 @@ def all_fields(graph: Graph, couplings: Tensor, columns: Tensor, biases: Tensor)
 def negative_energy_of_columns(graph: Graph, couplings: Tensor, columns: Tensor, biases: Tensor) -> Tensor:
     """Minus the energy of each column, ``[N]``; each edge is gathered once."""
     layout = graph.layout(columns.device)
-    field = weighted_neighbours(columns, layout.later, layout.later_offsets, couplings.index_select(0, layout.later_edge))
+    own = couplings.index_select(0, layout.later_edge)
+    field = weighted_neighbours(columns, layout.later, layout.later_offsets, own)
     return field.add_(biases).mul_(columns).sum(0)
