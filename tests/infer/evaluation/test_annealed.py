@@ -21,9 +21,9 @@ def test_a_linear_generator_with_noise_has_a_known_likelihood():
     x = torch.randn(5, 3) @ net.weight.detach().T + net.bias.detach() + 0.1 * torch.randn(5, 6)
     covariance = net.weight @ net.weight.T + 0.01 * torch.eye(6)
     exact = torch.distributions.MultivariateNormal(net.bias, covariance).log_prob(x).detach()
-    found = annealed_log_likelihood(pair, x, chains=256, temperatures=8, seed=0)
+    found = annealed_log_likelihood(pair, x, chains=1024, temperatures=8, seed=0)
     assert torch.allclose(found.values, exact, atol=0.02)
-    assert found.num_samples == 256
+    assert found.num_samples == 1024
 
 
 @pytest.mark.slow
