@@ -50,8 +50,8 @@ def bidirectional(
     like: Tensor,
     num_samples: int | None = None,
     *,
-    chains: int = 4,
-    temperatures: int = 400,
+    chains: int = 2,
+    temperatures: int = 1600,
     max_bytes: int = 2**27,
     seed: int | None = None,
 ) -> Certificate:
@@ -108,9 +108,6 @@ def bidirectional(
         sampler = refined_sampler(program, rows[:1], num_data, num_samples, max_bytes, "auto")
         exact = sampler.exact(simulated, num_data)
         betas = torch.linspace(1.0, 0.0, temperatures + 1, dtype=torch.float64)
-        upper = []
-        for block, latents in zip(rows.split(sampler.block), exact.split(sampler.block), strict=True):
-            inverse = sampler.reverse(block, latents, chains, betas)
-            upper.append((math.log(chains) - inverse.logsumexp(0)).cpu())
+        upper = math.log(chains) - sampler.reverse(rows, exact, chains, betas).logsumexp(0).cpu()
         lower = log_likelihood(pair, x, num_samples, max_bytes=max_bytes, progress=False)
-    return Certificate(lower, torch.cat(upper))
+    return Certificate(lower, upper)

@@ -86,8 +86,10 @@ class AnnealedBits:
         return torch.cat([s["value"].expand(count, *s["fn"].event_shape).reshape(count, -1) for s in parts], -1)
 
     def reverse(self, x: Tensor, z: Tensor, chains: int, temperatures: Tensor) -> Tensor:
-        """Log-weights ``[chains, B]`` of chains from draws of the posterior ``[B, D]`` to the guide."""
-        return self._anneal(x, z.expand(chains, *z.shape), temperatures)
+        """Log-weights ``[chains, N]`` of chains from draws of the posterior ``[N, D]`` of all data to the guide."""
+        block = max(1, self.block * CHAINS // chains)
+        parts = zip(x.split(block), z.split(block), strict=True)
+        return torch.cat([self._anneal(a, b.expand(chains, *b.shape), temperatures) for a, b in parts], 1)
 
     def _anneal(self, x: Tensor, z: Tensor, temperatures: Tensor) -> Tensor:
         state, log_w = self._state(x, z), torch.zeros(z.shape[:2], dtype=torch.float64, device=x.device)

@@ -1,5 +1,6 @@
 """Fitted Gaussians of a block of data, skewed along the axes where a fit says so."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,6 +112,13 @@ class Gaussian:
     def __getitem__(self, rows: Tensor) -> "Gaussian":
         """Those of some of the data."""
         return Gaussian(self.mean[rows], self.factor[rows], None if self.skew is None else self.skew[rows])
+
+    @staticmethod
+    def cat(parts: Sequence["Gaussian"]) -> "Gaussian":
+        """Those of several blocks as one; skewed are all or none."""
+        mean, factor = torch.cat([part.mean for part in parts]), torch.cat([part.factor for part in parts])
+        skews = [(part.skew.loc, part.skew.scale, part.skew.epsilon) for part in parts if part.skew is not None]
+        return Gaussian(mean, factor, Skew(*map(torch.cat, zip(*skews, strict=True))) if skews else None)
 
     @staticmethod
     def choose(condition: Tensor, one: "Gaussian", other: "Gaussian") -> "Gaussian":

@@ -1,7 +1,5 @@
 """The refined proposal as a guide of Pyro."""
 
-from typing import Any
-
 import pyro
 import pyro.distributions as dist
 import pyro.poutine as poutine
@@ -106,7 +104,5 @@ def refine(
             torch.manual_seed(seed)
         coordinates = Coordinates(pair, x[:1])
         sampler = RefinedSampler(coordinates, x[:1], len(x), coordinates.plan(num_samples), max_bytes, "auto")
-        parts: list[Any] = [sampler.fit(block) for block in x.split(sampler.block)]
-    return RefinedGuide(
-        coordinates, Gaussian(*(torch.cat(t) for t in zip(*((p.mean, p.factor) for p in parts), strict=True))), x
-    )
+        fitted = Gaussian.cat([sampler.fit(block) for block in x.split(sampler.block)])
+    return RefinedGuide(coordinates, fitted, x)
