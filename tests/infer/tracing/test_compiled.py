@@ -12,7 +12,7 @@ def run_compiled(folder, weight, connection):
     x, weights = torch.linspace(-1.0, 1.0, 24).reshape(4, 6), torch.full((6, 5), weight)
 
     def program(x):
-        return (x @ weights).sin() * torch.tensor([0.5, 3.0, -1.0, 2.0, 1.0]) * weights[0, 0]
+        return x @ weights @ weights.T  # products alone, which need no C++ compiler
 
     connection.send([y.tolist() for y in (flatten(program, (x,), compiled=True)(x), program(x))])
 
