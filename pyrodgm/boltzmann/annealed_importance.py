@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import whole_number
-from pyrodgm.boltzmann.energy import check_one_machine, left_field, right_field
+from pyrodgm.boltzmann.energy import check_one_machine
 from pyrodgm.boltzmann.layers import TWO_BITS, Kinds, check_kinds
+from pyrodgm.boltzmann.looked_up import field_of_states
 
 if TYPE_CHECKING:
     from pyrodgm.boltzmann.machine import Machine
@@ -88,16 +89,18 @@ def annealed_importance_sampling(
     left_shift, right_shift = left_bias - base_left, right_bias - base_right
 
     left = left_units.draw(base_left.expand(num_chains, -1).clone())
+    to_right = field_of_states(weights, right_shift, left_units, left, num_temperatures)
+    to_left = field_of_states(weights.mT, left_shift, right_units, left, num_temperatures)
     log_weights = torch.zeros(num_chains, dtype=torch.float64, device=weights.device)
     for k in range(num_temperatures):
         cold, hot = k / num_temperatures, (k + 1) / num_temperatures
-        field = right_field(weights, right_shift, left)
+        field = to_right(left)
         after = torch.add(base_right, field, alpha=hot)
         gain = right_units.log_partition(after) - right_units.log_partition(torch.add(base_right, field, alpha=cold))
         log_weights += gain.sum(-1) + (left @ left_shift) / num_temperatures
         if k + 1 < num_temperatures:
             right = right_units.draw(after)
-            left = left_units.draw(left_field(weights, left_shift, right).mul_(hot).add_(base_left))
+            left = left_units.draw(to_left(right).mul_(hot).add_(base_left))
     if not torch.isfinite(log_weights).all():
         raise FloatingPointError("the energies of the chains are not finite")
     log_base = left_units.log_partition(base_left.double()).sum()

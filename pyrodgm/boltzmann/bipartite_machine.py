@@ -1,5 +1,7 @@
 """The machine on two full layers."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import final
 
 import torch
@@ -24,6 +26,7 @@ from pyrodgm.boltzmann.exact import (
 )
 from pyrodgm.boltzmann.gibbs import gibbs_sweeps
 from pyrodgm.boltzmann.layers import Kinds, Layers, check_kinds
+from pyrodgm.boltzmann.looked_up import field_of_states
 from pyrodgm.boltzmann.machine import Machine, Swept
 from pyrodgm.boltzmann.marginal import log_marginal
 from pyrodgm.boltzmann.mean_field import mean_field_log_partition
@@ -173,10 +176,14 @@ class BipartiteMachine(Machine):
         scale = torch.as_tensor(beta).to(weights)
         scale = scale.unsqueeze(-1) if scale.dim() else scale
         left_base, right_base = (None, None) if base is None else self.split((1.0 - scale) * base)
-        for _ in range(whole_number("num_sweeps", num_sweeps)):
-            field = right_field(weights, right_bias, left).mul_(scale)
+        num_sweeps = whole_number("num_sweeps", num_sweeps)
+        to_right: Callable[[Tensor], Tensor] = partial(right_field, weights, right_bias)  # given states: any values
+        again = field_of_states(weights, right_bias, left_units, left, num_sweeps - 1)
+        to_left = field_of_states(weights.mT, left_bias, right_units, left, num_sweeps)
+        for _ in range(num_sweeps):
+            field = to_right(left).mul_(scale)
             right = right_units.draw(field if right_base is None else field.add_(right_base))
-            own = left_field(weights, left_bias, right)
+            to_right, own = again, to_left(right)
             field = own * scale
             left = left_units.draw(field if left_base is None else field.add_(left_base))
         return Swept((left, right), (left * own).sum(-1) + right @ right_bias)

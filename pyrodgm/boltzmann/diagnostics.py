@@ -1,7 +1,7 @@
 """How far the samples of a sampler can be trusted."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ LARGEST_R_HAT = 1.05
 LEAST_P_VALUE = 0.01
 LEAST_EXCHANGE_RATE = 0.1
 LEAST_POPULATION = 30.0
+MOST_SAMPLES = 500  # of a two-sample test
 
 
 class TwoSample(NamedTuple):
@@ -81,7 +82,7 @@ class SamplerCheck:
             on (of Potts units, in their first state); 1 where all chains visit the same.
         effective_samples: Number of independent samples that all calls together are worth.
         autocorrelation_time: Calls between independent samples of one chain.
-        reference: Test of the last samples against ladders of chains at many temperatures.
+        reference: Test of the samples, other chains of each call, against ladders of chains at many temperatures.
         diagnostics: Those of the sampler's last call.
     """
 
@@ -149,10 +150,11 @@ def check_sampler(
         raise TypeError(f"sampler must be a Sampler, got {sampler!r}")
     num_calls = whole_number("num_calls", num_calls, 4)
     state = sampler.start(machine, 200) if state is None else state
-    energies, activities = [], []
+    energies, activities, states = [], [], []
     for _ in range(num_calls):
         samples = sampler.sample(machine, state)
         state = samples.state
+        states.append(samples.states)
         energies.append(machine.negative_energy(samples.states))
         activities.append(machine.units.activity(samples.states))
     negative_energy = torch.stack(energies)
@@ -167,9 +169,19 @@ def check_sampler(
         max(1.0 if math.isnan(value) else value for value in r_hats),
         effective,
         max(1.0, draws.size / effective),
-        two_sample_test(samples.states[:500], tempered_samples(machine)),
+        two_sample_test(samples_apart(states), tempered_samples(machine)),
         samples.diagnostics,
     )
+
+
+def samples_apart(calls: Sequence[Tensor]) -> Tensor:
+    """Samples ``[M, n]`` of several calls ``[N, n]`` each that a permutation may take for independent; at most 500.
+
+    No chain comes twice, and those of one call lie as far from each other as there are calls: members of a population
+    that have an ancestor in common lie side by side.
+    """
+    most = -(-MOST_SAMPLES // len(calls))
+    return torch.cat([states[call :: len(calls)][:most] for call, states in enumerate(calls)])[:MOST_SAMPLES]
 
 
 def tempered_samples(machine: Machine, num_samples: int = 200, num_calls: int = 3) -> Tensor:

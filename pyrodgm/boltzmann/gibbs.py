@@ -1,5 +1,8 @@
 """Block-Gibbs sampling of a bipartite Boltzmann machine."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -8,10 +11,10 @@ from pyrodgm.boltzmann.energy import (
     check_parameters,
     check_sides,
     check_states,
-    left_field,
     right_field,
 )
 from pyrodgm.boltzmann.layers import TWO_BITS, Kinds, check_kinds
+from pyrodgm.boltzmann.looked_up import field_of_states
 from pyrodgm.boltzmann.units import draw_bits
 
 
@@ -42,7 +45,7 @@ def gibbs_sweeps(
               l_i \sim \mathrm{Bernoulli}\,\sigma\bigl((W r + b)_i\bigr)
 
     or from the like of other kinds. A sweep leaves p(l, r) invariant. Its cost is two matrix products and the random
-    numbers.
+    numbers; with many chains and sweeps on a CPU, sums of rows are looked up in place of products.
 
     Args:
         weights: ``[*batch, L, R]``, real.
@@ -69,8 +72,10 @@ def gibbs_sweeps(
     check_states("left", left, weights.shape[-2])
     check_kinds(units, weights.shape[-2:])
     num_sweeps = whole_number("num_sweeps", num_sweeps)
-    right = left
+    to_right: Callable[[Tensor], Tensor] = partial(right_field, weights, right_bias)  # given states: any values
+    again = field_of_states(weights, right_bias, units[0], left, num_sweeps - 1)
+    to_left = field_of_states(weights.mT, left_bias, units[1], left, num_sweeps)
     for _ in range(num_sweeps):
-        right = units[1].draw(right_field(weights, right_bias, left))
-        left = units[0].draw(left_field(weights, left_bias, right))
+        right = units[1].draw(to_right(left))
+        to_right, left = again, units[0].draw(to_left(right))
     return left, right

@@ -1,6 +1,6 @@
 """Graphs of couplings between units."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     import networkx
 
 
+class Block(NamedTuple):
+    """Units of one colour: their places, the places of their neighbours, and where those of each unit begin."""
+
+    rows: slice
+    neighbours: Tensor
+    offsets: Tensor
+
+
 class Layout(NamedTuple):
     """Indices of a graph whose units are sorted by colour, on one device.
 
@@ -24,6 +32,7 @@ class Layout(NamedTuple):
         neighbours: Places of the neighbours of the units in ``order``, side by side, ``[2 E]``.
         edge_of: The edge to each of these, ``[2 E]``.
         offsets: Where the neighbours of each unit begin, ``[n]``.
+        blocks: The same colour by colour.
         later: Places of the neighbours that come later than the unit itself, ``[E]``.
         later_edge: The edge to each of these, ``[E]``.
         later_offsets: Where those of each unit begin, ``[n]``.
@@ -34,6 +43,7 @@ class Layout(NamedTuple):
     neighbours: Tensor
     edge_of: Tensor
     offsets: Tensor
+    blocks: tuple[Block, ...]
     later: Tensor
     later_edge: Tensor
     later_offsets: Tensor
@@ -173,10 +183,10 @@ class Graph:
     def layout(self, device: torch.device) -> Layout:
         """Indices sorted by colour, made once for each device."""
         if device not in self._layouts:
-            self._layouts[device] = Layout(*(t.to(device) for t in self._make_layout()))
+            self._layouts[device] = self._make_layout(device)
         return self._layouts[device]
 
-    def _make_layout(self) -> Layout:
+    def _make_layout(self, device: torch.device) -> Layout:
         order = self.colors.argsort(stable=True)
         position = order.argsort()
         number = torch.arange(len(self.edges))
@@ -189,21 +199,30 @@ class Graph:
         by_row = rows.argsort(stable=True)
         low, high = ends.amin(1), ends.amax(1)
         by_low = low.argsort(stable=True)
+        neighbours, offsets = places[by_row].int().to(device), _begins(rows, self.num_units).to(device)
         return Layout(
-            order,
-            position,
-            places[by_row],
-            edge_of[by_row],
-            _begins(rows, self.num_units),
-            high[by_low],
-            number[by_low],
-            _begins(low, self.num_units),
+            order.to(device),
+            position.to(device),
+            neighbours,
+            edge_of[by_row].to(device),
+            offsets,
+            tuple(_blocks(neighbours, offsets, self.color_sizes, self.color_degrees)),
+            high[by_low].int().to(device),
+            number[by_low].to(device),
+            _begins(low, self.num_units).to(device),
         )
 
 
 def _begins(rows: Tensor, num_units: int) -> Tensor:
     counts = torch.bincount(rows, minlength=num_units)
-    return counts.cumsum(0) - counts
+    return (counts.cumsum(0) - counts).int()
+
+
+def _blocks(neighbours: Tensor, offsets: Tensor, sizes: list[int], degrees: list[int]) -> Iterator[Block]:
+    row = 0
+    for own, begins, units in zip(neighbours.split(degrees), offsets.split(sizes), sizes, strict=True):
+        yield Block(slice(row, row + units), own, begins - begins[0])
+        row += units
 
 
 def _checked_edges(num_units: int, edges: Tensor | Iterable[tuple[int, int]]) -> Tensor:

@@ -1,21 +1,12 @@
 """Sweeps over the units of a graph, colour by colour: chains are columns, and the units are sorted by colour."""
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from pyrodgm.boltzmann.graph import Graph
-
-
-class Block(NamedTuple):
-    """Units of one colour: their rows, and the part of the list of neighbours that is theirs."""
-
-    rows: slice
-    neighbours: slice
-    offsets: Tensor
 
 
 def to_columns(graph: Graph, values: Tensor, shape: torch.Size) -> Tensor:
@@ -45,30 +36,22 @@ def visit_colors(
 ) -> None:
     """Replace the rows of each colour in turn, in place, by what ``update`` makes of their fields and their place."""
     layout = graph.layout(columns.device)
-    own = couplings[layout.edge_of]
-    for block in _blocks(graph, columns.device):
-        field = weighted_neighbours(
-            columns, layout.neighbours[block.neighbours], block.offsets, own[block.neighbours]
-        ).add_(biases[block.rows])
+    own = couplings.index_select(0, layout.edge_of).split(graph.color_degrees)
+    for block, coupled in zip(layout.blocks, own, strict=True):
+        field = weighted_neighbours(columns, block.neighbours, block.offsets, coupled).add_(biases[block.rows])
         columns[block.rows] = update(field, block.rows)
 
 
 def all_fields(graph: Graph, couplings: Tensor, columns: Tensor, biases: Tensor) -> Tensor:
     """Log-odds of each unit given the others, ``[n, N]`` with the units sorted by colour."""
     layout = graph.layout(columns.device)
-    field = weighted_neighbours(columns, layout.neighbours, layout.offsets, couplings[layout.edge_of])
+    field = weighted_neighbours(columns, layout.neighbours, layout.offsets, couplings.index_select(0, layout.edge_of))
     return field.add_(biases)
 
 
 def negative_energy_of_columns(graph: Graph, couplings: Tensor, columns: Tensor, biases: Tensor) -> Tensor:
     """Minus the energy of each column, ``[N]``; each edge is gathered once."""
     layout = graph.layout(columns.device)
-    field = weighted_neighbours(columns, layout.later, layout.later_offsets, couplings[layout.later_edge])
+    own = couplings.index_select(0, layout.later_edge)
+    field = weighted_neighbours(columns, layout.later, layout.later_offsets, own)
     return field.add_(biases).mul_(columns).sum(0)
-
-
-def _blocks(graph: Graph, device: torch.device) -> Iterator[Block]:
-    offsets, row, begin = graph.layout(device).offsets, 0, 0
-    for units, neighbours in zip(graph.color_sizes, graph.color_degrees, strict=True):
-        yield Block(slice(row, row + units), slice(begin, begin + neighbours), offsets[row : row + units] - begin)
-        row, begin = row + units, begin + neighbours

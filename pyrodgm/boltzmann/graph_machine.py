@@ -208,25 +208,32 @@ class GraphMachine(Machine):
         scale = torch.as_tensor(beta).to(self.couplings)
         own = None if base is None else self._columns(base, base.shape) * (1.0 - scale)
 
-        def draw(field: Tensor, rows: slice) -> Tensor:
+        def temper(field: Tensor, rows: slice) -> Tensor:
             field = field.mul_(scale)
-            return self._units.draw(field if own is None else field.add_(own[rows]), 0)
+            return field if own is None else field.add_(own[rows])
 
         states = states.states if isinstance(states, Swept) else states
         states = states if rows is None else states[rows]
-        z, biases = self._swept(states, num_sweeps, draw)
+        z, biases = self._swept(states, num_sweeps, temper)
         energy = negative_energy_of_columns(self._columns_graph, self._flat, z, biases)
         return Swept((from_columns(self._columns_graph, z, states.shape),), energy.reshape(states.shape[:-1]))
 
     @torch.no_grad()
     def gibbs(self, states: Tensor, num_sweeps: int = 1) -> Tensor:
-        z, _ = self._swept(states, num_sweeps, lambda field, rows: self._units.draw(field, 0))
+        z, _ = self._swept(states, num_sweeps, lambda field, rows: field)
         return from_columns(self._columns_graph, z, states.shape)
 
-    def _swept(self, states: Tensor, num_sweeps: int, draw: Callable[[Tensor, slice], Tensor]) -> tuple[Tensor, Tensor]:
+    def _swept(
+        self, states: Tensor, num_sweeps: int, temper: Callable[[Tensor, slice], Tensor]
+    ) -> tuple[Tensor, Tensor]:
         check_states("states", states, self.num_units)
         z, biases = self._columns(states, states.shape), self._columns(self._biases, states.shape)
         for _ in range(whole_number("num_sweeps", num_sweeps)):
+            noise = self._units.noise(z, 0)  # of all colours at once, in fewer operations
+
+            def draw(field: Tensor, rows: slice, noise: Tensor = noise) -> Tensor:
+                return self._units.respond(temper(field, rows), noise[rows], 0)
+
             visit_colors(self._columns_graph, self._flat, z, biases, draw)
         return z, biases
 

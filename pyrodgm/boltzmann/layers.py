@@ -49,8 +49,12 @@ class Layers(Units):
     def entropy(self, fields: Tensor, dim: int = -1) -> Tensor:
         return self._both(lambda kind, part: kind.entropy(part, dim), fields, dim)
 
-    def draw(self, fields: Tensor, dim: int = -1) -> Tensor:
-        return self._both(lambda kind, part: kind.draw(part, dim), fields, dim)
+    def noise(self, like: Tensor, dim: int = -1) -> Tensor:
+        return self._both(lambda kind, part: kind.noise(part, dim), like, dim)
+
+    def respond(self, fields: Tensor, noise: Tensor, dim: int = -1) -> Tensor:
+        pairs = zip(self.kinds, fields.split(self.sizes, dim), noise.split(self.sizes, dim), strict=True)
+        return torch.cat([kind.respond(part, own, dim) for kind, part, own in pairs], dim)
 
     def fields_of(self, mean: Tensor) -> Tensor:
         return self._both(lambda kind, part: kind.fields_of(part), mean)

@@ -55,9 +55,11 @@ class Potts(Units):
         logs = self.grouped(fields, dim).log_softmax(_states_dim(dim))
         return -(logs.exp() * logs).sum(_states_dim(dim))
 
-    def draw(self, fields: Tensor, dim: int = -1) -> Tensor:
-        # The largest of the fields plus Gumbel noise, each minus the log of an exponential number.
-        noise = torch.empty_like(fields).exponential_().clamp_(min=torch.finfo(fields.dtype).tiny).log_()
+    def noise(self, like: Tensor, dim: int = -1) -> Tensor:
+        """Minus Gumbel noise: the log of exponential numbers."""
+        return torch.empty_like(like).exponential_().clamp_(min=torch.finfo(like.dtype).tiny).log_()
+
+    def respond(self, fields: Tensor, noise: Tensor, dim: int = -1) -> Tensor:
         largest = self.grouped(fields.sub_(noise), dim).argmax(_states_dim(dim), keepdim=True)
         drawn = torch.zeros_like(self.grouped(noise, dim)).scatter_(_states_dim(dim), largest, 1.0)
         return drawn.reshape(fields.shape)

@@ -14,28 +14,29 @@ from pyrodgm.processes import independent_draws
 
 def draw_bits(logits: Tensor, dim: int = -1) -> Tensor:
     """Independent draws in {0, 1}, in place of ``logits``; units lie along ``dim``."""
-    return logits.sigmoid_().gt_(_uniform(logits, dim))
+    return BITS.draw(logits, dim)
 
 
 def _uniform(like: Tensor, dim: int) -> Tensor:
     """Numbers uniform in (0, 1), of the shape of ``like``, in its dtype or in float32 if that has more digits.
 
-    On a CPU, where random words are dear, a number has 16 bits of its own, of which a word holds four. The lower bits
+    On a CPU, where random words are dear, a number has 15 bits of its own, of which a word holds four. The lower bits
     are drawn for each place along ``dim`` and shared by all other dimensions: along ``dim`` numbers are independent,
-    and the bits of two chains have a covariance of at most 2^-34, less than the rounding of their probabilities.
+    and the bits of two chains have a covariance of at most 2^-32, less than the rounding of their probabilities.
     """
     dtype = torch.promote_types(like.dtype, torch.float32)
     eps = torch.finfo(dtype).eps  # 0 would turn on bits of any log-odds, and 1 turn them off
     if like.device.type != "cpu":
         return torch.empty_like(like, dtype=dtype).uniform_(eps / 4.0, 1.0 - eps / 2.0)
     count = like.numel()
-    words = torch.randint(-(2**63), 2**63 - 1, (-(-count // 4),), device="cpu")  # all 64 bits are random
-    own = words.view(torch.uint16)[:count].view(like.shape)
+    words = torch.empty(-(-count // 4), dtype=torch.int64, device="cpu").random_()  # their signs are not drawn
+    own = words.bitwise_and_(0x7FFF7FFF7FFF7FFF).view(torch.int16)
+    own = (own if count % 4 == 0 else own[:count]).view(like.shape)
     shape = [1] * like.dim()
     shape[dim] = like.shape[dim]
     with independent_draws(False):  # the chains of other processes share them too
-        lower = torch.empty(shape, dtype=dtype, device="cpu").uniform_(eps / 4.0, 2.0**-16 - eps / 2.0)
-    return torch.add(lower, own, alpha=2.0**-16)
+        lower = torch.empty(shape, dtype=dtype, device="cpu").uniform_(eps / 4.0, 2.0**-15 - eps / 2.0)
+    return torch.add(lower, own, alpha=2.0**-15)
 
 
 class Units(ABC):
@@ -69,8 +70,16 @@ class Units(ABC):
         """Entropy of each unit relative to h, in nats."""
 
     @abstractmethod
+    def noise(self, like: Tensor, dim: int = -1) -> Tensor:
+        """The random numbers of a draw, of the shape of ``like``."""
+
+    @abstractmethod
+    def respond(self, fields: Tensor, noise: Tensor, dim: int = -1) -> Tensor:
+        """The draws that random numbers make of the fields, which are overwritten."""
+
     def draw(self, fields: Tensor, dim: int = -1) -> Tensor:
         """Independent draws, of the shape and dtype of the fields, which are overwritten."""
+        return self.respond(fields, self.noise(fields, dim), dim)
 
     @abstractmethod
     def fields_of(self, mean: Tensor) -> Tensor:
@@ -143,8 +152,11 @@ class Bits(Units):
     def entropy(self, fields: Tensor, dim: int = -1) -> Tensor:
         return bernoulli_entropy(fields)
 
-    def draw(self, fields: Tensor, dim: int = -1) -> Tensor:
-        return draw_bits(fields, dim)
+    def noise(self, like: Tensor, dim: int = -1) -> Tensor:
+        return _uniform(like, dim)
+
+    def respond(self, fields: Tensor, noise: Tensor, dim: int = -1) -> Tensor:
+        return fields.sigmoid_().gt_(noise)
 
     def fields_of(self, mean: Tensor) -> Tensor:
         return mean.clamp(0.01, 0.99).logit()
@@ -186,8 +198,11 @@ class Gaussian(Units):
     def entropy(self, fields: Tensor, dim: int = -1) -> Tensor:
         return -0.5 * fields.square()
 
-    def draw(self, fields: Tensor, dim: int = -1) -> Tensor:
-        return fields.add_(torch.randn_like(fields))
+    def noise(self, like: Tensor, dim: int = -1) -> Tensor:
+        return torch.randn_like(like)
+
+    def respond(self, fields: Tensor, noise: Tensor, dim: int = -1) -> Tensor:
+        return fields.add_(noise)
 
     def fields_of(self, mean: Tensor) -> Tensor:
         return mean.clone()

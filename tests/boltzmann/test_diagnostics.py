@@ -15,6 +15,7 @@ from pyrodgm.boltzmann import (
     check_sampler,
     two_sample_test,
 )
+from pyrodgm.boltzmann.diagnostics import samples_apart, tempered_samples
 
 RING = Graph(12, [(i, (i + 1) % 12) for i in range(12)])
 
@@ -36,6 +37,30 @@ def test_two_samples():
     assert two_sample_test(x, y).statistic == pytest.approx(by_hand.item())
     with pytest.raises(ValueError, match=r"first and second must have columns alike, got \[5, 3\] and \[5, 4\]"):
         two_sample_test(x, torch.rand(5, 4))
+
+
+def far_from_uniform(p_values):
+    """Kolmogorov's distance from the uniform distribution in units of its 1 % point."""
+    p = torch.tensor(p_values).sort().values
+    return float((p - (torch.arange(len(p)) + 0.5) / len(p)).abs().max() * len(p) ** 0.5 / 1.63)
+
+
+@pytest.mark.slow
+def test_p_values_are_uniform_where_samples_are_tempered_or_come_in_families():
+    torch.manual_seed(0)
+    machine = random_graph_machine(RING, 1.0)
+    tempered = tempered_samples(machine, 600).split(40)
+    assert far_from_uniform([two_sample_test(machine.exact_samples(50), t, 49).p_value for t in tempered]) < 1.0
+    spread, last = [], []
+    for _ in range(20):
+        calls = [machine.exact_samples(12).repeat_interleave(6, 0) for _ in range(6)]
+        assert samples_apart(calls).shape == (72, 12)
+        for kept, sample in ((spread, samples_apart(calls)), (last, calls[-1])):
+            kept.append(two_sample_test(sample, machine.exact_samples(50), 49).p_value)
+    assert far_from_uniform(spread) < 1.0
+    assert far_from_uniform(last) > 2.0  # families taken for independent
+    assert len(samples_apart([torch.zeros(400, 3)] * 7)) == 400
+    assert len(samples_apart([torch.zeros(3000, 3)] * 7)) == 500
 
 
 @pytest.mark.slow

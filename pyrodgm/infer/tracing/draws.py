@@ -78,6 +78,7 @@ FILLS: dict[Any, Callable[..., Any]] = {
     aten.normal_.default: lambda out, generator, _, *how: out.normal_(*how, generator=generator),
     aten.uniform_.default: lambda out, generator, _, *how: out.uniform_(*how, generator=generator),
     aten.exponential_.default: lambda out, generator, _, *how: out.exponential_(*how, generator=generator),
+    aten.random_.default: lambda out, generator, _: out.random_(generator=generator),
     aten.bernoulli_.float: lambda out, generator, _, *how: out.bernoulli_(*how, generator=generator),
 }
 
