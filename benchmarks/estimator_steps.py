@@ -1,15 +1,19 @@
 """Training steps of the estimators that ``train_step.py`` has no case for, with whichever checkout is imported."""
 
 from collections.abc import Callable
+from functools import partial
+from itertools import cycle
 from typing import Any
 
 import torch
 
-CASES = ("iw5_stl", "iw5_dreg", "stratified", "stratified_iw", "labels", "mixture")
+CASES = ("iw5_stl", "iw5_dreg", "stratified", "stratified_iw", "labels", "mixture", "exemplar")
 
 
 def make_step(case: str, mode: Any, hidden: int = 300, batch_size: int = 100) -> Callable[[], object]:
     """A training step of one estimator with the library that this process imports."""
+    if case == "exemplar":
+        return exemplar_step(mode, hidden, batch_size)
     from pyrodgm import infer
     from pyrodgm.likelihoods import BernoulliLikelihood
     from pyrodgm.models import VAE, SemiSupervisedVAE
@@ -51,3 +55,21 @@ def make_step(case: str, mode: Any, hidden: int = 300, batch_size: int = 100) ->
     optimizer = torch.optim.Adam(pair.parameters(), lr=1e-3, fused=True)
     step = infer.TrainStep(pair, objective, optimizer, compile=mode)
     return lambda: step(*batch)
+
+
+def exemplar_step(mode: Any, hidden: int, batch_size: int, count: int = 50_000) -> Callable[[], object]:
+    """A step of the two-level VAE under the exemplar prior of ``count`` images, ten neighbours an image."""
+    from pyrodgm import infer
+    from pyrodgm.priors import ExemplarPrior, training_rows
+
+    try:
+        from pyrodgm.zoo.pairs import dense_hvae
+    except ImportError:
+        from pyrodgm.models import dense_hvae
+    images = torch.bernoulli(torch.full((count, 784), 0.13))
+    pair = dense_hvae(lambda posterior: ExemplarPrior(posterior, images), hidden=hidden)
+    optimizer = infer.AdamNormGrad(pair.parameters(), lr=5e-4)
+    prepare, context = lambda rows: (images[rows],), partial(training_rows, total=count)
+    step = infer.TrainStep(pair, infer.ELBO(), optimizer, compile=mode, prepare=prepare, context=context)
+    batches = cycle(torch.randperm(count).split(batch_size))
+    return lambda: step(next(batches))

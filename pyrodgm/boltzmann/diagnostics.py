@@ -43,7 +43,7 @@ def two_sample_test(first: Tensor, second: Tensor, num_permutations: int = 200) 
     which is 0 for equal distributions alone; for bits the norm is the root of the number that differ.
 
     Args:
-        first: ``[N, n]``, independent.
+        first: ``[N, n]``, independent: of samples that depend on each other p-values are too low.
         second: ``[M, n]``, independent.
         num_permutations: The p-value is a multiple of one over one more.
 

@@ -1,5 +1,6 @@
 """Private names of PyTorch and Pyro that ``pyrodgm.infer`` needs; no other file of it has any."""
 
+import copy
 import linecache
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -177,10 +178,19 @@ def argument_names(func: Any) -> list[str]:
 
 
 def compile_graph(graph: GraphModule, inputs: tuple[Any, ...]) -> Callable[..., Any]:
-    """The graph compiled for inputs of this layout, with PyTorch's eager random numbers."""
+    """The graph compiled for inputs of this layout, with PyTorch's eager random numbers.
+
+    PyTorch keeps it on disk, where later processes find it by its operations and layouts, without the tensors it holds.
+    """
     import torch._inductor
 
-    return torch._inductor.compile(graph, list(inputs), options={"fallback_random": True})
+    return torch._inductor.standalone_compile(
+        GraphModule(graph, copy.deepcopy(graph.graph)),  # shares the tensors; the compiler changes what it gets
+        list(inputs),
+        dynamic_shapes="from_example_inputs",  # fixed, but with a record of shapes, without which nothing is kept
+        options={"config_patches": {"fallback_random": True}},
+        donate_graph_module=True,
+    )
 
 
 def divide_by_norms(gradients: list[Tensor], floor: float) -> None:

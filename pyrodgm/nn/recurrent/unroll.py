@@ -14,6 +14,10 @@ from pyrodgm.nn.recurrent.cells import CELLS
 from pyrodgm.nn.recurrent.loop import unroll_by_loop
 from pyrodgm.nn.recurrent.weights import RULES
 
+# Gradients of gates are kept until a product of as many rows gives the part of the weights' gradient: enough to be
+# efficient, and memory that is used again, which costs less than new one.
+ROWS = 1024
+
 _FORWARD = (
     "(Tensor x, Tensor flag, Tensor weight, Tensor bias, Tensor state, Tensor head_weight, Tensor head_bias, "
     "Tensor given, str cell, str rule, int max_steps) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
@@ -104,14 +108,18 @@ def _backward(  # noqa: PLR0913 - the arguments of one operation
     rule: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     kind, pull_back = CELLS[cell], RULES[rule].pull_back
-    length, max_steps, _, size = kept.shape
-    columns = kind.hidden_gates * inner.shape[-1]
-    grad_gates, grad_raw = torch.empty_like(kept), grad_raw.clone()
-    grad_weights, grad_gates_of_time = torch.zeros_like(weights), kept.new_empty(length, *kept.shape[2:])
+    length, max_steps, batch, size = kept.shape
+    units = inner.shape[-1]
+    columns = kind.hidden_gates * units
+    block = min(length, -(-ROWS // (max_steps * batch)))
+    grad_gates, grad_raw = kept.new_empty(block, *kept.shape[1:]), grad_raw.clone()
+    grad_weights, grad_gates_of_time = torch.zeros_like(weights), kept.new_empty(length, batch, size)
+    grad_weight, grad_flag = torch.zeros_like(weight), kept.new_zeros(size)
+    grad_bias = kept.new_zeros(units if columns < size else 0)
     grad = grad_last.clone()
     for t in reversed(range(length)):
         grad[0] += grad_hidden[t]
-        states, keep, of_gates = inner[t], kept[t].unbind(), grad_gates[t].unbind()
+        states, keep, of_gates = inner[t], kept[t].unbind(), grad_gates[t % block].unbind()
         each, shares, from_heads, later = states.unbind(), None, None, grad
         if max_steps > 1:
             of_weights = (states[1:] * grad).sum(-1).sum(1)
@@ -133,18 +141,20 @@ def _backward(  # noqa: PLR0913 - the arguments of one operation
             else:
                 grad_gates_of_time[t] += of_gates[n]
         grad = later
-    gates = grad_gates[..., :columns].reshape(-1, columns)
-    grad_weight = gates.t() @ inner[:, :-1, 0].reshape(-1, inner.shape[-1])
+        if t % block == 0:  # the block is complete
+            gates, steps = grad_gates[: length - t], inner[t : t + block, :-1, 0]
+            grad_weight.addmm_(gates[..., :columns].reshape(-1, columns).t(), steps.reshape(-1, units))
+            grad_flag += gates[:, 0].sum(1).sum(0)  # one sum over both is many times slower
+            if columns < size:
+                grad_bias += gates[..., columns - units : columns].reshape(-1, units).sum(0)
     emitted = grad_raw.reshape(-1, len(head_weight)) if max_steps > 1 else grad_raw.new_zeros(0, len(head_weight))
-    grad_head = emitted.t() @ inner[:, 1:-1, 0].reshape(-1, inner.shape[-1])
-    bias = grad_gates[..., columns - inner.shape[-1] : columns] if columns < size else grad_gates[..., :0]
     return (
         kind.input_gradient(grad_gates_of_time),
-        kind.input_gradient(grad_gates[:, 0].sum((0, 1))),
+        kind.input_gradient(grad_flag),
         grad_weight,
-        bias.sum((0, 1, 2)),
+        grad_bias,
         grad,
-        grad_head,
+        emitted.t() @ inner[:, 1:-1, 0].reshape(-1, units),
         emitted.sum(0),
         grad_weights,
     )
