@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
+from pyrodgm.arithmetic._compat import in_transform
 from pyrodgm.boltzmann.energy import right_field
 from pyrodgm.boltzmann.units import Units
 
@@ -34,7 +35,8 @@ def field_of_states(
     num_states, (rows, columns) = like.shape[:-1].numel(), weights.shape[-2:]
     groups = -(-rows // GROUP)
     if (
-        not units.discrete
+        in_transform()  # vmap has no rule for look-ups
+        or not units.discrete
         or weights.device.type != "cpu"
         or (weights.dtype, like.dtype) != (torch.float32, torch.float32)
         or (weights.dim(), bias.dim(), like.dim()) != (2, 1, 2)

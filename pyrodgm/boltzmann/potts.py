@@ -61,7 +61,7 @@ class Potts(Units):
 
     def respond(self, fields: Tensor, noise: Tensor, dim: int = -1) -> Tensor:
         largest = self.grouped(fields.sub_(noise), dim).argmax(_states_dim(dim), keepdim=True)
-        drawn = torch.zeros_like(self.grouped(noise, dim)).scatter_(_states_dim(dim), largest, 1.0)
+        drawn = torch.zeros_like(self.grouped(fields, dim)).scatter_(_states_dim(dim), largest, 1.0)
         return drawn.reshape(fields.shape)
 
     def fields_of(self, mean: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from pyrodgm.boltzmann import Bits, Gaussian, Potts
+from pyrodgm.boltzmann.layers import Layers
 from pyrodgm.boltzmann.units import draw_bits
 
 
@@ -44,6 +46,17 @@ def test_any_shape_and_dtype_is_drawn_in_place(dtype):
         assert ((bits == 0) | (bits == 1)).all()
     certain = draw_bits(torch.tensor([-200.0, 200.0], dtype=dtype).expand(2000, 2).clone())
     assert torch.equal(certain, torch.tensor([0.0, 1.0], dtype=dtype).expand(2000, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", [Potts(3), Gaussian()])
+def test_draws_of_two_kinds_side_by_side_keep_their_dtype(kind, dtype):
+    units = Layers((Bits(), kind), (4, 6))
+    drawn = units.draw(torch.zeros(5, 10, dtype=dtype))
+    assert drawn.dtype == dtype
+    assert ((drawn[:, :4] == 0) | (drawn[:, :4] == 1)).all()
+    if kind.discrete:
+        assert (drawn[:, 4:].unflatten(-1, (2, 3)).sum(-1) == 1).all()
 
 
 def test_traced_draws_are_those_of_the_same_seed():

@@ -55,6 +55,14 @@ def test_products_stay_where_look_ups_do_not_serve():
         assert not looks_up(*others)
 
 
+def test_several_machines_at_once_take_products():
+    weights = torch.randn(60, 70, dtype=torch.float32)
+    bias, states = torch.randn(2, 70, dtype=torch.float32), torch.randint(2, (3000, 60)).float()
+    assert looks_up(weights, bias[0], Bits(), states, 1)
+    found = torch.vmap(lambda own: field_of_states(weights, own, Bits(), states, 1)(states))(bias)
+    torch.testing.assert_close(found, (states @ weights).add(bias.unsqueeze(1)), rtol=0, atol=2e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["sweeps", "machine"])
 def test_sweeps_keep_the_distribution(way):

@@ -111,7 +111,7 @@ def _backward(  # noqa: PLR0913 - the arguments of one operation
     length, max_steps, batch, size = kept.shape
     units = inner.shape[-1]
     columns = kind.hidden_gates * units
-    block = min(length, -(-ROWS // (max_steps * batch)))
+    block = min(length, -(-ROWS // max(1, max_steps * batch)))
     grad_gates, grad_raw = kept.new_empty(block, *kept.shape[1:]), grad_raw.clone()
     grad_weights, grad_gates_of_time = torch.zeros_like(weights), kept.new_empty(length, batch, size)
     grad_weight, grad_flag = torch.zeros_like(weight), kept.new_zeros(size)

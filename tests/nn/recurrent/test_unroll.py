@@ -152,6 +152,13 @@ def test_plain_networks_are_torch_networks(cell):
     assert (out.weights == 1.0).all()
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_an_empty_batch_has_gradients_of_zero(cell):
+    network = RecurrentNetwork(F, H, cell)
+    network(torch.randn(0, 5, F)).hidden.sum().backward()
+    assert all((parameter.grad == 0.0).all() for parameter in network.parameters())
+
+
 def test_weights_sum_to_one_and_do_not_depend_on_the_way_they_are_computed():
     network = StickBreakingRNN(F, H, max_steps=6).float()
     nn.init.normal_(network.head_weight, std=20.0)  # concentrations from 0.01 to 40

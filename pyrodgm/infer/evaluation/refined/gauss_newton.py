@@ -169,7 +169,7 @@ def skew(fitted: Gaussian, gradient: Callable[[Tensor], Tensor], points: int, dt
         slope = scale * gradient(fitted.place(noise).to(dtype)).double()
         y = scale * torch.einsum("bij,mbj->mbi", fitted.factor, noise)
         total = total + (slope * (y.square() - 1.0)).sum(0)
-    skewness = total / (2 * SKEW_PAIRS)
+    skewness = (total / (2 * SKEW_PAIRS)).nan_to_num(0.0, 0.0, 0.0)  # where a gradient overflows
     factor = scale.unsqueeze(-1) * fitted.factor
     return Gaussian(torch.zeros_like(scale), factor, Skew.of_skewness(fitted.mean, scale, skewness))
 

@@ -121,11 +121,12 @@ class RefinedSampler:
 
     def reverse(self, x: Tensor, u: Tensor, chains: int, temperatures: Tensor) -> Tensor:
         """Log-weights ``[chains, N]`` of chains from draws of the posterior ``[N, D]`` of all data to the proposal."""
-        fits = Gaussian.cat([self.refit(part)[0][0] for part in x.split(self.block)])
-        begin = fits.standardise(u.double()).expand(chains, *u.shape)
         fitting = self.block * max(self.plan.points) * (self.plan.size + GRADIENT)  # evaluations at once
-        parts = torch.arange(len(x)).split(max(1, fitting // (GRADIENT * chains)))
-        return torch.cat([self.anneal(x[i], fits[i], begin[:, i], temperatures) for i in parts], 1)
+        count, found = max(1, fitting // (GRADIENT * chains)), []
+        for data, exact in zip(x.split(count), u.double().split(count), strict=True):
+            fits = Gaussian.cat([self.refit(block)[0][0] for block in data.split(self.block)])
+            found.append(self.anneal(data, fits, fits.standardise(exact).expand(chains, *exact.shape), temperatures))
+        return torch.cat(found, 1)
 
     def anneal(self, x: Tensor, gaussian: Gaussian, first: Tensor, temperatures: Tensor) -> Tensor:
         """Log-weights of chains that start at ``first``, standardised; see :func:`anneal`."""

@@ -98,6 +98,13 @@ def test_independent_gamma_logarithms_are_met_along_each_axis():
     assert effective(sharp) > 1.2 * effective(plain)
 
 
+def test_an_axis_whose_gradients_overflow_is_not_skewed():
+    gaussian = Gaussian(torch.zeros(1, 2), torch.eye(2).expand(1, 2, 2))
+    found = skew(gaussian, lambda u: torch.stack([-u[..., 0].exp(), u[..., 1] / 0.0], -1), 32, torch.float64)
+    assert found.skew.epsilon[0, 0] < -0.1
+    assert found.skew.epsilon[0, 1] == 0.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backwards", [False, True])
 def test_annealing_in_skewed_coordinates_has_the_exact_integral(backwards):
