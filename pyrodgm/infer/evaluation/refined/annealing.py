@@ -12,9 +12,7 @@ from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 
 LEAPFROGS = 3
 STEP = 1.35  # times D^(-1/4): the step size in the coordinates in which the fitted Gaussian is a standard one
-LONGEST = (
-    math.pi / 6
-)  # of the mean step: three go a quarter of a standard Gaussian's period, beyond which they turn back
+LONGEST = math.pi / 6  # of the mean step: three are a quarter of the period of a standard Gaussian
 
 Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 
