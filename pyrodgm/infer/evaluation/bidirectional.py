@@ -50,7 +50,7 @@ def bidirectional(
     like: Tensor,
     num_samples: int | None = None,
     *,
-    chains: int = 2,
+    chains: int = 4,
     temperatures: int = 1600,
     max_bytes: int = 2**27,
     seed: int | None = None,
