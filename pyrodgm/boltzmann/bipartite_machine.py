@@ -1,7 +1,5 @@
 """The machine on two full layers."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import final
 
 import torch
@@ -26,7 +24,7 @@ from pyrodgm.boltzmann.exact import (
 )
 from pyrodgm.boltzmann.gibbs import gibbs_sweeps
 from pyrodgm.boltzmann.layers import Kinds, Layers, check_kinds
-from pyrodgm.boltzmann.looked_up import field_of_states
+from pyrodgm.boltzmann.looked_up import fields_of_sweeps
 from pyrodgm.boltzmann.machine import Machine, Swept
 from pyrodgm.boltzmann.marginal import log_marginal
 from pyrodgm.boltzmann.mean_field import mean_field_log_partition
@@ -177,13 +175,10 @@ class BipartiteMachine(Machine):
         scale = scale.unsqueeze(-1) if scale.dim() else scale
         left_base, right_base = (None, None) if base is None else self.split((1.0 - scale) * base)
         num_sweeps = whole_number("num_sweeps", num_sweeps)
-        to_right: Callable[[Tensor], Tensor] = partial(right_field, weights, right_bias)  # given states: any values
-        again = field_of_states(weights, right_bias, left_units, left, num_sweeps - 1)
-        to_left = field_of_states(weights.mT, left_bias, right_units, left, num_sweeps)
-        for _ in range(num_sweeps):
+        for to_right, to_left in fields_of_sweeps(weights, (left_bias, right_bias), self.kinds, left, num_sweeps):
             field = to_right(left).mul_(scale)
             right = right_units.draw(field if right_base is None else field.add_(right_base))
-            to_right, own = again, to_left(right)
+            own = to_left(right)
             field = own * scale
             left = left_units.draw(field if left_base is None else field.add_(left_base))
         return Swept((left, right), (left * own).sum(-1) + right @ right_bias)

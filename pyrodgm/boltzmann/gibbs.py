@@ -1,8 +1,5 @@
 """Block-Gibbs sampling of a bipartite Boltzmann machine."""
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor
 
@@ -11,10 +8,9 @@ from pyrodgm.boltzmann.energy import (
     check_parameters,
     check_sides,
     check_states,
-    right_field,
 )
 from pyrodgm.boltzmann.layers import TWO_BITS, Kinds, check_kinds
-from pyrodgm.boltzmann.looked_up import field_of_states
+from pyrodgm.boltzmann.looked_up import fields_of_sweeps
 from pyrodgm.boltzmann.units import draw_bits
 
 
@@ -72,10 +68,7 @@ def gibbs_sweeps(
     check_states("left", left, weights.shape[-2])
     check_kinds(units, weights.shape[-2:])
     num_sweeps = whole_number("num_sweeps", num_sweeps)
-    to_right: Callable[[Tensor], Tensor] = partial(right_field, weights, right_bias)  # given states: any values
-    again = field_of_states(weights, right_bias, units[0], left, num_sweeps - 1)
-    to_left = field_of_states(weights.mT, left_bias, units[1], left, num_sweeps)
-    for _ in range(num_sweeps):
+    for to_right, to_left in fields_of_sweeps(weights, (left_bias, right_bias), units, left, num_sweeps):
         right = units[1].draw(to_right(left))
-        to_right, left = again, units[0].draw(to_left(right))
+        left = units[0].draw(to_left(right))
     return left, right

@@ -1,6 +1,6 @@
 """Fields of many states at once, by sums of rows of the weights that are looked up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -9,6 +9,7 @@ from torch.nn.functional import embedding_bag, pad
 
 from pyrodgm.arithmetic._compat import in_transform
 from pyrodgm.boltzmann.energy import right_field
+from pyrodgm.boltzmann.layers import Kinds
 from pyrodgm.boltzmann.units import Units
 
 GROUP = 5  # units whose sums are tabulated together
@@ -17,9 +18,24 @@ LEAST_PRODUCT = 2**21  # multiplications; smaller products are faster than the o
 LARGEST_TABLE = 2**22  # numbers
 
 
-def field_of_states(
-    weights: Tensor, bias: Tensor, units: Units, like: Tensor, num_products: int
-) -> Callable[[Tensor], Tensor]:
+Field = Callable[[Tensor], Tensor]
+
+
+def fields_of_sweeps(
+    weights: Tensor, biases: tuple[Tensor, Tensor], units: Kinds, left: Tensor, num_sweeps: int
+) -> Iterator[tuple[Field, Field]]:
+    """The fields of the right layer given the left one and of the left given the right, for each of some sweeps.
+
+    The first of the right is a product, as the states that are given may have any values.
+    """
+    first: Field = partial(right_field, weights, biases[1])
+    again = field_of_states(weights, biases[1], units[0], left, num_sweeps - 1)
+    to_left = field_of_states(weights.mT, biases[0], units[1], left, num_sweeps)
+    for sweep in range(num_sweeps):
+        yield again if sweep else first, to_left
+
+
+def field_of_states(weights: Tensor, bias: Tensor, units: Units, like: Tensor, num_products: int) -> Field:
     """``states @ weights + bias`` as a function of the states: of many on a CPU, by look-ups in place of products.
 
     A field is the sum of the rows of the weights whose units are on. Sums of five rows are tabulated for all 32 states

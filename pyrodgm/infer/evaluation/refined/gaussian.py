@@ -81,7 +81,7 @@ class Gaussian:
 
     def place(self, standard: Tensor) -> Tensor:
         """The points u ``[*, B, D]`` that standardised ones have here: mean + factor^-T standard, skewed."""
-        w = self.mean + self._solve(self.factor.mT, standard, upper=True)
+        w = self._unskewed(standard)
         return w if self.skew is None else self.skew.place(w)
 
     def standardise(self, points: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class Gaussian:
     def pull_back(self, gradient: Tensor, standard: Tensor) -> Tensor:
         """The gradient ``[*, B, D]`` of log p(u) as that of the density in standardised points, there."""
         if self.skew is not None:
-            w = self.mean + self._solve(self.factor.mT, standard, upper=True)
+            w = self._unskewed(standard)
             gradient = self.skew.log_slope(w).exp() * gradient + self.skew.slope_gradient(w)
         return self._solve(self.factor, gradient, upper=False)
 
@@ -101,8 +101,11 @@ class Gaussian:
         constant = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         if self.skew is None:
             return constant
-        w = self.mean + self._solve(self.factor.mT, standard, upper=True)
-        return constant - self.skew.log_slope(w).sum(-1)
+        return constant - self.skew.log_slope(self._unskewed(standard)).sum(-1)
+
+    def _unskewed(self, standard: Tensor) -> Tensor:
+        """The Gaussian's own points w."""
+        return self.mean + self._solve(self.factor.mT, standard, upper=True)
 
     def _solve(self, factor: Tensor, right: Tensor, upper: bool) -> Tensor:
         columns = right.movedim(-2, 0)  # a triangle a datum, all points as its columns
