@@ -30,18 +30,43 @@ class Certificate:
     @property
     def gap(self) -> float:
         """Mean of the upper less the lower bound, in nats: a bound in expectation of the estimate's mean error."""
-        return float((self.upper - self.lower.values).mean())
+        return float(self._gaps.mean())
 
     @property
     def standard_error(self) -> float:
         """Standard error of the gap over the data; NaN for a single datum."""
-        return float((self.upper - self.lower.values).std()) / math.sqrt(len(self.upper))
+        return _standard_error(self._gaps)
+
+    @property
+    def trusted_gap(self) -> float:
+        """The gap of the data whose weights are not flagged, which says what the flags are worth; NaN if all are."""
+        return float(self._trusted_gaps.mean())
+
+    @property
+    def trusted_standard_error(self) -> float:
+        """Standard error of :attr:`trusted_gap`; NaN for fewer than two such data."""
+        return _standard_error(self._trusted_gaps)
+
+    @property
+    def _gaps(self) -> Tensor:
+        return self.upper - self.lower.values
+
+    @property
+    def _trusted_gaps(self) -> Tensor:
+        return self._gaps[~self.lower.untrusted]
 
     def __str__(self) -> str:
+        trusted, count = "", len(self._trusted_gaps)
+        if 0 < count < len(self.upper):
+            trusted = f", {self.trusted_gap:.3f} ± {self.trusted_standard_error:.3f} of the {count} not flagged"
         return (
             f"gap {self.gap:.3f} ± {self.standard_error:.3f} nats between bounds from both sides "
-            f"({len(self.upper)} simulated data); below: {self.lower}"
+            f"({len(self.upper)} simulated data{trusted}); below: {self.lower}"
         )
+
+
+def _standard_error(gaps: Tensor) -> float:
+    return float(gaps.std()) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.nan
 
 
 def bidirectional(

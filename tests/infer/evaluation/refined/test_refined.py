@@ -1,6 +1,7 @@
 """Refined proposals on models whose evidence is known."""
 
 import math
+from dataclasses import replace
 
 import pyro
 import pyro.distributions as dist
@@ -182,7 +183,18 @@ def test_bounds_from_both_sides_meet():
     assert abs(certificate.gap) < 0.05
     exact = pair.evidence(certificate.lower.x)
     assert abs((certificate.upper - exact).mean()) < 0.05
-    assert "gap" in str(certificate)
+    assert "not flagged" not in str(certificate)
+    assert certificate.trusted_gap == certificate.gap
+    k_hat = torch.where(torch.arange(30) < 10, 0.2, 0.8)
+    some = replace(certificate, lower=replace(certificate.lower, k_hat=k_hat))
+    gaps = (certificate.upper - certificate.lower.values)[:10]
+    assert math.isclose(some.trusted_gap, gaps.mean())
+    assert math.isclose(some.trusted_standard_error, gaps.std() / 10**0.5)
+    assert f"{some.trusted_gap:.3f} ± {some.trusted_standard_error:.3f} of the 10 not flagged" in str(some)
+    none = replace(certificate, lower=replace(certificate.lower, k_hat=torch.full((30,), torch.inf)))
+    assert math.isnan(none.trusted_gap)
+    assert math.isnan(none.trusted_standard_error)
+    assert "not flagged" not in str(none)
 
 
 @pytest.mark.slow
