@@ -217,12 +217,18 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
 
 def _weigh_flagged_again(sampler: RefinedSampler, x: Tensor, joined: dict[str, Any], like: Tensor) -> None:
     """Later stages of the data that the first one flags."""
-    flagged = is_flagged(joined["ess"], joined["k_hat"]).nonzero().squeeze(-1)
-    for rows in flagged.split(sampler.block) if len(flagged) else ():
-        result = sampler.weigh_again(x[rows].to(like))
+
+    def take(rows: Tensor) -> Tensor:
+        return x[rows].to(like)
+
+    def put(rows: Tensor, result: dict[str, Any]) -> None:
         _check_finite(result["values"], rows.tolist())
         for key, value in result.items():
             joined[key][rows] = value + (joined[key][rows] if key == "evaluations" else 0)
+
+    flagged = is_flagged(joined["ess"], joined["k_hat"]).nonzero().squeeze(-1)
+    if len(flagged):
+        sampler.weigh_again(flagged, take, put)
 
 
 def _check_finite(values: Tensor, rows: Sequence[int]) -> None:

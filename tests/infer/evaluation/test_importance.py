@@ -2,17 +2,15 @@
 
 import gc
 import math
-import weakref
 from functools import partial
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from live_bytes import LiveBytes
 from pyro.infer.importance import vectorized_importance_weights
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from toy_pairs import ProbabilisticPCA
 
 from pyrodgm import infer
@@ -134,25 +132,6 @@ def test_a_guide_that_cannot_be_traced_runs_eagerly():
     with pytest.warns(UserWarning, match="cannot be traced and is evaluated eagerly"):
         result = log_likelihood(pair, x, 50, compile="traced")
     assert torch.allclose(result.values, pair.evidence(x), atol=1e-10)
-
-
-class LiveBytes(TorchDispatchMode):
-    """The most bytes that tensors held at one time."""
-
-    def __init__(self):
-        super().__init__()
-        self.live, self.peak = {}, 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for t in tree_leaves(out):
-            if isinstance(t, torch.Tensor):
-                storage = t.untyped_storage()
-                if storage._cdata not in self.live:
-                    self.live[storage._cdata] = storage.nbytes()
-                    weakref.finalize(storage, self.live.pop, storage._cdata, None)
-        self.peak = max(self.peak, sum(self.live.values()))
-        return out
 
 
 @pytest.mark.slow

@@ -56,13 +56,18 @@ class Skew:
         root = (1.0 + w.square()).sqrt()
         return self.epsilon.sinh() / (root.square() * (self.epsilon.cosh() * root + self.epsilon.sinh() * w))
 
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """All that it is made of."""
+        return self.loc, self.scale, self.epsilon
+
     def to(self, dtype: torch.dtype) -> "Skew":
         """In another precision."""
-        return Skew(self.loc.to(dtype), self.scale.to(dtype), self.epsilon.to(dtype))
+        return Skew(*(part.to(dtype) for part in self.parts))
 
     def __getitem__(self, rows: Tensor | slice) -> "Skew":
         """Those of some of the data."""
-        return Skew(self.loc[rows], self.scale[rows], self.epsilon[rows])
+        return Skew(*(part[rows] for part in self.parts))
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ class Gaussian:
         solved = torch.linalg.solve_triangular(factor, columns.flatten(1, -2).mT, upper=upper)
         return solved.mT.reshape(columns.shape).movedim(0, -2)
 
-    def __getitem__(self, rows: Tensor) -> "Gaussian":
+    def __getitem__(self, rows: Tensor | slice) -> "Gaussian":
         """Those of some of the data."""
         return Gaussian(self.mean[rows], self.factor[rows], None if self.skew is None else self.skew[rows])
 
@@ -120,7 +125,7 @@ class Gaussian:
     def cat(parts: Sequence["Gaussian"]) -> "Gaussian":
         """Those of several blocks as one; skewed are all or none."""
         mean, factor = torch.cat([part.mean for part in parts]), torch.cat([part.factor for part in parts])
-        skews = [(part.skew.loc, part.skew.scale, part.skew.epsilon) for part in parts if part.skew is not None]
+        skews = [part.skew.parts for part in parts if part.skew is not None]
         return Gaussian(mean, factor, Skew(*map(torch.cat, zip(*skews, strict=True))) if skews else None)
 
     @staticmethod

@@ -1,5 +1,6 @@
 """Importance samples from refined proposals, with further stages for the data that need them."""
 
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,10 @@ CLIMB = 16  # steps towards a mode before the second fit
 APART = 1.0  # distance of two modes, in the metric of the curvature, from which both are fitted
 CHAINS, TEMPERATURES = 64, (24, 64)  # of the last stage; more temperatures for data that stay flagged
 GUIDE, REFINED, REFITTED, ANNEALED = 0, 1, 2, 3  # stages
+FEW = 2  # blocks of flagged data up to which tracing the later stages does not pay
+LONG = 100  # temperatures from which tracing a single annealing does
+
+Rows = tuple[Tensor, Gaussian]  # indices of data, and what is fitted to them
 
 
 class RefinedSampler:
@@ -46,6 +51,11 @@ class RefinedSampler:
         plan: How the evaluations of a datum are spent.
         max_bytes: Bound on the memory.
         mode: How the programs run; ``"auto"``: traced where there are blocks enough to pay for it.
+
+    Attributes:
+        block: Data that are fitted at a time.
+        batch: Data that are annealed at a time.
+        chunk: Draws of a block that are weighed at a time.
     """
 
     def __init__(self, coordinates: Coordinates, x: Tensor, count: int, plan: Plan, max_bytes: int, mode: str) -> None:
@@ -55,6 +65,7 @@ class RefinedSampler:
         fit_bytes = max(plan.points) * (plan.size + GRADIENT) * draw_bytes  # a tangent takes as much as a value
         held = 5 * 8 * plan.size * plan.draws  # of all draws of a datum
         self.block = even(count, int(max_bytes / 2 / max(fit_bytes, held)))
+        self.batch = self._data_at_once(CHAINS)
         self.chunk = even(plan.draws, int(max_bytes / 2 / (draw_bytes * self.block)))
         self.graphs = Graphs(choose_mode(mode, count, self.block))
 
@@ -69,24 +80,47 @@ class RefinedSampler:
             result["draws"] = {name: torch.cat([part[name] for part in values]).cpu() for name in values[0]}
         return result
 
-    def weigh_again(self, x: Tensor) -> dict[str, Any]:
-        """The same of the later stages, for data that :meth:`weigh` has flagged."""
-        self.graphs = Graphs("eager")  # too few calls of a shape to pay for tracing
-        fits, cost = self.refit(x)
-        count = self.plan.draws
-        result = self._summary(self._draw(x, fits, count)[1], REFITTED, cost + count)
-        for count in TEMPERATURES:
-            still = is_flagged(result["ess"], result["k_hat"]).nonzero().squeeze(-1)
-            if len(still):
-                for key, value in self._annealed(x[still], fits[0][still], count).items():
-                    result[key][still] = value + (result[key][still] if key == "evaluations" else 0)
-        return result
+    def weigh_again(
+        self, rows: Tensor, take: Callable[[Tensor], Tensor], put: Callable[[Tensor, dict[str, Any]], None]
+    ) -> None:
+        """The later stages, for data that :meth:`weigh` has flagged.
 
-    def _annealed(self, x: Tensor, fitted: Gaussian, temperatures: int) -> dict[str, Any]:
+        Args:
+            rows: Their indices.
+            take: Gives the data of such indices.
+            put: Is told what a stage has found for some of them, as :meth:`weigh` returns it; ``evaluations`` are those
+                of that stage alone.
+        """
+        if len(rows) <= FEW * self.block:
+            self.graphs = Graphs("eager")
+        still: Iterable[Rows] = self._refitted(rows, take, put)
+        for temperatures in TEMPERATURES:
+            still = self._annealed(still, temperatures, take, put)
+        for _ in still:  # runs the stages, each as soon as the one before has left it a batch
+            pass
+
+    def _refitted(self, rows: Tensor, take: Callable[..., Tensor], put: Callable[..., None]) -> Iterator[Rows]:
+        """Gives what stays flagged."""
+        for block in rows.split(self.block):
+            x, count = take(block), self.plan.draws
+            fits, cost = self.refit(x)
+            result = self._summary(self._draw(x, fits, count)[1], REFITTED, cost + count)
+            put(block, result)
+            flagged = is_flagged(result["ess"], result["k_hat"])
+            yield block[flagged], fits[0][flagged]
+
+    def _annealed(
+        self, fitted: Iterable[Rows], temperatures: int, take: Callable[..., Tensor], put: Callable[..., None]
+    ) -> Iterator[Rows]:
+        """Gives what stays flagged."""
         betas = torch.linspace(0.0, 1.0, temperatures + 1, dtype=torch.float64)
-        begin = fitted.standardise(student.draw(fitted, CHAINS)[0])
         cost = CHAINS * (1 + LEAPFROGS * (temperatures - 1)) * GRADIENT
-        return self._summary(self.anneal(x, fitted, begin, betas), ANNEALED, cost)
+        for rows, fits in _batches(fitted, self.batch):
+            x, begin = take(rows), fits.standardise(student.draw(fits, CHAINS)[0])
+            result = self._summary(self._anneal(x, fits, begin, betas, self._graphs(x)), ANNEALED, cost)
+            put(rows, result)
+            flagged = is_flagged(result["ess"], result["k_hat"])
+            yield rows[flagged], fits[flagged]
 
     def fit(self, x: Tensor) -> Gaussian:
         """The Gaussians of a block."""
@@ -101,7 +135,7 @@ class RefinedSampler:
         climbed = [climb(begin, CLIMB, moments, x.dtype)]
         if self.coordinates.has_components:
             u = begin.to(x.dtype).unsqueeze(0)
-            moved = self.graphs.run(("components", u.shape), self.coordinates.components, (x, u)).squeeze(0)
+            moved = self._graphs(x).run(("components", u.shape), self.coordinates.components, (x, u)).squeeze(0)
             climbed.append(climb(moved, CLIMB, moments, x.dtype))
         cost = len(climbed) * CLIMB * (self.plan.size + GRADIENT)
         (first, integral), (second, other) = climbed[0], climbed[-1]
@@ -121,53 +155,66 @@ class RefinedSampler:
 
     def reverse(self, x: Tensor, u: Tensor, chains: int, temperatures: Tensor) -> Tensor:
         """Log-weights ``[chains, N]`` of chains from draws of the posterior ``[N, D]`` of all data to the proposal."""
-        fitting = self.block * max(self.plan.points) * (self.plan.size + GRADIENT)  # evaluations at once
-        count, found = max(1, fitting // (GRADIENT * chains)), []
+        graphs, found = Graphs("traced" if len(temperatures) > LONG else "eager"), []
+        count = self._data_at_once(chains)
         for data, exact in zip(x.split(count), u.double().split(count), strict=True):
             fits = Gaussian.cat([self.refit(block)[0][0] for block in data.split(self.block)])
-            found.append(self.anneal(data, fits, fits.standardise(exact).expand(chains, *exact.shape), temperatures))
+            begin = fits.standardise(exact).expand(chains, *exact.shape)
+            found.append(self._anneal(data, fits, begin, temperatures, graphs))
         return torch.cat(found, 1)
 
-    def anneal(self, x: Tensor, gaussian: Gaussian, first: Tensor, temperatures: Tensor) -> Tensor:
-        """Log-weights of chains that start at ``first``, standardised; see :func:`anneal`."""
-        return anneal(gaussian, partial(self._gradient, x), first, temperatures, x.dtype)
+    def _anneal(self, x: Tensor, gaussian: Gaussian, first: Tensor, temperatures: Tensor, graphs: Graphs) -> Tensor:
+        return anneal(gaussian, partial(self._gradient, x, graphs), first, temperatures, x.dtype)
 
-    def _gradient(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        return self.graphs.run(("gradient", u.shape), self.coordinates.gradient, (x, u))
+    def _gradient(self, x: Tensor, graphs: Graphs, u: Tensor) -> tuple[Tensor, Tensor]:
+        return graphs.run(("gradient", u.shape), self.coordinates.gradient, (x, u))
+
+    def _graphs(self, x: Tensor) -> Graphs:
+        """Those of a block; one smaller than usual comes once, which does not pay for tracing."""
+        return self.graphs if len(x) in (self.block, self.batch) else Graphs("eager")
+
+    def _data_at_once(self, chains: int) -> int:
+        """Of as many chains each, whose gradients take no more memory than a block that is fitted."""
+        return max(1, self.block * max(self.plan.points) * (self.plan.size + GRADIENT) // (GRADIENT * chains))
 
     def _start(self, x: Tensor) -> Gaussian:
         def draw(x: Tensor) -> Tensor:
             return self.coordinates.guide_draws(x, START_DRAWS)
 
-        return start(self.graphs.run(("start", len(x)), draw, (x,)))
+        return start(self._graphs(x).run(("start", len(x)), draw, (x,)))
 
     def _moments(self, x: Tensor) -> Any:
-        return lambda u: self.graphs.run(("moments", u.shape), self.coordinates.moments, (x, u))
+        graphs = self._graphs(x)
+        return lambda u: graphs.run(("moments", u.shape), self.coordinates.moments, (x, u))
 
     def _sharpened(self, x: Tensor, fitted: Gaussian) -> Gaussian:
         """A fit with the Hessian itself, to sticks with skewnesses."""
         if self.plan.is_damped:
             points = max(self.plan.points) * (self.plan.size + GRADIENT) // GRADIENT
-            fitted = skew(fitted, lambda u: self._gradient(x, u)[0], points, x.dtype)
+            graphs = self._graphs(x)
+            fitted = skew(fitted, lambda u: self._gradient(x, graphs, u)[0], points, x.dtype)
         return sharpen(fitted, partial(self._second_moments, x, fitted.skew), x.dtype)
 
     def _second_moments(self, x: Tensor, skewed: Skew | None, points: Tensor) -> tuple[Tensor, ...]:
         """A part of the data at a time: a column of a Hessian takes as much memory as a gradient."""
-        part = torch.arange(len(x)).split(max(1, self.block // GRADIENT))
-        found = [
-            self.coordinates.second_moments(x[i], points[:, i], None if skewed is None else skewed[i].to(x.dtype))
-            for i in part
-        ]
+
+        def moments(x: Tensor, u: Tensor, *skewed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return self.coordinates.second_moments(x, u, Skew(*skewed) if skewed else None)
+
+        graphs, found = self._graphs(x), []
+        for i in torch.arange(len(x)).split(max(1, self.block // GRADIENT)):
+            part = () if skewed is None else skewed[i].to(x.dtype).parts
+            found.append(graphs.run(("second moments", points[:, i].shape), moments, (x[i], points[:, i], *part)))
         return tuple(torch.cat(pieces) for pieces in zip(*found, strict=True))
 
     def _draw(self, x: Tensor, fits: list[Gaussian], count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Draws ``[count, B, D]``, their log-weights and log p(x | u), ``[count, B]``."""
         u, log_q = student.draw_mixture(fits, count)
         u = u.to(x.dtype)
-        joints, givens = [], []
+        joints, givens, graphs = [], [], self._graphs(x)
         for part in u.split(self.chunk):
             usual = part.shape[:2] == (self.chunk, self.block)
-            joint, given = self.graphs.run(("joint", part.shape), self.coordinates.log_joint, (x, part), compiled=usual)
+            joint, given = graphs.run(("joint", part.shape), self.coordinates.log_joint, (x, part), compiled=usual)
             joints.append(joint)
             givens.append(given)
         return u, torch.cat(joints).double() - log_q, torch.cat(givens)
@@ -178,3 +225,17 @@ class RefinedSampler:
         result["stage"] = torch.full((count,), stage)
         result["evaluations"] = torch.full((count,), float(cost), dtype=torch.float64)
         return result
+
+
+def _batches(pieces: Iterable[Rows], size: int) -> Iterator[Rows]:
+    """Pieces joined and cut to ``size`` data each, the last to what is left."""
+    held: list[Rows] = []
+    for piece in pieces:
+        held.append(piece)
+        rows, fits = torch.cat([rows for rows, _ in held]), Gaussian.cat([fits for _, fits in held])
+        while len(rows) >= size:
+            yield rows[:size], fits[:size]
+            rows, fits = rows[size:], fits[size:]
+        held = [(rows, fits)]
+    if held and len(held[0][0]):
+        yield held[0]
