@@ -3,7 +3,7 @@
 import math
 import statistics
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -69,6 +69,8 @@ class Results:
         later_share: Share of the images that needed a later stage of the estimate; None where the guide proposes.
         gap: Mean distance of bounds from both sides on simulated data, in nats, if it was asked for and can be had.
         gap_error: Its standard error over these data.
+        trusted_gap: That mean over the simulated data whose estimates are not flagged.
+        trusted_gap_error: Its standard error over these.
         perplexity: Perplexity of a symbol, where the data are sentences.
         perplexity_error: Its standard error over the sentences.
         encoder_log_likelihood: ``log_likelihood`` by draws of the encoder alone, if it was asked for.
@@ -92,6 +94,8 @@ class Results:
     later_share: float | None = None
     gap: float | None = None
     gap_error: float | None = None
+    trusted_gap: float | None = None
+    trusted_gap_error: float | None = None
     perplexity: float | None = None
     perplexity_error: float | None = None
     encoder_log_likelihood: float | None = None
@@ -144,6 +148,7 @@ def evaluate(  # noqa: PLR0913 - what to evaluate, and how long each estimate ta
     x = data.test.images[rows].to(first.device, first.dtype)
     likelihood = log_likelihood(pair, x, num_samples, seed=seed, progress=progress)
     certificate = _certificate(pair, certified, x, num_samples, seed)
+    (gap, gap_error), (trusted_gap, trusted_gap_error) = _gaps(certificate)
     drawn = None
     if encoder_samples:
         drawn = log_likelihood(pair, x, encoder_samples, proposal="guide", seed=seed, progress=progress)
@@ -167,8 +172,10 @@ def evaluate(  # noqa: PLR0913 - what to evaluate, and how long each estimate ta
         classification_error=_classification_error(pair, data),
         shared_error=likelihood.shared_error,
         later_share=likelihood.fallback_share if bool((likelihood.stage > 0).any()) else None,
-        gap=None if certificate is None else certificate.gap,
-        gap_error=None if certificate is None else certificate.standard_error,
+        gap=gap,
+        gap_error=gap_error,
+        trusted_gap=trusted_gap,
+        trusted_gap_error=trusted_gap_error,
         perplexity=None if symbols is None else symbols.value,
         perplexity_error=None if symbols is None else symbols.standard_error,
         encoder_log_likelihood=None if drawn is None else drawn.mean,
@@ -204,7 +211,7 @@ def table(results: Mapping[str, Results]) -> str:
             *["by the encoder"] * drawn,
             *["bits/dim"] * grey,
             *["perplexity"] * symbols,
-            *["gap of bounds"] * gaps,
+            *["gap of bounds", "of those not flagged"] * gaps,
             "ELBO",
             "active units",
         ]
@@ -219,7 +226,7 @@ def table(results: Mapping[str, Results]) -> str:
                 *[_with_error(r.encoder_log_likelihood, r.encoder_standard_error)] * drawn,
                 *[_with_error(r.bits_per_dimension, r.bits_standard_error, 3)] * grey,
                 *[_with_error(r.perplexity, r.perplexity_error)] * symbols,
-                *[_with_error(r.gap, r.gap_error)] * gaps,
+                *[_with_error(r.gap, r.gap_error), _with_error(r.trusted_gap, r.trusted_gap_error)] * gaps,
                 f"{r.elbo:.2f}",
                 units,
                 f"{100 * r.untrusted_share:.1f} %",
@@ -258,6 +265,14 @@ def _certificate(pair: nn.Module, count: int, x: Tensor, num_samples: int | None
     except UnsupportedError as error:
         warnings.warn(f"there are no bounds from both sides: {error}", stacklevel=3)
         return None
+
+
+def _gaps(certificate: Certificate | None) -> Iterator[tuple[float | None, float | None]]:
+    """The gap and that of the data that are not flagged, with their errors; None for what there is not."""
+    c = certificate
+    pairs = ((c.gap, c.standard_error), (c.trusted_gap, c.trusted_standard_error)) if c else ((math.nan, math.nan),) * 2
+    for value, error in pairs:
+        yield None if math.isnan(value) else value, None if math.isnan(error) else error
 
 
 def _elbo(pair: Any, x: Tensor) -> float:

@@ -354,33 +354,21 @@ def test_table_has_a_row_a_model():
     head, _, last = experiment.table({"a": one, "d": drawn}).splitlines()
     assert "by the encoder" in head
     assert last.split()[:7] == ["d", "-23.46", "±", "0.21", "-25.00", "±", "0.30"]
-    certified = replace(one, later_share=0.25, gap=0.054, gap_error=0.03)
+    certified = replace(one, later_share=0.25, gap=0.754, gap_error=0.5, trusted_gap=0.054, trusted_gap_error=0.03)
     head, _, last = experiment.table({"a": one, "c": certified}).splitlines()
-    assert "gap of bounds" in head
-    assert last.split() == [
-        "c",
-        "-23.46",
-        "±",
-        "0.21",
-        "0.05",
-        "±",
-        "0.03",
-        "-24.10",
-        "9",
-        "12.5",
-        "%",
-        "25.0",
-        "%",
-        "0.123",
-    ]
+    assert "gap of bounds  of those not flagged" in head
+    expected = "c -23.46 ± 0.21 0.75 ± 0.50 0.05 ± 0.03 -24.10 9 12.5 % 25.0 % 0.123"
+    assert last.split() == expected.split()
     grown = VAE(
         StandardNormal(LATENT), BernoulliLikelihood(mlp(LATENT, [4], 6)), GaussianPosterior(mlp(6, [4], 2 * LATENT))
     )
     images = Dataset.from_tensors(*(torch.randint(0, 2, (8, 6)).to(torch.get_default_dtype()) for _ in range(3)))
-    results = experiment.evaluate(grown, images, num_images=2, certified=3, encoder_samples=40)[0]
+    results = experiment.evaluate(grown, images, num_images=2, certified=1, encoder_samples=40)[0]
     by_hand = log_likelihood(grown, images.test.images[evenly_spaced(8, 2)], 40, proposal="guide", seed=0)
     assert (results.encoder_log_likelihood, results.encoder_standard_error) == (by_hand.mean, by_hand.standard_error)
     assert abs(results.gap) < 1.0
+    assert results.trusted_gap in (results.gap, None)
+    assert results.gap_error is results.trusted_gap_error is None  # of a single datum
     assert results.later_share is not None
     assert results.num_samples == 2000
 
