@@ -117,6 +117,23 @@ def test_a_page_keeps_what_is_around_a_table(tmp_path):
         write_into(page, "b", "")
 
 
+def test_a_page_keeps_rows_of_which_there_are_no_runs(tiny, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table digits -->\n<!-- end of table digits -->\nafter\n", encoding="utf-8")
+
+    def write(table, **values):
+        rows = text(table, {name.replace("_", " "): {0: results(value)} for name, value in values.items()}, 1)
+        write_into(page, "digits", rows)
+        return page.read_text("utf-8").split("\n")[4:-4]
+
+    assert ["not run" in row for row in write(tiny, standard_normal=-39.0)] == [False, True]
+    both = write(tiny, VampPrior=-38.0)
+    assert [row.split(" | ")[1] for row in both] == ["−39.00 ± 0.25", "−38.00 ± 0.25"]
+    assert write(tiny) == both
+    assert write(tiny, standard_normal=-38.5)[0].split(" | ")[1] == "−38.50 ± 0.25"
+    assert ["not run" in row for row in write(replace(tiny, columns=()))] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

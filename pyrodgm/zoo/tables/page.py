@@ -8,6 +8,8 @@ from pyrodgm.infer.training.checkpoint import write_atomically
 from pyrodgm.zoo.tables.runs import Finished, MissingResultError, spread
 from pyrodgm.zoo.tables.table import Column, Row, Table
 
+NOT_RUN = "not run: `"
+
 
 def text(table: Table, runs: Mapping[str, Mapping[int, Finished]], seeds: int) -> str:
     """The rows of a page.
@@ -51,7 +53,7 @@ def _cells(table: Table, row: Row, runs: Sequence[Finished], seeds: int) -> list
 
 
 def _not_run(table: Table, row: Row) -> list[str]:
-    command = f'not run: `pyrodgm table {table.name} --rows "{row.name}"`'
+    command = f'{NOT_RUN}pyrodgm table {table.name} --rows "{row.name}"`'
     return ["", "", _published(row), command, *[""] * (len(table.columns) + bool(table.search) + 2)]
 
 
@@ -109,6 +111,8 @@ def _signed(number: str) -> str:
 def write_into(page: Path, name: str, rows: str | None) -> None:
     """Put rows between the lines ``<!-- table NAME -->`` and ``<!-- end of table NAME -->`` of a page.
 
+    What the page says of a row stays where there are no runs of it, as long as the table has the same columns.
+
     Args:
         page: The page, a file in UTF-8.
         name: Of the table.
@@ -124,4 +128,12 @@ def write_into(page: Path, name: str, rows: str | None) -> None:
     if rows is None:
         return
     before, after = content[: content.index(begin)], content[content.index(end) :]
+    old, lines = content[len(before) : len(content) - len(after)].split("\n"), rows.split("\n")
+    if lines[0] in old:
+        known = {_row_name(line): line for line in old}
+        rows = "\n".join(known.get(_row_name(line), line) if NOT_RUN in line else line for line in lines)
     write_atomically(page, lambda file: file.write_text(f"{before}{begin}\n{rows}\n\n{after}", encoding="utf-8"))
+
+
+def _row_name(line: str) -> str:
+    return line.split(" | ")[0]
