@@ -43,6 +43,8 @@ class Config:
     """Components of mixtures and VampPriors."""
     images: int = 40
     """Test images."""
+    data: str | None = None
+    """Data set whose test images are taken, such as omniglot_28x28; None: that of the training images."""
     num_samples: int = 5000
     """Draws of the guide an image; the refined proposal takes its default."""
     quick: tuple[int, ...] = (1000,)
@@ -101,8 +103,9 @@ def trained(case: Case, config: Config) -> tuple[nn.Module, Tensor]:
         settings = FitSettings(compile="compiled", progress=False)
         fit(pair, data, epochs=epochs, kl_warmup=epochs / 4, settings=settings)
         save_weights(pair.state_dict(), path)
-    chosen = torch.randperm(len(data.test.images), generator=torch.Generator().manual_seed(1))[: config.images]
-    return pair, data.test.images[chosen]
+    images = (data if config.data is None else load(config.data)).test.images
+    chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))[: config.images]
+    return pair, images[chosen]
 
 
 class Way:
