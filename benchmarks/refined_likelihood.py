@@ -53,6 +53,8 @@ class Config:
     """Decoder evaluations of the reference: the refined proposal, another seed."""
     simulated: int = 40
     """Data simulated from each model for the certificate."""
+    temperatures: int = 1600
+    """Of the certificate's bound from above."""
     rounds: int = 3
     """Timed calls of each way."""
     folder: Path = Path("refined_likelihood_models")
@@ -135,7 +137,7 @@ def main(config: Config) -> None:
         began = time.perf_counter()
         reference = log_likelihood(pair, x, config.reference, proposal="refined", seed=1, progress=False)
         took = time.perf_counter() - began
-        certificate = bidirectional(pair, config.simulated, x[:1], seed=2)
+        certificate = bidirectional(pair, config.simulated, x[:1], temperatures=config.temperatures, seed=2)
         print(f"\n{case}: reference {reference} in {took:.0f} s\ncertificate: {certificate}")
         print("| proposal | evaluations | mean | bias | RMSE | k-hat > 0.7 | flagged | later | ESS | time, relative |")
         print("|---|---|---|---|---|---|---|---|---|---|")
