@@ -93,7 +93,7 @@ def annealed_log_likelihood(
             parts.append(_of_block(coordinates, plan, graphs, rows.to(*device_dtype), chains, betas))
     joined: dict[str, Any] = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
     cost = chains * (1 + LEAPFROGS * (temperatures - 1)) * GRADIENT
-    cost += DRAWS + STARTS * CLIMB * (plan.size + GRADIENT) + plan.fit_cost
+    cost += DRAWS + STARTS * CLIMB * (plan.size + GRADIENT) + plan.rounds_cost
     attributes = {"model": type(pair).__name__, "num_samples": chains, "seed": -1 if seed is None else seed}
     attributes |= {"torch": str(torch.__version__), "pyro": pyro.__version__, "config": "{}", "proposal": "annealed"}
     stage = torch.full((len(x),), ANNEALED)

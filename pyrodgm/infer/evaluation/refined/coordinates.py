@@ -94,7 +94,8 @@ class Coordinates:
         Raises:
             UnsupportedError: If it is too small.
         """
-        plan = Plan.of_budget(budget, self.size, is_damped=not self.is_identity)
+        sticks = not self.is_identity
+        plan = Plan.of_budget(budget, self.size, is_damped=sticks, can_skew=sticks and self.has_second_derivatives)
         if plan is None:
             least = Plan.least_budget(self.size)
             raise UnsupportedError(f"num_samples must be at least {least} for {self.size} latents, got {budget}")

@@ -1,7 +1,7 @@
 """A Gaussian with full covariance fitted to the posterior of each datum by variational Gauss-Newton steps."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class Plan:
         size: Latent dimensions.
         is_damped: Whether the first steps average the old curvature and the new.
         is_quick: Whether the budget allows a short fit alone, which gets no later stages.
+        is_skewed: Whether the first fit has skewnesses and the rounds with the Hessian too.
     """
 
     points: tuple[int, ...]
@@ -43,26 +44,31 @@ class Plan:
     size: int
     is_damped: bool = False
     is_quick: bool = False
+    is_skewed: bool = False
 
     @classmethod
-    def of_budget(cls, budget: int | None, size: int, is_damped: bool = False) -> "Plan | None":
+    def of_budget(cls, budget: int | None, size: int, is_damped: bool = False, can_skew: bool = False) -> "Plan | None":
         """The plan for ``budget`` decoder evaluations a datum and ``size`` latent dimensions; None if too few.
 
         A point costs one evaluation for each forward derivative and three for value and gradient. The fit gets up to
-        half of the budget. With no budget it is the usual one, and 2,000 draws.
+        half of the budget. With no budget it is the usual one, and 2,000 draws. A damped fit is skewed if it can be and
+        the budget allows it.
         """
         usual = DAMPED if is_damped else USUAL
-        if budget is None:
-            return cls(usual, DRAWS, size, is_damped)
-        for points in (usual, *QUICK):
-            plan = cls(points, budget - sum(points) * (size + GRADIENT), size, is_damped, points != usual)
-            if plan.fit_cost <= plan.draws:
-                return plan
+        for points, skewed in ((usual, is_damped and can_skew), (usual, False), *((points, False) for points in QUICK)):
+            plan = cls(points, DRAWS, size, is_damped, points != usual, skewed)
+            if budget is None or 2 * plan.fit_cost <= budget:
+                return plan if budget is None else replace(plan, draws=budget - plan.fit_cost)
         return None
 
     @property
     def fit_cost(self) -> int:
-        """Decoder evaluations of the fit."""
+        """Decoder evaluations of the first fit."""
+        return self.rounds_cost + self.is_skewed * self.sharp_cost
+
+    @property
+    def rounds_cost(self) -> int:
+        """Those of its Gauss-Newton steps."""
         return sum(self.points) * (self.size + GRADIENT)
 
     @property

@@ -29,13 +29,14 @@ class RefinedGuide:
     def __init__(self, coordinates: Coordinates, gaussian: Gaussian, x: Tensor) -> None:
         self.coordinates, self.x = coordinates, x
         self.loc = gaussian.mean.to(x.dtype)
+        self.skew = None if gaussian.skew is None else gaussian.skew.to(x.dtype)
         covariance = student.WIDTH**2 * torch.cholesky_inverse(gaussian.factor)
         self.scale_tril = torch.linalg.cholesky(covariance).to(x.dtype)
 
     @property
     def mean(self) -> dict[str, Tensor]:
         """Centres by the name of the site."""
-        return {name: value for name, (value, _) in self._placed(self.loc).items()}
+        return {name: value for name, (value, _) in self._placed(self._unskewed(self.loc)[0]).items()}
 
     def __call__(self, x: Tensor) -> dict[str, Tensor]:
         if x.shape != self.x.shape or not torch.equal(x.to(self.x), self.x):
@@ -44,13 +45,20 @@ class RefinedGuide:
         plate = pyro.plate("data", len(x), dim=-1)
         with plate:
             joint = dist.MultivariateStudentT(student.DEGREES, self.loc, self.scale_tril)
-            u = pyro.sample(JOINT, joint, infer={"is_auxiliary": True})
+            u, log_slope = self._unskewed(pyro.sample(JOINT, joint, infer={"is_auxiliary": True}))
         placed = self._placed(u)
         with plate:
             for place in self.coordinates.places:
-                delta = dist.Delta(*placed[place.name], event_dim=len(place.event_shape))
-                values[place.name] = pyro.sample(place.name, delta)
+                value, log_density = placed[place.name]
+                log_density = log_density - log_slope[..., place.start : place.stop].sum(-1)
+                values[place.name] = pyro.sample(
+                    place.name, dist.Delta(value, log_density, event_dim=len(place.event_shape))
+                )
         return values
+
+    def _unskewed(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """U at w, and the logarithm of du/dw for each axis."""
+        return (w, torch.zeros_like(w)) if self.skew is None else (self.skew.place(w), self.skew.log_slope(w))
 
     def _placed(self, u: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """Values at u ``[*, N, D]`` and the log-densities of their Deltas, ``[*, N]``."""

@@ -123,8 +123,9 @@ class RefinedSampler:
             yield rows[flagged], fits[flagged]
 
     def fit(self, x: Tensor) -> Gaussian:
-        """The Gaussians of a block."""
-        return fit(self._start(x), self.plan, self._moments(x), x.dtype)
+        """The Gaussians of a block, those of sticks skewed."""
+        fitted = fit(self._start(x), self.plan, self._moments(x), x.dtype)
+        return self._sharpened(x, fitted) if self.plan.is_skewed else fitted
 
     def refit(self, x: Tensor) -> tuple[list[Gaussian], int]:
         """Those of fits that search for the mode first, and the evaluations that they cost a datum.
@@ -143,7 +144,7 @@ class RefinedSampler:
         modes = [Gaussian.choose(swap, second, first), Gaussian.choose(swap, first, second)]
         if not (modes[0].standardise(modes[1].mean).norm(dim=-1) > APART).any():
             modes = modes[:1]
-        fits, each = [fit(mode, self.plan, moments, x.dtype) for mode in modes], self.plan.fit_cost
+        fits, each = [fit(mode, self.plan, moments, x.dtype) for mode in modes], self.plan.rounds_cost
         if self.coordinates.has_second_derivatives:
             fits = [self._sharpened(x, found) for found in fits]
             each += self.plan.sharp_cost

@@ -10,7 +10,7 @@ from torch.autograd.functional import jacobian
 from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.annealing import anneal
-from pyrodgm.infer.evaluation.refined.gauss_newton import sharpen, skew
+from pyrodgm.infer.evaluation.refined.gauss_newton import Plan, sharpen, skew
 from pyrodgm.infer.evaluation.refined.gaussian import LARGEST, MEAN_OF_ROOT, THIRD, Gaussian, Skew
 
 
@@ -122,3 +122,19 @@ def test_annealing_in_skewed_coordinates_has_the_exact_integral(backwards):
     error = (found["values"] - (-2.0 if backwards else 2.0)).abs()
     assert (error < 3 * (1 / found["ess"] - 1 / 2000).sqrt()).all()
     assert (found["ess"] > 800).all()
+
+
+def test_first_fits_of_sticks_are_skewed_where_the_budget_allows_it():
+    whole = Plan.of_budget(None, 49, is_damped=True, can_skew=True)
+    assert whole.is_skewed
+    assert (whole.draws, whole.fit_cost) == (2000, 32 * 52 + 16 * 3 * 50 + 2 * 128 * 3)
+    enough = Plan.of_budget(2 * whole.fit_cost, 49, is_damped=True, can_skew=True)
+    assert enough.is_skewed
+    assert enough.draws == whole.fit_cost
+    for budget, damped, can in ((2 * whole.fit_cost - 1, True, True), (None, True, False), (None, False, True)):
+        plan = Plan.of_budget(budget, 49, damped, can)
+        assert not plan.is_skewed
+        assert not plan.is_quick
+        assert plan.draws == (2000 if budget is None else budget - 32 * 52)
+    assert Plan.of_budget(Plan.least_budget(49), 49, is_damped=True, can_skew=True).is_quick
+    assert Plan.of_budget(Plan.least_budget(49) - 1, 49, is_damped=True, can_skew=True) is None
