@@ -27,6 +27,8 @@ from pyrodgm.distributions import (
 from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.tracing._compat import mask_of_distribution
 
+FLOORS = (1e-9, 1e-7, 1e-5, 1e-3)  # shares of a mean diagonal that a matrix may lack; float32 rounds to the second
+
 
 class NoCurvatureError(PyrodgmError, TypeError):
     """A family of distributions that says nothing of its curvature."""
@@ -163,7 +165,20 @@ def curvature(features: list[Tensor]) -> Tensor:
 
 
 def positive_definite(matrix: Tensor) -> Tensor:
-    """Cholesky factors in float64 of symmetric matrices ``[*, D, D]``, each with what it lacks on its diagonal."""
+    """Cholesky factors in float64 of symmetric matrices ``[*, D, D]``, each with what it lacks on its diagonal.
+
+    That is a share of its mean diagonal, more where rounding asks for it; where all are too little, or an entry is not
+    finite, the factor is that of the diagonal.
+    """
     matrix = matrix.double()
-    floor = 1e-9 * matrix.diagonal(dim1=-2, dim2=-1).mean(-1)
-    return torch.linalg.cholesky(matrix + floor[..., None, None] * torch.eye(matrix.shape[-1]).to(matrix))
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+    factor = torch.diag_embed(torch.where((diagonal > 0.0) & diagonal.isfinite(), diagonal, 1.0).sqrt())
+    lacking = torch.ones_like(diagonal[..., 0], dtype=torch.bool)
+    for share in FLOORS:
+        added = torch.diag_embed((share * diagonal.mean(-1, keepdim=True)).expand_as(diagonal))
+        found, info = torch.linalg.cholesky_ex(matrix + added)
+        fine = lacking & (info == 0) & found.isfinite().all(-1).all(-1)
+        factor, lacking = torch.where(fine[..., None, None], found, factor), lacking & ~fine
+        if not lacking.any():
+            break
+    return factor

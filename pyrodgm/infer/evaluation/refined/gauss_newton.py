@@ -119,7 +119,7 @@ def fit(first: Gaussian, plan: Plan, moments: Moments, dtype: torch.dtype) -> Ga
         gradient, new, _ = (part.double() for part in moments(points.to(dtype)))
         averaged = 1 if step < early else averaged + 1
         share = 1.0 / averaged if averaged > 1 or not plan.is_damped else 0.5
-        running = running + share * (new - running)
+        running = running + share * _finite(new - running)
         factor = positive_definite(running)
         mean = mean + _step(gradient, factor, plan.size**0.5) / max(1.0, averaged / 2)
     return Gaussian(mean, factor)
@@ -145,10 +145,10 @@ def sharpen(fitted: Gaussian, moments: Moments, dtype: torch.dtype) -> Gaussian:
     for averaged, count in enumerate(rounds, BEFORE + 1):
         points = Gaussian(mean, factor).place(_pairs(count, mean))
         gradient, new, _ = (part.double() for part in moments(points.to(dtype)))
-        running = running + (inverse @ new @ inverse.mT - running) / averaged
+        running = running + _finite(inverse @ new @ inverse.mT - running) / averaged
         values, vectors = torch.linalg.eigh(0.5 * (running + running.mT))
         raised = vectors @ torch.diag_embed(values.clamp(min=SMALLEST)) @ vectors.mT
-        factor = fitted.factor @ torch.linalg.cholesky(raised)
+        factor = fitted.factor @ positive_definite(raised)
         mean = mean + _step(gradient, factor, mean.shape[-1] ** 0.5) / max(1.0, averaged / 2)
     return Gaussian(mean, factor, fitted.skew)
 
@@ -219,4 +219,9 @@ def _step(gradient: Tensor, factor: Tensor, radius: Tensor | float) -> Tensor:
     """The Gauss-Newton step, of at most the length ``radius`` in the metric whose Cholesky factor is given."""
     change = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
     length = (change * gradient).sum(-1, keepdim=True).clamp(min=1e-30).sqrt()
-    return change * (radius / length).clamp(max=1.0)
+    return _finite((change * (radius / length).clamp(max=1.0)).unsqueeze(-1)).squeeze(-1)
+
+
+def _finite(change: Tensor) -> Tensor:
+    """No change ``[B, *, *]`` of a datum for which the density overflows."""
+    return torch.where(change.isfinite().all(-1).all(-1)[:, None, None], change, 0.0)
