@@ -5,10 +5,11 @@ from pyrodgm.experiment.data import check_evaluation, load_data
 from pyrodgm.experiment.draws import DrawResults, draws_report
 from pyrodgm.experiment.evaluation import Evaluation, evaluate_run, rebuild
 from pyrodgm.experiment.report import Report, evaluated_pair, report, text_report, write_figures
-from pyrodgm.experiment.results import Results, evaluate, knn_summary, table
+from pyrodgm.experiment.results import Results, evaluate
 from pyrodgm.experiment.run import Run, check_resumable, describe, load_pair, read_config, read_run, restore_config
 from pyrodgm.experiment.seeds import train_seeds
 from pyrodgm.experiment.system import ImageSystem, PlainSystem, System
+from pyrodgm.experiment.text import knn_summary, table
 from pyrodgm.experiment.training import Trained, summary, train
 
 __all__ = [

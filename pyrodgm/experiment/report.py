@@ -10,8 +10,9 @@ from torch import nn
 
 from pyrodgm import plots
 from pyrodgm.datasets import Dataset, evenly_spaced
-from pyrodgm.experiment.results import Results, evaluate, has_bits, knn_summary, table
+from pyrodgm.experiment.results import Results, evaluate, has_bits
 from pyrodgm.experiment.run import Run
+from pyrodgm.experiment.text import knn_summary, table
 from pyrodgm.figures import Scene, draw_pair
 from pyrodgm.infer import LogLikelihood
 from pyrodgm.infer.training.checkpoint import write_atomically

@@ -10,9 +10,10 @@ from torch import nn
 from pyrodgm.datasets import Dataset
 from pyrodgm.experiment.config import TrainingConfig
 from pyrodgm.experiment.data import check_evaluation
-from pyrodgm.experiment.results import Results, knn_summary, table
+from pyrodgm.experiment.results import Results
 from pyrodgm.experiment.run import check_resumable, describe, read_run
 from pyrodgm.experiment.system import ImageSystem
+from pyrodgm.experiment.text import knn_summary, table
 from pyrodgm.infer import FitSettings, fit
 from pyrodgm.infer.tracing.contexts import flushing_denormals, matmul_precision
 
