@@ -9,6 +9,7 @@ from pyrodgm.extras import needs_extra
 
 LEAST = 25  # samples below which no tail can be fitted
 LIMIT = 0.7  # largest k-hat of weights that can be trusted (Vehtari et al. 2015, arXiv 1507.02646, section 3.2)
+TOLD_APART = 2.0**24  # nats up to which float32 tells weights apart that differ by one nat
 LEAST_ESS = 30.0  # effective sample size below which the logarithm of a mean is more than 0.02 nats off on average
 
 
@@ -28,10 +29,10 @@ def is_flagged(ess: Tensor, k_hat: Tensor) -> Tensor:
 def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Log-weights ``[num_samples, N]`` with the largest of each column smoothed, and the Pareto shape of their tails.
 
-    The shape is minus infinity where all weights are the same. It is infinity, and the weights stay as they are, where
-    nothing can be fitted: below 25 samples; where the tail alone is flat, so that it was cut off by what the proposal
-    can reach; and where a quarter of the tail is nothing beside the largest weight, which leaves the fit with its prior
-    of 0.5 for the shape.
+    The shape is minus infinity where all weights are the same, up to 2^24 nats, beyond which they are by rounding. It
+    is infinity, and the weights stay as they are, where nothing can be fitted: below 25 samples; where the tail alone
+    is flat, so that it was cut off by what the proposal can reach; and where a quarter of the tail is nothing beside
+    the largest weight, which leaves the fit with its prior of 0.5 for the shape.
 
     Source: Vehtari et al. (2015), arXiv 1507.02646; Zhang and Stephens (2009), Technometrics 51, 316 (the fit, which
     divides by the first quartile of the tail).
@@ -51,7 +52,7 @@ def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
             k_hat[fits] = torch.as_tensor(shapes)
             fitted = torch.as_tensor(weights).T
             smoothed[:, fits] = torch.where(torch.isfinite(fitted).all(0), fitted, smoothed[:, fits])
-    equal = log_weights.amax(0) - log_weights.amin(0) < 1e-9
+    equal = (log_weights.amax(0) - log_weights.amin(0) < 1e-9) & (log_weights.amax(0).abs() < TOLD_APART)
     k_hat = torch.where(k_hat.isnan(), math.inf, k_hat)
     return smoothed, k_hat.masked_fill(equal & (len(log_weights) >= LEAST), -math.inf)
 

@@ -106,3 +106,9 @@ def test_bits_under_a_guide_that_is_sure_of_zeros_are_not_trusted():
     assert (found.values < truth - 100).all()
     assert (found.k_hat == math.inf).all()
     assert found.untrusted_share == 1.0
+
+
+def test_weights_that_are_the_same_by_rounding_alone_are_not_trusted():
+    found = summarise(torch.tensor([-1e3, 3e6, -4e30, 4e30]).expand(200, 4))
+    assert found["k_hat"].tolist() == [-math.inf, -math.inf, math.inf, math.inf]
+    assert is_flagged(found["ess"], found["k_hat"]).tolist() == [False, False, True, True]
