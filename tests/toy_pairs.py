@@ -8,9 +8,9 @@ from torch import nn
 
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
-from pyrodgm.nn import mlp
-from pyrodgm.posteriors import GaussianPosterior
-from pyrodgm.priors import StandardNormal, VampPrior
+from pyrodgm.nn import StickWeights, mlp
+from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
+from pyrodgm.priors import GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
 
 
 def small_vae(pixels, latent, hidden, *, pseudo_inputs=0, mean=0.5, layer=None, encoder=None):
@@ -21,6 +21,19 @@ def small_vae(pixels, latent, hidden, *, pseudo_inputs=0, mean=0.5, layer=None, 
     if pseudo_inputs:
         prior = VampPrior.around_mean(posterior, pseudo_inputs, torch.full((pixels,), mean))
     return VAE(prior, BernoulliLikelihood(mlp(latent, [hidden], pixels)), posterior)
+
+
+def small_mixture():
+    """Three latents under a mixture, of five pixels."""
+    return VAE(MixtureOfGaussians(3, 4), BernoulliLikelihood(mlp(3, [7], 5)), GaussianPosterior(mlp(5, [7], 6)))
+
+
+def small_sticks():
+    """Four sticks, of five pixels."""
+    decoder = nn.Sequential(StickWeights(), *mlp(4, [7], 5))
+    return VAE(
+        GEMPrior(4, 5.0), BernoulliLikelihood(decoder), StickBreakingPosterior(mlp(5, [7], 6), "kumaraswamy", 5.0)
+    )
 
 
 class ProbabilisticPCA(Pair):

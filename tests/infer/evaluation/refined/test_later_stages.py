@@ -3,8 +3,7 @@
 import pytest
 import torch
 from live_bytes import LiveBytes
-from torch import nn
-from toy_pairs import ProbabilisticPCA
+from toy_pairs import ProbabilisticPCA, small_mixture, small_sticks
 
 from pyrodgm.infer import log_likelihood
 from pyrodgm.infer.evaluation.refined import sampler as module
@@ -14,22 +13,11 @@ from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
-from pyrodgm.nn import StickWeights, mlp
-from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
-from pyrodgm.priors import GEMPrior, MixtureOfGaussians, StandardNormal
+from pyrodgm.nn import mlp
+from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.priors import StandardNormal
 
 COUNT = 7
-
-
-def mixture():
-    return VAE(MixtureOfGaussians(3, 4), BernoulliLikelihood(mlp(3, [7], 5)), GaussianPosterior(mlp(5, [7], 6)))
-
-
-def sticks():
-    decoder = nn.Sequential(StickWeights(), *mlp(4, [7], 5))
-    return VAE(
-        GEMPrior(4, 5.0), BernoulliLikelihood(decoder), StickBreakingPosterior(mlp(5, [7], 6), "kumaraswamy", 5.0)
-    )
 
 
 @pytest.fixture
@@ -59,7 +47,7 @@ def later(pair, x, mode, blocks):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("all_flagged")
-@pytest.mark.parametrize("make", [mixture, sticks])
+@pytest.mark.parametrize("make", [small_mixture, small_sticks])
 def test_graphs_and_pyro_find_the_same(make):
     torch.manual_seed(0)
     pair, x = make().eval(), torch.rand(COUNT, 5).round()

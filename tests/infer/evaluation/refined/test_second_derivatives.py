@@ -7,35 +7,22 @@ import torch
 from pyro.nn import pyro_method
 from torch import nn
 from torch.autograd.functional import hessian
+from toy_pairs import small_mixture, small_sticks
 
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.gauss_newton import sharpen
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
-from pyrodgm.likelihoods import BernoulliLikelihood
-from pyrodgm.models import VAE, Pair
-from pyrodgm.nn import StickWeights, mlp
-from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
-from pyrodgm.priors import GEMPrior, MixtureOfGaussians
+from pyrodgm.models import Pair
+from pyrodgm.priors import MixtureOfGaussians
 from pyrodgm.zoo.pairs import dense_hvae
-
-
-def mixture():
-    return VAE(MixtureOfGaussians(3, 4), BernoulliLikelihood(mlp(3, [7], 5)), GaussianPosterior(mlp(5, [7], 6)))
-
-
-def sticks():
-    decoder = nn.Sequential(StickWeights(), *mlp(4, [7], 5))
-    return VAE(
-        GEMPrior(4, 5.0), BernoulliLikelihood(decoder), StickBreakingPosterior(mlp(5, [7], 6), "kumaraswamy", 5.0)
-    )
 
 
 def levels():
     return dense_hvae(lambda posterior: MixtureOfGaussians(3, 3), 5, (2, 3), 6)
 
 
-@pytest.mark.parametrize("make", [mixture, sticks, levels])
+@pytest.mark.parametrize("make", [small_mixture, small_sticks, levels])
 def test_curvature_is_minus_the_mean_hessian(make):
     torch.manual_seed(0)
     pair, x = make().eval(), torch.rand(2, 5).round()
