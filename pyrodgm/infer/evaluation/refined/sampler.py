@@ -106,8 +106,7 @@ class RefinedSampler:
             fits, cost = self.refit(x)
             result = self._summary(self._draw(x, fits, count)[1], REFITTED, cost + count)
             put(block, result)
-            flagged = is_flagged(result["ess"], result["k_hat"])
-            yield block[flagged], fits[0][flagged]
+            yield _flagged(block, fits[0], result)
 
     def _annealed(
         self, fitted: Iterable[Rows], temperatures: int, take: Callable[..., Tensor], put: Callable[..., None]
@@ -119,8 +118,7 @@ class RefinedSampler:
             x, begin = take(rows), fits.standardise(student.draw(fits, CHAINS)[0])
             result = self._summary(self._anneal(x, fits, begin, betas, self._graphs(x)), ANNEALED, cost)
             put(rows, result)
-            flagged = is_flagged(result["ess"], result["k_hat"])
-            yield rows[flagged], fits[flagged]
+            yield _flagged(rows, fits, result)
 
     def fit(self, x: Tensor) -> Gaussian:
         """The Gaussians of a block, those of sticks skewed."""
@@ -226,6 +224,11 @@ class RefinedSampler:
         result["stage"] = torch.full((count,), stage)
         result["evaluations"] = torch.full((count,), float(cost), dtype=torch.float64)
         return result
+
+
+def _flagged(rows: Tensor, fits: Gaussian, result: dict[str, Any]) -> Rows:
+    flagged = is_flagged(result["ess"], result["k_hat"])
+    return rows[flagged], fits[flagged]
 
 
 def _batches(pieces: Iterable[Rows], size: int) -> Iterator[Rows]:
