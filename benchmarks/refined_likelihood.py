@@ -22,10 +22,11 @@ from pyrodgm.models import VAE
 from pyrodgm.nn import Dense, Scale, StickWeights, mlp
 from pyrodgm.posteriors import GaussianPosterior, StickBreakingPosterior
 from pyrodgm.priors import ExemplarPrior, GEMPrior, MixtureOfGaussians, StandardNormal, VampPrior
+from pyrodgm.zoo import ladder_vae
 from pyrodgm.zoo.pairs import dense_dlgmm, dense_hvae
 
 OfMNIST = Literal["vae", "vamp", "mixture", "exemplar", "hvae", "hvae_vamp", "hvae_mixture", "hvae_exemplar"]
-Case = OfMNIST | Literal["dlgmm", "sticks", "frey"]
+Case = OfMNIST | Literal["ladder", "dlgmm", "sticks", "frey"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Config:
     cases: tuple[Case, ...] = ("vae", "vamp", "mixture", "hvae", "frey")
     """vae, vamp, mixture, exemplar: 784-300-300-40 gated VAE of static MNIST under a standard normal, a VampPrior, a
     mixture of Gaussians (each of 300 components) and exemplars; hvae and hvae_*: 40 + 40 latents under the same;
-    dlgmm: a deep latent Gaussian mixture; sticks: 784-500-50 ReLU layers, 50 sticks under Beta(1, 5); frey: a VAE of
-    Frey faces with a discretised logistic likelihood."""
+    ladder: a ladder VAE of five layers, of 32 to 2 latents, with batch normalisation; dlgmm: a deep latent Gaussian
+    mixture; sticks: 784-500-50 ReLU layers, 50 sticks under Beta(1, 5); frey: a VAE of Frey faces with a discretised
+    logistic likelihood."""
     epochs: int = 20
     """Epochs of training, where the folder has no weights yet."""
     components: int = 300
@@ -75,6 +77,8 @@ def build(case: Case, data: Dataset, components: int) -> nn.Module:
         decoder = nn.Sequential(StickWeights(), Scale((50 * 6) ** 0.5), *mlp(50, [500], pixels, layer=Dense))
         encoder = StickBreakingPosterior(mlp(pixels, [500], 98, layer=Dense), "kumaraswamy", 5.0)
         return VAE(GEMPrior(50, 5.0), BernoulliLikelihood(decoder), encoder)
+    if case == "ladder":
+        return ladder_vae.build(ladder_vae.Config(latent=(32, 16, 8, 4, 2), hidden=(256, 128, 64, 32, 16)), data)
     if case == "dlgmm":
         return dense_dlgmm(pixels, num_components=3, latent=25, mean=mean)
 

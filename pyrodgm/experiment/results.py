@@ -26,7 +26,7 @@ from pyrodgm.infer import (
     posterior_samples,
 )
 from pyrodgm.infer.estimators.sites import samples
-from pyrodgm.infer.evaluation.refined.coordinates import UnsupportedError
+from pyrodgm.infer.evaluation.refined.sites import UnsupportedError
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
 from pyrodgm.infer.training.parallel.shared_bound import SharedBound
 from pyrodgm.processes import world

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.evaluation.by_row import by_row
 from pyrodgm.infer.evaluation.importance import log_likelihood
+from pyrodgm.infer.evaluation.refined.centring import evenly
 from pyrodgm.infer.evaluation.refined.choice import refined_sampler
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
@@ -130,7 +131,7 @@ def bidirectional(
         simulated = poutine.trace(poutine.uncondition(pair.model)).get_trace(blank)
         x = simulated.nodes["x"]["value"]
         program, rows = by_row(pair, x)  # as log_likelihood does: symbols are no real tensor
-        sampler = refined_sampler(program, rows[:1], num_data, num_samples, max_bytes, "auto")
+        sampler = refined_sampler(program, evenly(rows), num_data, num_samples, max_bytes, "auto")
         exact = sampler.exact(simulated, num_data)
         betas = torch.linspace(1.0, 0.0, temperatures + 1, dtype=torch.float64)
         upper = math.log(chains) - sampler.reverse(rows, exact, chains, betas).logsumexp(0).cpu()

@@ -17,9 +17,10 @@ from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
 from pyrodgm.infer.estimators.sites import Trace, traces
 from pyrodgm.infer.evaluation.by_row import ByRow, by_row
 from pyrodgm.infer.evaluation.diagnostics import is_flagged
+from pyrodgm.infer.evaluation.refined.centring import evenly
 from pyrodgm.infer.evaluation.refined.choice import refined_sampler
-from pyrodgm.infer.evaluation.refined.coordinates import UnsupportedError
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
+from pyrodgm.infer.evaluation.refined.sites import UnsupportedError
 from pyrodgm.infer.evaluation.require_density import require_density
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
@@ -158,7 +159,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         if not sum_out and proposal != "guide":
             try:
                 bits = proposal == "refined" and not keep
-                refined = refined_sampler(pair, one, len(x), num_samples, max_bytes, mode, bits)
+                refined = refined_sampler(pair, evenly(x).to(one), len(x), num_samples, max_bytes, mode, bits)
             except UnsupportedError as error:
                 if proposal == "refined":
                     warnings.warn(f"the proposal is not refined, the guide serves: {error}", stacklevel=2)

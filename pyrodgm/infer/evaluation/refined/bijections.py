@@ -12,6 +12,7 @@ from torch.nn.functional import logsigmoid
 
 from pyrodgm.arithmetic import log1m_power, log1mexp, wide
 from pyrodgm.distributions import BetaLogit, KumaraswamyLogit
+from pyrodgm.infer.evaluation.refined.curvature import prior_features
 
 LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
 LEAST = 1e-300  # of an exponential draw: no logarithm of zero
@@ -33,6 +34,10 @@ class Bijection(Protocol):
         """Log-density of the prior with respect to u, ``[*batch]``, at ``value``, which is ``place(u)``."""
         ...
 
+    def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
+        """Those whose J'J is the curvature of that density, ``[points, B, *]`` each (:mod:`.curvature`)."""
+        ...
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -48,6 +53,9 @@ class Identity:
 
     def log_density(self, u: Tensor, value: Tensor) -> Tensor:
         return self.fn.log_prob(value)
+
+    def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
+        return prior_features(self.fn, value)
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,9 @@ class SticksFromNormal:
             _, log1m_v, log1m_power_v = self._logs(u)
             log_p = log_p - log_norm + (b - 1.0) * (log1m_v - log1m_power_v)
         return log_p.sum(list(range(-self.event_dim, 0))).to(u.dtype) if self.event_dim else log_p.to(u.dtype)
+
+    def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
+        return [u]  # of a standard normal
 
     def _logs(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log v, log(1 - v) and log(1 - v^a)."""

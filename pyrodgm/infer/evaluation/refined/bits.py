@@ -1,6 +1,7 @@
 """Annealed importance sampling over binary latents, between the guide and the posterior."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pyro.poutine as poutine
@@ -13,7 +14,8 @@ from pyrodgm.infer.estimators.sites import Trace, traces
 from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.graphs import Graphs, choose_mode
 from pyrodgm.infer.evaluation.memory import even, growth
-from pyrodgm.infer.evaluation.refined.coordinates import Placed, UnsupportedError, check_site, particles
+from pyrodgm.infer.evaluation.refined.programs import Placed, particles
+from pyrodgm.infer.evaluation.refined.sites import UnsupportedError, check_site
 from pyrodgm.infer.tracing.contexts import fork_rng
 
 CHAINS = 48
@@ -141,7 +143,7 @@ class AnnealedBits:
             z = z.detach().requires_grad_()
             parts = z.split([shape.numel() for shape in self.shapes], -1)
             shaped = [part.reshape(*z.shape[:2], *shape) for part, shape in zip(parts, self.shapes, strict=True)]
-            values = dict(zip(self.names, shaped, strict=True))
+            values: Any = {name: partial(_given, value) for name, value in zip(self.names, shaped, strict=True)}
             found = []
             for program in (self.pair.model, self.pair.guide):
                 trace: Trace = poutine.trace(Placed(values)(particles(program, len(z)))).get_trace(x)
@@ -149,6 +151,11 @@ class AnnealedBits:
                 total = total.expand(z.shape[:2])
                 found += [total.detach(), torch.autograd.grad(total.sum(), z)[0]]
         return found[0], found[1], found[2], found[3]
+
+
+def _given(value: Tensor, fn: Any) -> Tensor:
+    del fn
+    return value
 
 
 def _log_choice(log_odds: Tensor, flips: Tensor) -> Tensor:

@@ -5,8 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyrodgm.infer.evaluation.refined.bits import AnnealedBits
-from pyrodgm.infer.evaluation.refined.coordinates import Coordinates, UnsupportedError
+from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
+from pyrodgm.infer.evaluation.refined.sites import UnsupportedError
 from pyrodgm.infer.tracing.contexts import fork_rng
 
 ANNEALING = 5000  # evaluations for binary latents, where no budget is given
@@ -19,7 +20,7 @@ def refined_sampler(
 
     Args:
         pair: A module with ``model(x)`` and ``guide(x)``.
-        x: One datum, ``[1, *event]``.
+        x: Some data, ``[N, *event]``, evenly spread, that say how to centre latents.
         count: Data in all.
         budget: Evaluations of the likelihood's network a datum; None for the usual number.
         max_bytes: Bound on the memory.
@@ -31,12 +32,12 @@ def refined_sampler(
     """
     try:
         with fork_rng(x.device):
-            coordinates = Coordinates(pair, x)
+            coordinates = Coordinates(pair, x[:1])
         return RefinedSampler(coordinates, x, count, coordinates.plan(budget), max_bytes, mode)
     except UnsupportedError as of_real:
         try:
             if not bits:
                 raise of_real
-            return AnnealedBits(pair, x, count, budget or ANNEALING, max_bytes, mode)
+            return AnnealedBits(pair, x[:1], count, budget or ANNEALING, max_bytes, mode)
         except UnsupportedError as of_bits:
             raise (of_bits if "num_samples" in str(of_bits) else of_real) from None

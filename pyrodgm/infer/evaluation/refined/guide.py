@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.evaluation.refined import student
+from pyrodgm.infer.evaluation.refined.centring import evenly
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
@@ -48,7 +49,7 @@ class RefinedGuide:
             u, log_slope = self._unskewed(pyro.sample(JOINT, joint, infer={"is_auxiliary": True}))
         placed = self._placed(u)
         with plate:
-            for place in self.coordinates.places:
+            for place in self.coordinates.places.values():
                 value, log_density = placed[place.name]
                 log_density = log_density - log_slope[..., place.start : place.stop].sum(-1)
                 values[place.name] = pyro.sample(
@@ -111,6 +112,6 @@ def refine(
         if seed is not None:
             torch.manual_seed(seed)
         coordinates = Coordinates(pair, x[:1])
-        sampler = RefinedSampler(coordinates, x[:1], len(x), coordinates.plan(num_samples), max_bytes, "auto")
+        sampler = RefinedSampler(coordinates, evenly(x), len(x), coordinates.plan(num_samples), max_bytes, "auto")
         fitted = Gaussian.cat([sampler.fit(block) for block in x.split(sampler.block)])
     return RefinedGuide(coordinates, fitted, x)

@@ -1,6 +1,7 @@
 """Importance samples from refined proposals, with further stages for the data that need them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,10 @@ CLIMB = 16  # steps towards a mode before the second fit
 APART = 1.0  # distance of two modes, in the metric of the curvature, from which both are fitted
 CHAINS, TEMPERATURES = 64, (24, 64)  # of the last stage; more temperatures for data that stay flagged
 GUIDE, REFINED, REFITTED, ANNEALED = 0, 1, 2, 3  # stages
+ROUGH, CENTRING_ROUNDS = (
+    (2, 2, 2, 2),
+    2,
+)  # points of each step of the fits that say how to centre, and times these are made
 FEW = 2  # blocks of flagged data up to which tracing the later stages does not pay
 LONG = 100  # temperatures from which tracing a single annealing does
 
@@ -46,7 +51,7 @@ class RefinedSampler:
 
     Args:
         coordinates: Of the pair.
-        x: One datum, ``[1, *event]``.
+        x: Some data, ``[N, *event]``, evenly spread: rough fits to them say how to centre latents of several levels.
         count: Data in all.
         plan: How the evaluations of a datum are spent.
         max_bytes: Bound on the memory.
@@ -60,13 +65,18 @@ class RefinedSampler:
 
     def __init__(self, coordinates: Coordinates, x: Tensor, count: int, plan: Plan, max_bytes: int, mode: str) -> None:
         self.coordinates, self.plan, self.num_samples = coordinates, plan, plan.draws
+        self.graphs, one = Graphs("eager"), x[:1]
         with fork_rng(x.device):
-            draw_bytes = growth(lambda n: coordinates.log_joint(x, x.new_zeros(n, 1, plan.size)))
+            draw_bytes = growth(lambda n: coordinates.log_joint(one, x.new_zeros(n, 1, plan.size)))
         fit_bytes = max(plan.points) * (plan.size + GRADIENT) * draw_bytes  # a tangent takes as much as a value
         held = 5 * 8 * plan.size * plan.draws  # of all draws of a datum
         self.block = even(count, int(max_bytes / 2 / max(fit_bytes, held)))
         self.batch = self._data_at_once(CHAINS)
         self.chunk = even(plan.draws, int(max_bytes / 2 / (draw_bytes * self.block)))
+        with fork_rng(x.device), torch.no_grad():
+            torch.manual_seed(0)  # so that the coordinates do not depend on the seed
+            for _ in range(CENTRING_ROUNDS * coordinates.is_hierarchical):
+                self._centre(x)
         self.graphs = Graphs(choose_mode(mode, count, self.block))
 
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
@@ -175,6 +185,14 @@ class RefinedSampler:
     def _data_at_once(self, chains: int) -> int:
         """Of as many chains each, whose gradients take no more memory than a block that is fitted."""
         return max(1, self.block * max(self.plan.points) * (self.plan.size + GRADIENT) // (GRADIENT * chains))
+
+    def _centre(self, x: Tensor) -> None:
+        rough = replace(self.plan, points=ROUGH)
+        fits = [fit(self._start(block), rough, self._moments(block), x.dtype) for block in x.split(self.block)]
+        fitted = Gaussian.cat(fits)
+        self.coordinates.centre(
+            x, fitted.place(torch.randn(START_DRAWS, *fitted.mean.shape).to(fitted.mean)).to(x.dtype)
+        )
 
     def _start(self, x: Tensor) -> Gaussian:
         def draw(x: Tensor) -> Tensor:
