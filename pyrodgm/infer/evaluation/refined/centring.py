@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from pyrodgm.distributions import NormalLogit
+
 DATA = 8  # data that say how to centre
 HALF = 0.5  # centredness before they have said so
 
@@ -58,9 +60,11 @@ def evenly(x: Tensor) -> Tensor:
 
 
 def normal_of(fn: Any) -> Normal | None:
-    """The normal that a latent's prior is element by element; None for another."""
+    """The normal that a latent's prior is element by element, as that of a logit may be; None for another."""
     while isinstance(fn, Independent):
         fn = fn.base_dist
+    if isinstance(fn, NormalLogit):
+        return Normal(fn.loc, fn.scale, validate_args=False)
     return fn if isinstance(fn, Normal) else None
 
 

@@ -10,6 +10,7 @@ from pyro.infer.importance import vectorized_importance_weights
 from pyro.nn import pyro_method
 from torch.func import jvp
 
+from pyrodgm.distributions import NormalLogit
 from pyrodgm.infer import bidirectional, log_likelihood, refine
 from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.refined.centring import PartlyCentred, centredness, evenly
@@ -50,10 +51,10 @@ def test_with_full_centredness_the_values_are_the_coordinates():
 class TwoLevels(Pair):
     """z2 ~ N(0, 1), z1 ~ N(mu(z2), sigma(z2)), x ~ N(z1, noise), by a guide that knows nothing of z2."""
 
-    def __init__(self, loc, scale, noise):
+    def __init__(self, loc, scale, noise, family=dist.Normal):
         super().__init__()
         self.anchor = torch.nn.Parameter(torch.zeros(()))
-        self.loc, self.scale, self.noise = loc, scale, noise
+        self.loc, self.scale, self.noise, self.family = loc, scale, noise, family
 
     def simulate(self, count):
         blank = torch.zeros(count, 3)
@@ -63,7 +64,7 @@ class TwoLevels(Pair):
     def model(self, x):
         with pyro.plate("data", len(x), dim=-1):
             z2 = pyro.sample("z2", dist.Normal(self.anchor.expand(1), 1.0).to_event(1))
-            z1 = pyro.sample("z1", dist.Normal(self.loc(z2), self.scale(z2)).to_event(1))
+            z1 = pyro.sample("z1", self.family(self.loc(z2), self.scale(z2)).to_event(1))
             pyro.sample("x", dist.Normal(z1, self.noise).to_event(1), obs=x)
 
     @pyro_method
@@ -103,6 +104,7 @@ PAIRS = {
     "funnel, weak data": (flat, funnel, 3.0),
     "funnel, strong data": (flat, funnel, 0.01),
     "both": (curved, funnel, 1.0),
+    "logits": (curved, thin, 2.0, NormalLogit),
 }
 
 
