@@ -45,7 +45,7 @@ def annealed_log_likelihood(
     the search misses is missing from it.
 
     Args:
-        pair: A module with ``model(x)`` and ``guide(x)``, whose latents are real and whose sites say their curvature.
+        pair: A module with ``model(x)`` and ``guide(x)``, of continuous latents, whose sites say their curvature.
         x: Data ``[N, *event]``.
         chains: Chains per datum.
         temperatures: Steps of each.
@@ -56,7 +56,7 @@ def annealed_log_likelihood(
         The estimates, with the effective size of the ``chains`` weights; k-hat needs at least 25 of these.
 
     Raises:
-        ValueError: If a number is not positive, or the pair's latents are not real, with the reason.
+        ValueError: If a number is not positive, or the pair's latents allow no fit, with the reason.
         NoDensityError: If prior or likelihood have no density; names the site.
 
     Source: Wu, Burda, Salakhutdinov and Grosse (2017), arXiv 1611.04273; Neal (2001), Statistics and Computing 11, 125.

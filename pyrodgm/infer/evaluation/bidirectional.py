@@ -90,7 +90,7 @@ def bidirectional(
     judge. The latents being exact, no mode is missed from above, and a mode that the proposal misses shows as a gap.
 
     Args:
-        pair: A module with ``model(x)`` and ``guide(x)``, whose latents are real and whose sites say their curvature,
+        pair: A module with ``model(x)`` and ``guide(x)``, of continuous latents, whose sites say their curvature,
             or all binary (:meth:`pyrodgm.models.DVAE.discrete`), of which the guide is certified.
         num_data: Number of data to simulate, N.
         like: A tensor ``[*, *event]`` of the shape of data; its values do not matter.

@@ -1,4 +1,4 @@
-"""Coordinates of latent sites: real ones as they stand, sticks in those in which their prior is a standard normal."""
+"""Coordinates of latent sites: real ones as they stand, constrained ones and sticks by a bijection."""
 
 import math
 from dataclasses import dataclass
@@ -7,11 +7,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent
+from torch.distributions import Independent, TransformedDistribution
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.arithmetic import log1m_power, log1mexp, wide
 from pyrodgm.distributions import BetaLogit, KumaraswamyLogit
+from pyrodgm.infer.evaluation.refined.centring import PartlyCentred, normal_of
+from pyrodgm.infer.evaluation.refined.constrained import FAMILIES, Constrained
 from pyrodgm.infer.evaluation.refined.curvature import prior_features
 
 LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
@@ -106,7 +108,7 @@ class SticksFromNormal:
         return log_p.sum(list(range(-self.event_dim, 0))).to(u.dtype) if self.event_dim else log_p.to(u.dtype)
 
     def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
-        return [u]  # of a standard normal
+        return [u.unsqueeze(-1)]  # of a standard normal
 
     def _logs(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log v, log(1 - v) and log(1 - v^a)."""
@@ -133,6 +135,20 @@ def _(fn: Any, event_dim: int = 0) -> Bijection:
 @bijection.register(KumaraswamyLogit)
 def _(fn: Any, event_dim: int = 0) -> Bijection:
     return SticksFromNormal(fn.concentration1, fn.concentration0, isinstance(fn, BetaLogit), event_dim)
+
+
+@bijection.register
+def _(fn: TransformedDistribution, event_dim: int = 0) -> Bijection:
+    normal = normal_of(fn)
+    return Identity(fn) if normal is None else PartlyCentred(normal.fn, 1.0, event_dim, normal.transform)
+
+
+def _constrained(fn: Any, event_dim: int = 0) -> Bijection:
+    return Constrained(fn, event_dim)
+
+
+for family in FAMILIES:
+    bijection.register(family, _constrained)
 
 
 def _inverse_log_ndtr(log_p: Tensor) -> Tensor:

@@ -3,16 +3,18 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent, Normal, Transform, TransformedDistribution
+from torch.distributions.transforms import ComposeTransform
 
 from pyrodgm.distributions import NormalLogit
 
 DATA = 8  # data that say how to centre
 HALF = 0.5  # centredness before they have said so
+IDENTITY = ComposeTransform([])
 
 
 @dataclass(frozen=True)
@@ -21,34 +23,39 @@ class PartlyCentred:
 
     .. math:: z = \mu + \sigma^{1 - c}\, (u - c \mu), \qquad p(u) = \mathcal N(u; c \mu, \sigma^c)
 
-    With c = 1 they are the values. With c = 0 they are standard normal whatever the others are: where data say nothing
+    Where the latent is a transformation of a normal, such as its exponential, z is that normal. With c = 1 they are the
+    values. With c = 0 they are standard normal whatever the others are: where data say nothing
     of z, and its prior is narrow, the values lie on a thin curved set, and these do not.
 
     Attributes:
         fn: The normal, ``[*batch, *event]``.
         centredness: c, ``[*event]``, in [0, 1].
         event_dim: Number of dimensions of an event.
+        transform: From the normal to the latent.
 
     Source: Papaspiliopoulos, Roberts and Skold (2007), Statistical Science 22, 59; Gorinova, Moore and Hoffman (2020),
     arXiv 1906.03028, equation 3.
     """
 
     fn: Normal
-    centredness: Tensor
+    centredness: Tensor | float
     event_dim: int
+    transform: Transform
 
     def place(self, u: Tensor) -> Tensor:
-        return self.fn.loc + self.fn.scale.pow(1.0 - self.centredness) * (u - self.centredness * self.fn.loc)
+        z = self.fn.loc + self.fn.scale.pow(1.0 - self.centredness) * (u - self.centredness * self.fn.loc)
+        return self.transform(z)
 
     def standardise(self, value: Tensor) -> Tensor:
-        return (value - self.fn.loc) / self.fn.scale.pow(1.0 - self.centredness) + self.centredness * self.fn.loc
+        z = self.transform.inv(value)
+        return (z - self.fn.loc) / self.fn.scale.pow(1.0 - self.centredness) + self.centredness * self.fn.loc
 
     def log_density(self, u: Tensor, value: Tensor) -> Tensor:
         log_p = -0.5 * self._residual(u).square() - self.centredness * self.fn.scale.log() - 0.5 * math.log(2 * math.pi)
         return log_p.sum(list(range(-self.event_dim, 0))) if self.event_dim else log_p
 
     def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
-        return [self._residual(u)]
+        return [self._residual(u).unsqueeze(-1)]
 
     def _residual(self, u: Tensor) -> Tensor:
         return (u - self.centredness * self.fn.loc) / self.fn.scale.pow(self.centredness)
@@ -59,13 +66,26 @@ def evenly(x: Tensor) -> Tensor:
     return x[torch.linspace(0, len(x) - 1, min(len(x), DATA)).long()]
 
 
-def normal_of(fn: Any) -> Normal | None:
-    """The normal that a latent's prior is element by element, as that of a logit may be; None for another."""
+class NormalPrior(NamedTuple):
+    """A normal, element by element, and the transformation of it that a latent is."""
+
+    fn: Normal
+    transform: Transform
+
+
+def normal_of(fn: Any) -> NormalPrior | None:
+    """The normal that a latent's prior is or transforms, element by element; None for another prior."""
     while isinstance(fn, Independent):
         fn = fn.base_dist
     if isinstance(fn, NormalLogit):
-        return Normal(fn.loc, fn.scale, validate_args=False)
-    return fn if isinstance(fn, Normal) else None
+        return NormalPrior(Normal(fn.loc, fn.scale, validate_args=False), IDENTITY)
+    if isinstance(fn, TransformedDistribution):
+        base, transform = normal_of(fn.base_dist), ComposeTransform(fn.transforms)
+        elementwise = transform.domain.event_dim == transform.codomain.event_dim == 0
+        if base is None or not elementwise or not transform.bijective:
+            return None
+        return NormalPrior(base.fn, ComposeTransform([base.transform, transform]))
+    return NormalPrior(fn, IDENTITY) if isinstance(fn, Normal) else None
 
 
 def is_conditional(fn: Normal) -> bool:

@@ -16,7 +16,7 @@ ANNEALING = 5000  # evaluations for binary latents, where no budget is given
 def refined_sampler(
     pair: nn.Module, x: Tensor, count: int, budget: int | None, max_bytes: int, mode: str, bits: bool = True
 ) -> Any:
-    """A fit to each datum for real latents and sticks; annealing for binary ones.
+    """A fit to each datum for continuous latents; annealing for binary ones.
 
     Args:
         pair: A module with ``model(x)`` and ``guide(x)``.

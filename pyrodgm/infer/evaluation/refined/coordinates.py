@@ -14,7 +14,7 @@ from torch.func import grad, jvp, vmap
 
 from pyrodgm.infer.estimators.reading import counted
 from pyrodgm.infer.estimators.sites import Trace, traces
-from pyrodgm.infer.evaluation.refined.bijections import Bijection, SticksFromNormal, bijection
+from pyrodgm.infer.evaluation.refined.bijections import Bijection, Identity, SticksFromNormal, bijection
 from pyrodgm.infer.evaluation.refined.centring import HALF, PartlyCentred, centredness, is_conditional, normal_of
 from pyrodgm.infer.evaluation.refined.components import most_responsible
 from pyrodgm.infer.evaluation.refined.curvature import NoCurvatureError, curvature, observed_features
@@ -39,14 +39,14 @@ class Place:
 
     def of(self, u: Tensor) -> Tensor:
         """The site's part ``[*, *event]`` of vectors ``[*, D]``."""
-        return u[..., self.start : self.stop].unflatten(-1, self.event_shape)
+        return u[..., self.start : self.stop].reshape(*u.shape[:-1], *self.event_shape)
 
     def bijection(self, fn: Any) -> Bijection:
         """Between these coordinates and the values of the site, whose prior is ``fn``."""
         normal = normal_of(fn)
         if self.centredness is None or normal is None:
             return bijection(fn)
-        return PartlyCentred(normal, self.centredness, len(self.event_shape))
+        return PartlyCentred(normal.fn, self.centredness, len(self.event_shape), normal.transform)
 
 
 class Coordinates:
@@ -76,7 +76,7 @@ class Coordinates:
         self.places: dict[str, Place] = {}
         start = 0
         for site in joint_sites(model):
-            check_site(site, constraints.real)
+            check_site(site, constraints.real if isinstance(bijection(site["fn"]), Identity) else None)
             if not site["is_observed"]:
                 fn, shape = site["fn"], site["fn"].event_shape
                 stick = isinstance(bijection(fn), SticksFromNormal)
@@ -171,7 +171,7 @@ class Coordinates:
         nodes, parts = self._run(x, u).nodes, []
         for name, place in self.places.items():
             moved = most_responsible(nodes[name]["fn"], place.of(u))
-            parts.append((place.of(u) if moved is None else moved).flatten(2))
+            parts.append((place.of(u) if moved is None else moved).reshape(*u.shape[:2], -1))
         return torch.cat(parts, -1)
 
     @property
@@ -194,7 +194,8 @@ class Coordinates:
             normal = normal_of(nodes[name]["fn"])
             if normal is not None:
                 shape = (*u.shape[:2], *place.event_shape)
-                found[name] = normal.expand(shape), nodes[name]["value"].expand(shape)
+                value = normal.transform.inv(nodes[name]["value"])
+                found[name] = normal.fn.expand(shape), value.expand(shape)
         return found
 
     @property

@@ -12,7 +12,23 @@ from typing import Any
 import torch
 from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Independent, Normal, OneHotCategorical
+from torch.distributions import (
+    Bernoulli,
+    Binomial,
+    Categorical,
+    Cauchy,
+    ContinuousBernoulli,
+    Exponential,
+    Independent,
+    Laplace,
+    LogNormal,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+    OneHotCategorical,
+    Poisson,
+    StudentT,
+)
 
 from pyrodgm.distributions import (
     DiagNormalMixture,
@@ -83,6 +99,52 @@ def _(fn: Normal) -> list[Tensor]:
     return [(fn.loc / fn.scale.detach()).unsqueeze(-1), (math.sqrt(2.0) * fn.scale.log()).unsqueeze(-1)]
 
 
+@fisher_features.register(StudentT)
+@fisher_features.register(Cauchy)
+@fisher_features.register(Laplace)
+def _(fn: Any) -> list[Tensor]:
+    of_location = _of_location(fn)
+    of_scale = 2.0 * fn.df / (fn.df + 3.0) if isinstance(fn, StudentT) else of_location  # in log scale
+    scaled = of_location.sqrt() * fn.loc / fn.scale.detach()
+    return [scaled.unsqueeze(-1), (of_scale.sqrt() * fn.scale.log()).unsqueeze(-1)]
+
+
+def _of_location(fn: Any) -> Tensor:
+    """Fisher information of the location times the square of the scale; of Cauchy and Laplace that of log scale too."""
+    if isinstance(fn, StudentT):
+        return (fn.df + 1.0) / (fn.df + 3.0)
+    return torch.full_like(fn.loc, 0.5 if isinstance(fn, Cauchy) else 1.0)
+
+
+@fisher_features.register
+def _(fn: LogNormal) -> list[Tensor]:
+    return fisher_features(fn.base_dist)
+
+
+@fisher_features.register
+def _(fn: Poisson) -> list[Tensor]:
+    return [(2.0 * fn.rate.sqrt()).unsqueeze(-1)]
+
+
+@fisher_features.register
+def _(fn: Exponential) -> list[Tensor]:
+    return [fn.rate.log().unsqueeze(-1)]
+
+
+@fisher_features.register(Binomial)
+@fisher_features.register(ContinuousBernoulli)
+def _(fn: Any) -> list[Tensor]:
+    return [(fn.variance.detach().sqrt() * fn.logits).unsqueeze(-1)]
+
+
+@fisher_features.register(MultivariateNormal)
+@fisher_features.register(LowRankMultivariateNormal)
+def _(fn: Any) -> list[Tensor]:
+    """Of the mean alone."""
+    factor = fn.scale_tril.detach()
+    return [torch.linalg.solve_triangular(factor, fn.loc.unsqueeze(-1), upper=False).squeeze(-1)]
+
+
 @fisher_features.register
 def _(fn: DiscretizedLogistic) -> list[Tensor]:
     """Exact for bins much narrower or much wider than the scale, where they hold 1/(3 s^2) and 1/(s delta)."""
@@ -146,6 +208,21 @@ def _(fn: Any, value: Tensor) -> list[Tensor]:
 @prior_features.register(NormalLogit)
 def _(fn: Any, value: Tensor) -> list[Tensor]:
     return [((value - fn.loc) / fn.scale).unsqueeze(-1)]
+
+
+@prior_features.register(MultivariateNormal)
+@prior_features.register(LowRankMultivariateNormal)
+def _(fn: Any, value: Tensor) -> list[Tensor]:
+    factor = fn.scale_tril.expand(*value.shape, value.shape[-1])
+    return [torch.linalg.solve_triangular(factor, (value - fn.loc).unsqueeze(-1), upper=False).squeeze(-1)]
+
+
+@prior_features.register(StudentT)
+@prior_features.register(Cauchy)
+@prior_features.register(Laplace)
+def _(fn: Any, value: Tensor) -> list[Tensor]:
+    """Of the information of the location, as the curvature itself is negative in their tails, or zero."""
+    return [(_of_location(fn).sqrt() * (value - fn.loc) / fn.scale).unsqueeze(-1)]
 
 
 @prior_features.register

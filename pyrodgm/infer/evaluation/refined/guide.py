@@ -77,7 +77,7 @@ def refine(
     :class:`~pyro.infer.NUTS`.
 
     Args:
-        pair: A module with ``model(x)`` and ``guide(x)``, whose latents are real and whose sites say their curvature.
+        pair: A module with ``model(x)`` and ``guide(x)``, of continuous latents, whose sites say their curvature.
         x: Data ``[N, *event]``, which the guide is for.
         num_samples: Evaluations of the likelihood's network a datum, of which the fit takes up to half; by default the
             usual fit.

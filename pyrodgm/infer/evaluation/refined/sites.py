@@ -33,7 +33,10 @@ def _base(fn: Any) -> Any:
 
 
 def check_site(site: Site, allowed: Any) -> None:
-    """Refuse a site that lies in further plates or is scaled, and a latent one that is masked or of another support."""
+    """Refuse a site that lies in further plates or is scaled, and a latent one that is masked or of another support.
+
+    No support is allowed alone where ``allowed`` is None.
+    """
     name, fn = site["name"], site["fn"]
     frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
     if [frame.dim for frame in frames] != [-1]:
@@ -47,6 +50,6 @@ def check_site(site: Site, allowed: Any) -> None:
     support: Any = fn.support
     while isinstance(support, constraints.independent):
         support = support.base_constraint
-    if support is not allowed:
+    if allowed is not None and support is not allowed:
         what = "real" if allowed is constraints.real else "binary"
         raise UnsupportedError(f"site '{name}', of family {type(_base(fn)).__name__}, is not {what}")

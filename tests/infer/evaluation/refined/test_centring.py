@@ -13,7 +13,7 @@ from torch.func import jvp
 from pyrodgm.distributions import NormalLogit
 from pyrodgm.infer import bidirectional, log_likelihood, refine
 from pyrodgm.infer.evaluation.diagnostics import summarise
-from pyrodgm.infer.evaluation.refined.centring import PartlyCentred, centredness, evenly
+from pyrodgm.infer.evaluation.refined.centring import IDENTITY, PartlyCentred, centredness, evenly
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.models import Pair
@@ -24,7 +24,7 @@ from pyrodgm.models import Pair
 @pytest.mark.parametrize("centred", [0.0, 0.3, 1.0])
 def test_density_in_coordinates_is_that_of_the_values_times_the_jacobian(centred, scale, dtype):
     loc, scale = torch.tensor([0.3, -2.0], dtype=dtype), torch.full((2,), scale, dtype=dtype)
-    coordinates = PartlyCentred(dist.Normal(loc, scale), torch.full((2,), centred, dtype=dtype), 1)
+    coordinates = PartlyCentred(dist.Normal(loc, scale), torch.full((2,), centred, dtype=dtype), 1, IDENTITY)
     u = centred * loc + scale**centred * torch.randn(20, 2, dtype=dtype)
     z, slope = jvp(coordinates.place, (u,), (torch.ones_like(u),))
     exact = torch.distributions.Normal(loc.double(), scale.double())
@@ -36,15 +36,15 @@ def test_density_in_coordinates_is_that_of_the_values_times_the_jacobian(centred
     size = 1.0 + value.abs() / slope
     assert ((coordinates.standardise(z) - u).abs() / size).max() < 20 * torch.finfo(dtype).eps
     residual = (u - centred * loc) / scale**centred
-    assert torch.allclose(coordinates.features(u, z)[0], residual)
+    assert torch.allclose(coordinates.features(u, z)[0].squeeze(-1), residual)
 
 
 def test_with_full_centredness_the_values_are_the_coordinates():
     fn, u = dist.Normal(torch.tensor([0.3, -2.0]), torch.tensor([0.1, 3.0])), torch.randn(5, 2)
-    coordinates = PartlyCentred(fn, torch.ones(2), 1)
+    coordinates = PartlyCentred(fn, torch.ones(2), 1, IDENTITY)
     assert torch.allclose(coordinates.place(u), u)
     assert torch.allclose(coordinates.log_density(u, u), fn.log_prob(u).sum(-1))
-    single = PartlyCentred(dist.Normal(torch.tensor(0.3), torch.tensor(0.1)), torch.tensor(1.0), 0)
+    single = PartlyCentred(dist.Normal(torch.tensor(0.3), torch.tensor(0.1)), torch.tensor(1.0), 0, IDENTITY)
     assert torch.allclose(single.log_density(u, u), single.fn.log_prob(u))
 
 
