@@ -32,10 +32,8 @@ CLIMB = 16  # steps towards a mode before the second fit
 APART = 1.0  # distance of two modes, in the metric of the curvature, from which both are fitted
 CHAINS, TEMPERATURES = 64, (24, 64)  # of the last stage; more temperatures for data that stay flagged
 GUIDE, REFINED, REFITTED, ANNEALED = 0, 1, 2, 3  # stages
-ROUGH, CENTRING_ROUNDS = (
-    (2, 2, 2, 2),
-    2,
-)  # points of each step of the fits that say how to centre, and times these are made
+ROUGH = (2, 2, 2, 2)  # points of each step of the fits that say how to centre
+CENTRING_ROUNDS = 2  # times that these are made
 FEW = 2  # blocks of flagged data up to which tracing the later stages does not pay
 LONG = 100  # temperatures from which tracing a single annealing does
 
