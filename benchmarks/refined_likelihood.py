@@ -57,6 +57,8 @@ class Config:
     """Data simulated from each model for the certificate."""
     temperatures: int = 1600
     """Of the certificate's bound from above."""
+    seed: int = 0
+    """Of the estimates; the reference has another."""
     rounds: int = 3
     """Timed calls of each way."""
     folder: Path = Path("refined_likelihood_models")
@@ -118,9 +120,9 @@ class Way:
     """One way to estimate, which keeps what it found last."""
 
     def __init__(
-        self, pair: nn.Module, x: Tensor, num_samples: int | None, proposal: Literal["guide", "refined"]
+        self, pair: nn.Module, x: Tensor, num_samples: int | None, proposal: Literal["guide", "refined"], seed: int
     ) -> None:
-        self.run = partial(log_likelihood, pair, x, num_samples, proposal=proposal, seed=0, progress=False)
+        self.run = partial(log_likelihood, pair, x, num_samples, proposal=proposal, seed=seed, progress=False)
 
     def __call__(self) -> None:
         self.found = self.run()
@@ -134,12 +136,12 @@ def main(config: Config) -> None:
         if config.train_only:
             continue
         ways = {
-            "guide": Way(pair, x, config.num_samples, "guide"),
-            "refined": Way(pair, x, None, "refined"),
-        } | {f"quick {count}": Way(pair, x, count, "refined") for count in config.quick}
+            "guide": Way(pair, x, config.num_samples, "guide", config.seed),
+            "refined": Way(pair, x, None, "refined", config.seed),
+        } | {f"quick {count}": Way(pair, x, count, "refined", config.seed) for count in config.quick}
         times = harness.alternate(ways, config.rounds, "cpu")  # tracing, which each call does, is part of them
         began = time.perf_counter()
-        reference = log_likelihood(pair, x, config.reference, proposal="refined", seed=1, progress=False)
+        reference = log_likelihood(pair, x, config.reference, proposal="refined", seed=config.seed + 1, progress=False)
         took = time.perf_counter() - began
         certificate = bidirectional(pair, config.simulated, x[:1], temperatures=config.temperatures, seed=2)
         print(f"\n{case}: reference {reference} in {took:.0f} s\ncertificate: {certificate}")
