@@ -24,8 +24,8 @@ class PartlyCentred:
     .. math:: z = \mu + \sigma^{1 - c}\, (u - c \mu), \qquad p(u) = \mathcal N(u; c \mu, \sigma^c)
 
     Where the latent is a transformation of a normal, such as its exponential, z is that normal. With c = 1 they are the
-    values. With c = 0 they are standard normal whatever the others are: where data say nothing
-    of z, and its prior is narrow, the values lie on a thin curved set, and these do not.
+    values. With c = 0 they are standard normal whatever the others are: where data say nothing of z, and its prior is
+    narrow, the values lie on a thin curved set, and these do not.
 
     Attributes:
         fn: The normal, ``[*batch, *event]``.

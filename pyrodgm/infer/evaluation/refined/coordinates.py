@@ -27,13 +27,13 @@ from pyrodgm.infer.evaluation.refined.sites import UnsupportedError, check_site,
 
 @dataclass(frozen=True)
 class Place:
-    """Where a latent site lies in the vector, whether it holds sticks or a mixture is its prior, how it is centred."""
+    """Where a latent site lies in the vector, its kind of coordinates, whether its prior is a mixture, its centring."""
 
     name: str
     start: int
     stop: int
     event_shape: torch.Size
-    is_stick: bool
+    kind: type[Bijection]
     is_mixture: bool
     centredness: Tensor | None = None
 
@@ -52,18 +52,19 @@ class Place:
 class Coordinates:
     """The joint density of a pair as a function of one real vector u ``[points, B, D]``.
 
-    Its parts are the latent sites, which must be real, in the order in which the model draws them: real sites as they
-    stand, those that are normal given others partly centred (:mod:`.centring`), logits of sticks in the coordinates in
-    which their prior is a standard normal (:mod:`.bijections`).
+    Its parts are the latent sites in the order in which the model draws them: real ones as they stand, those that are
+    normal given others partly centred (:mod:`.centring`), positive ones and fractions as logarithms and logits
+    (:mod:`.constrained`), logits of sticks in the coordinates in which their prior is a standard normal
+    (:mod:`.bijections`).
 
     Args:
         pair: A module with ``model(x)`` and ``guide(x)``.
         x: One datum, ``[1, *event]``.
 
     Raises:
-        UnsupportedError: For latents that are discrete or constrained, in further plates, scaled, masked, or in one of
-            the two programs alone, and for a site whose curvature is not known; says which. Observed sites may be
-            masked, and what ``obs_mask`` leaves unobserved is integrated out.
+        UnsupportedError: For latents that are discrete or of another support, in further plates, scaled, masked, or in
+            one of the two programs alone, and for a site whose curvature is not known; says which. Observed sites may
+            be masked, and what ``obs_mask`` leaves unobserved is integrated out.
     """
 
     def __init__(self, pair: Any, x: Tensor) -> None:
@@ -79,9 +80,8 @@ class Coordinates:
             check_site(site, constraints.real if isinstance(bijection(site["fn"]), Identity) else None)
             if not site["is_observed"]:
                 fn, shape = site["fn"], site["fn"].event_shape
-                stick = isinstance(bijection(fn), SticksFromNormal)
-                mixture = most_responsible(fn, site["value"]) is not None
-                self.places[site["name"]] = Place(site["name"], start, start + shape.numel(), shape, stick, mixture)
+                kind, mixture = type(bijection(fn)), most_responsible(fn, site["value"]) is not None
+                self.places[site["name"]] = Place(site["name"], start, start + shape.numel(), shape, kind, mixture)
                 start += shape.numel()
         self.size = start
         u = torch.linspace(-1.7, 1.3, 3 * start, dtype=x.dtype, device=x.device).reshape(3, 1, start)
@@ -102,7 +102,7 @@ class Coordinates:
         Raises:
             UnsupportedError: If it is too small.
         """
-        sticks = any(place.is_stick for place in self.places.values())
+        sticks = any(place.kind is SticksFromNormal for place in self.places.values())
         plan = Plan.of_budget(budget, self.size, is_damped=sticks, can_skew=sticks and self.has_second_derivatives)
         if plan is None:
             least = Plan.least_budget(self.size)
@@ -118,6 +118,8 @@ class Coordinates:
 
         The model runs in its own plate alone, so that plates to the left may be those of a caller.
         """
+        if all(place.kind is Identity and place.centredness is None for place in self.places.values()):
+            return {name: (place.of(u), u.new_zeros(u.shape[:-1])) for name, place in self.places.items()}
         nodes, found = poutine.trace(self._placed(u)(self.pair.model)).get_trace(x).nodes, {}
         for name, place in self.places.items():
             fn, value = nodes[name]["fn"], nodes[name]["value"]

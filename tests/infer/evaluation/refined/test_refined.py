@@ -12,6 +12,7 @@ from pyro.infer.autoguide import init_to_value
 from pyro.infer.importance import psis_diagnostic, vectorized_importance_weights
 from pyro.nn import pyro_method
 from torch import nn
+from toy_pairs import small_vae
 
 from pyrodgm.distributions import DiagNormalMixture
 from pyrodgm.infer import bidirectional, log_likelihood, refine
@@ -291,3 +292,11 @@ def test_mean_precision_of_a_mixture():
     value = torch.tensor([[0.0], [4.0], [2.0]])
     weights = mixture.responsibilities(value)
     assert torch.allclose(mixture.mean_precision(value), weights[:, :1] * 1.0 + weights[:, 1:] * 4.0)
+
+
+def test_the_refined_guide_of_values_as_coordinates_runs_no_decoder():
+    vae = small_vae(5, 2, 7).eval()
+    guide = refine(vae, torch.ones(2, 5), seed=0)
+    vae.likelihood = None
+    with torch.no_grad():
+        assert guide(torch.ones(2, 5))["z"].shape == guide.mean["z"].shape == (2, 2)
