@@ -202,3 +202,45 @@ def test_bounds_from_both_sides_meet_on_a_thin_curved_prior():
     certificate = bidirectional(TwoLevels(*PAIRS["thin and curved, weak data"]), 20, torch.zeros(1, 3), 2000, seed=0)
     assert abs(certificate.gap) < 3 * certificate.standard_error + 0.02
     assert certificate.lower.untrusted_share == 0.0
+
+
+class Chain(Pair):
+    """A random walk of six steps, seen at each with noise, whose guide knows nothing of the data."""
+
+    def __init__(self, step, noise):
+        super().__init__()
+        self.anchor = torch.nn.Parameter(torch.zeros(()))
+        self.step, self.noise = step, noise
+
+    @pyro_method
+    def model(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            z, seen = self.anchor, []
+            for t in range(6):
+                z = pyro.sample(f"z{t}", dist.Normal(z, self.step))
+                seen.append(z)
+            pyro.sample(
+                "x", dist.Normal(torch.stack(torch.broadcast_tensors(*seen), -1), self.noise).to_event(1), obs=x
+            )
+
+    @pyro_method
+    def guide(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            z = self.anchor
+            for t in range(6):
+                z = pyro.sample(f"z{t}", dist.Normal(z, self.step))
+
+    def evidence(self, x):
+        walk = torch.tril(torch.full((6, 6), self.step))
+        return dist.MultivariateNormal(torch.zeros(6), walk @ walk.T + self.noise**2 * torch.eye(6)).log_prob(x)
+
+
+@pytest.mark.parametrize(("step", "noise"), [(0.01, 1.0), (0.5, 0.5), (2.0, 0.05)])
+def test_evidence_of_a_chain_of_numbers_in_closed_form(step, noise):
+    torch.manual_seed(0)
+    pair = Chain(step, noise)
+    x = dist.MultivariateNormal(torch.zeros(6), torch.eye(6)).sample((4,)) * (step + noise)
+    found = log_likelihood(pair, x, 3000, proposal="refined", seed=0)
+    assert ((found.values - pair.evidence(x)).abs() < 4.5 / found.ess.sqrt()).all()
+    assert (found.stage > 0).all()
+    assert (found.ess > 1000).all()
