@@ -93,10 +93,10 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
             the guide; with a refined proposal the fit takes up to half of them, and the rest are samples. From
             ``12 * (D + 3)`` for D latent dimensions on there are enough, from ``40 * (D + 3)`` for the usual fit and
             the later stages. By default the fit and 2,000 samples, or 5,000 samples of the guide.
-        proposal: ``"refined"``; ``"guide"``; or ``"auto"``, the first where the latents are real, positive or
-            fractions, the curvature of all sites is known and the budget is large enough, and else the second. Binary
-            latents are annealed with ``"refined"`` alone: at equal budgets that can be worse than the guide. Where
-            ``"refined"`` is impossible the guide serves, with a warning that says why.
+        proposal: ``"refined"``; ``"guide"``; or ``"auto"``, the first where the latents are real, positive, fractions
+            or weights on a simplex, the curvature of all sites is known and the budget is large enough, and else the
+            second. Binary latents are annealed with ``"refined"`` alone: at equal budgets that can be worse than the
+            guide. Where ``"refined"`` is impossible the guide serves, with a warning that says why.
         max_bytes: Bound on the memory for samples and activations; at least one datum and one sample at a time are
             held whatever the bound.
         keep: Whether the result keeps all draws, weights and log p(x | z), S values a datum and latent dimension. All

@@ -1,4 +1,4 @@
-"""Coordinates of positive latents and of fractions: their logarithms and logits, element by element."""
+"""Coordinates of positive latents, of values between bounds and of points of a simplex."""
 
 import math
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import (
     Beta,
+    Dirichlet,
     Exponential,
     Gamma,
     HalfCauchy,
@@ -20,10 +21,20 @@ from torch.distributions import (
 )
 from torch.nn.functional import logsigmoid
 
+from pyrodgm.arithmetic import log1mexp, wide
+from pyrodgm.infer.evaluation.refined.sticks import LEAST, LOG_SQRT_2_PI, SticksFromNormal, normal_score
+
 
 @dataclass(frozen=True)
 class Constrained:
-    """The logarithm of a latent on a half-line, the logit of one on an interval.
+    r"""Coordinates of a positive latent or of one between bounds.
+
+    The logarithm or the logit, but for shapes below 1, whose logarithms have long tails: of a Gamma, an inverse Gamma
+    or a Weibull latent these have
+
+    .. math:: s = -\log(1 - \Phi(u)), \qquad z = s^{1/a} / \text{rate}
+
+    in which a Weibull prior is a standard normal one, and a Gamma prior that times a bounded factor.
 
     Attributes:
         fn: The prior, ``[*batch, *event]``, whose density and curvature in u :func:`density` knows.
@@ -34,18 +45,158 @@ class Constrained:
     event_dim: int
 
     def place(self, u: Tensor) -> Tensor:
-        return biject_to(self.fn.support)(u)
+        return value_at(self.fn, u)
 
     def standardise(self, value: Tensor) -> Tensor:
-        u = biject_to(self.fn.support).inv(value)
-        return u.nan_to_num(neginf=math.log(torch.finfo(u.dtype).tiny))  # draws may round to the end of a half-line
+        return coordinate_of(self.fn, value)
 
     def log_density(self, u: Tensor, value: Tensor) -> Tensor:
         log_p = density(self.fn, u)[0]
         return log_p.sum(list(range(-self.event_dim, 0))) if self.event_dim else log_p
 
     def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
-        return [(density(self.fn, u)[1].detach().sqrt() * u).unsqueeze(-1)]
+        return [(density(self.fn, u)[1].detach().clamp(min=0.0).sqrt() * u).unsqueeze(-1)]
+
+
+@dataclass(frozen=True)
+class Fractions:
+    """Coordinates of a Beta latent: those of its logit as a stick.
+
+    Attributes:
+        fn: The prior, ``[*batch, *event]``.
+        event_dim: Number of dimensions of an event.
+    """
+
+    fn: Beta
+    event_dim: int
+
+    def place(self, u: Tensor) -> Tensor:
+        return self._stick.place(u).sigmoid()
+
+    def standardise(self, value: Tensor) -> Tensor:
+        inside = value.clamp(torch.finfo(value.dtype).tiny, 1.0 - 0.5 * torch.finfo(value.dtype).eps)
+        return self._stick.standardise(inside.logit())
+
+    def log_density(self, u: Tensor, value: Tensor) -> Tensor:
+        return self._stick.log_density(u, value)
+
+    def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
+        return self._stick.features(u, value)
+
+    @property
+    def _stick(self) -> SticksFromNormal:
+        return SticksFromNormal(self.fn.concentration1, self.fn.concentration0, True, self.event_dim)
+
+
+@dataclass(frozen=True)
+class SimplexSticks:
+    r"""Coordinates of the sticks that make a point of a simplex, ``[*, K - 1]`` for K weights.
+
+    .. math:: \pi_k = v_k \prod_{j < k} (1 - v_j), \qquad
+        v_k \sim \operatorname{Beta}\bigl(\alpha_k, \textstyle\sum_{j > k} \alpha_j\bigr)
+
+    Attributes:
+        fn: The Dirichlet distribution, ``[*batch, K]``.
+        event_dim: Number of dimensions of an event.
+
+    Source: Sethuraman (1994), Statistica Sinica 4, 639.
+    """
+
+    fn: Dirichlet
+    event_dim: int
+
+    def place(self, u: Tensor) -> Tensor:
+        logit = self._sticks.place(u)
+        rest = logsigmoid(-logit).cumsum(-1)  # logarithms of what the sticks up to each leave
+        before = torch.cat([torch.zeros_like(u[..., :1]), rest[..., :-1]], -1)
+        return torch.cat([logsigmoid(logit) + before, rest[..., -1:]], -1).exp()
+
+    def standardise(self, value: Tensor) -> Tensor:
+        value = value.clamp(min=torch.finfo(value.dtype).tiny)
+        return self._sticks.standardise(value[..., :-1].log() - _after(value).log())
+
+    def log_density(self, u: Tensor, value: Tensor) -> Tensor:
+        return self._sticks.log_density(u, value)
+
+    def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
+        return self._sticks.features(u, value)
+
+    @property
+    def _sticks(self) -> SticksFromNormal:
+        concentration = self.fn.concentration
+        return SticksFromNormal(concentration[..., :-1], _after(concentration), True, self.event_dim)
+
+
+def _after(weights: Tensor) -> Tensor:
+    """Sums of the weights after each but the last."""
+    return weights.flip(-1).cumsum(-1).flip(-1)[..., 1:]
+
+
+def _hazard(u: Tensor) -> Tensor:
+    """Minus log(1 - Phi(u)), which is an exponential variable where u is a standard normal one, in float64."""
+    return -torch.special.log_ndtr(-wide(u)).clamp(max=-LEAST)
+
+
+def _score(hazard: Tensor) -> Tensor:
+    """The inverse of that."""
+    hazard = wide(hazard).clamp(min=LEAST)
+    return normal_score(log1mexp(-hazard), -hazard)
+
+
+@singledispatch
+def value_at(fn: Any, u: Tensor) -> Tensor:
+    """The latent at u."""
+    return biject_to(fn.support)(u)
+
+
+@value_at.register
+def _(fn: Gamma, u: Tensor) -> Tensor:
+    return _log_gamma(fn, u).exp() / fn.rate
+
+
+@value_at.register
+def _(fn: InverseGamma, u: Tensor) -> Tensor:
+    return fn.rate * (-_log_gamma(fn, u)).exp()
+
+
+@value_at.register
+def _(fn: Weibull, u: Tensor) -> Tensor:
+    return fn.scale * (_hazard(u).log() / fn.concentration).exp().to(u.dtype)
+
+
+@singledispatch
+def coordinate_of(fn: Any, value: Tensor) -> Tensor:
+    """The inverse of :func:`value_at`."""
+    u = biject_to(fn.support).inv(value)
+    return u.nan_to_num(neginf=math.log(torch.finfo(u.dtype).tiny))  # draws may round to the end of a half-line
+
+
+@coordinate_of.register
+def _(fn: Gamma, value: Tensor) -> Tensor:
+    return _of_log_gamma(fn, _log(value) + fn.rate.log())
+
+
+@coordinate_of.register
+def _(fn: InverseGamma, value: Tensor) -> Tensor:
+    return _of_log_gamma(fn, fn.rate.log() - _log(value))
+
+
+@coordinate_of.register
+def _(fn: Weibull, value: Tensor) -> Tensor:
+    return _score((fn.concentration * (_log(value) - fn.scale.log())).exp()).to(value.dtype)
+
+
+def _log(value: Tensor) -> Tensor:
+    return value.clamp(min=torch.finfo(value.dtype).tiny).log()
+
+
+def _log_gamma(fn: Any, u: Tensor) -> Tensor:
+    """Logarithm of a Gamma latent of rate 1."""
+    return torch.where(fn.concentration < 1.0, (_hazard(u).log() / fn.concentration).to(u.dtype), u)
+
+
+def _of_log_gamma(fn: Any, log_z: Tensor) -> Tensor:
+    return torch.where(fn.concentration < 1.0, _score((fn.concentration * log_z).exp()).to(log_z.dtype), log_z)
 
 
 @singledispatch
@@ -54,30 +205,31 @@ def density(fn: Any, u: Tensor) -> tuple[Tensor, Tensor]:
     raise NotImplementedError(f"the curvature of {type(fn).__name__} in an unconstrained coordinate is not known")
 
 
-@density.register
-def _(fn: Gamma, u: Tensor) -> tuple[Tensor, Tensor]:
-    mean = fn.rate * u.exp()
-    log_norm = fn.concentration * fn.rate.log() - torch.lgamma(fn.concentration)
-    return fn.concentration * u - mean + log_norm, mean
+@density.register(Gamma)
+@density.register(InverseGamma)
+def _(fn: Any, u: Tensor) -> tuple[Tensor, Tensor]:
+    a, normal = fn.concentration, -0.5 * u.square() - LOG_SQRT_2_PI
+    usual = a * u - u.exp() - torch.lgamma(a), u.exp()
+    s, power = _hazard(u), 1.0 / a
+    z = (power * s.log()).exp()
+    first = torch.exp(wide(normal) + s)  # of s by u
+    second = first * (first - wide(u))
+    of_z = power * z / s * ((power - 1.0) * first.square() / s + second)
+    small = normal + (s - z - torch.lgamma(a + 1.0)).to(u.dtype), (1.0 + of_z - second).to(u.dtype)
+    return torch.where(a < 1.0, small[0], usual[0]), torch.where(a < 1.0, small[1], usual[1])
 
 
 @density.register
-def _(fn: InverseGamma, u: Tensor) -> tuple[Tensor, Tensor]:
-    mean = fn.rate * (-u).exp()
-    log_norm = fn.concentration * fn.rate.log() - torch.lgamma(fn.concentration)
-    return -fn.concentration * u - mean + log_norm, mean
+def _(fn: Weibull, u: Tensor) -> tuple[Tensor, Tensor]:
+    return (-0.5 * u.square() - LOG_SQRT_2_PI).expand(torch.broadcast_shapes(u.shape, fn.scale.shape)), torch.ones_like(
+        u
+    )
 
 
 @density.register
 def _(fn: Exponential, u: Tensor) -> tuple[Tensor, Tensor]:
     mean = fn.rate * u.exp()
     return fn.rate.log() + u - mean, mean
-
-
-@density.register
-def _(fn: Weibull, u: Tensor) -> tuple[Tensor, Tensor]:
-    log_power = fn.concentration * (u - fn.scale.log())
-    return fn.concentration.log() + log_power - log_power.exp(), fn.concentration.square() * log_power.exp()
 
 
 @density.register
@@ -91,13 +243,6 @@ def _(fn: HalfCauchy, u: Tensor) -> tuple[Tensor, Tensor]:
     ratio = 2.0 * (u - fn.scale.log())
     log_p = torch.log(u.new_tensor(2.0 / torch.pi)) - fn.scale.log() + u + logsigmoid(-ratio)
     return log_p, 4.0 * ratio.sigmoid() * (-ratio).sigmoid()
-
-
-@density.register
-def _(fn: Beta, u: Tensor) -> tuple[Tensor, Tensor]:
-    a, b = fn.concentration1, fn.concentration0
-    log_norm = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
-    return a * logsigmoid(u) + b * logsigmoid(-u) - log_norm, (a + b) * u.sigmoid() * (-u).sigmoid()
 
 
 @density.register

@@ -14,39 +14,46 @@ from torch.func import grad, jvp, vmap
 
 from pyrodgm.infer.estimators.reading import counted
 from pyrodgm.infer.estimators.sites import Trace, traces
-from pyrodgm.infer.evaluation.refined.bijections import Bijection, Identity, SticksFromNormal, bijection
+from pyrodgm.infer.evaluation.refined.bijections import Bijection, Identity, bijection
 from pyrodgm.infer.evaluation.refined.centring import HALF, PartlyCentred, centredness, is_conditional, normal_of
 from pyrodgm.infer.evaluation.refined.components import most_responsible
+from pyrodgm.infer.evaluation.refined.constrained import Fractions, SimplexSticks
 from pyrodgm.infer.evaluation.refined.curvature import NoCurvatureError, curvature, observed_features
 from pyrodgm.infer.evaluation.refined.gates import GatesInParts
 from pyrodgm.infer.evaluation.refined.gauss_newton import Plan
 from pyrodgm.infer.evaluation.refined.gaussian import Skew
 from pyrodgm.infer.evaluation.refined.programs import Placed, particles
 from pyrodgm.infer.evaluation.refined.sites import UnsupportedError, check_site, joint_sites
+from pyrodgm.infer.evaluation.refined.sticks import SticksFromNormal
+
+STICKS = (SticksFromNormal, Fractions, SimplexSticks)  # coordinates whose posteriors are skewed
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a latent site lies in the vector, its kind of coordinates, whether its prior is a mixture, its centring."""
+    """Where a latent site lies in the vector, its kind of coordinates, whether its prior is a mixture, its centring.
+
+    The shape is that of the coordinates of an event: a point of a simplex has one fewer than weights.
+    """
 
     name: str
     start: int
     stop: int
-    event_shape: torch.Size
+    shape: torch.Size
     kind: type[Bijection]
     is_mixture: bool
     centredness: Tensor | None = None
 
     def of(self, u: Tensor) -> Tensor:
         """The site's part ``[*, *event]`` of vectors ``[*, D]``."""
-        return u[..., self.start : self.stop].reshape(*u.shape[:-1], *self.event_shape)
+        return u[..., self.start : self.stop].reshape(*u.shape[:-1], *self.shape)
 
     def bijection(self, fn: Any) -> Bijection:
         """Between these coordinates and the values of the site, whose prior is ``fn``."""
         normal = normal_of(fn)
         if self.centredness is None or normal is None:
             return bijection(fn)
-        return PartlyCentred(normal.fn, self.centredness, len(self.event_shape), normal.transform)
+        return PartlyCentred(normal.fn, self.centredness, len(self.shape), normal.transform)
 
 
 class Coordinates:
@@ -79,7 +86,8 @@ class Coordinates:
         for site in joint_sites(model):
             check_site(site, constraints.real if isinstance(bijection(site["fn"]), Identity) else None)
             if not site["is_observed"]:
-                fn, shape = site["fn"], site["fn"].event_shape
+                fn = site["fn"]
+                shape = bijection(fn).standardise(site["value"]).shape[site["value"].dim() - fn.event_dim :]
                 kind, mixture = type(bijection(fn)), most_responsible(fn, site["value"]) is not None
                 self.places[site["name"]] = Place(site["name"], start, start + shape.numel(), shape, kind, mixture)
                 start += shape.numel()
@@ -102,7 +110,7 @@ class Coordinates:
         Raises:
             UnsupportedError: If it is too small.
         """
-        sticks = any(place.kind is SticksFromNormal for place in self.places.values())
+        sticks = any(place.kind in STICKS for place in self.places.values())
         plan = Plan.of_budget(budget, self.size, is_damped=sticks, can_skew=sticks and self.has_second_derivatives)
         if plan is None:
             least = Plan.least_budget(self.size)
@@ -195,7 +203,7 @@ class Coordinates:
         for name, place in self.places.items():
             normal = normal_of(nodes[name]["fn"])
             if normal is not None:
-                shape = (*u.shape[:2], *place.event_shape)
+                shape = (*u.shape[:2], *place.shape)
                 value = normal.transform.inv(nodes[name]["value"])
                 found[name] = normal.fn.expand(shape), value.expand(shape)
         return found
@@ -217,7 +225,7 @@ class Coordinates:
         for name, place in self.places.items():
             site = trace.nodes[name]
             part = place.bijection(site["fn"]).standardise(site["value"])
-            parts.append(part.expand(*shape, *place.event_shape).reshape(*shape, -1))
+            parts.append(part.expand(*shape, *place.shape).reshape(*shape, -1))
         return torch.cat(parts, -1)
 
     def _log_joint(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:

@@ -52,9 +52,7 @@ class RefinedGuide:
             for place in self.coordinates.places.values():
                 value, log_density = placed[place.name]
                 log_density = log_density - log_slope[..., place.start : place.stop].sum(-1)
-                values[place.name] = pyro.sample(
-                    place.name, dist.Delta(value, log_density, event_dim=len(place.event_shape))
-                )
+                values[place.name] = pyro.sample(place.name, dist.Delta(value, log_density, event_dim=len(place.shape)))
         return values
 
     def _unskewed(self, w: Tensor) -> tuple[Tensor, Tensor]:
