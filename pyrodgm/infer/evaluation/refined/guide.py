@@ -37,7 +37,8 @@ class RefinedGuide:
     @property
     def mean(self) -> dict[str, Tensor]:
         """Centres by the name of the site."""
-        return {name: value for name, (value, _) in self._placed(self._unskewed(self.loc)[0]).items()}
+        with torch.no_grad():
+            return {name: value for name, (value, _) in self._placed(self._unskewed(self.loc)[0]).items()}
 
     def __call__(self, x: Tensor) -> dict[str, Tensor]:
         if x.shape != self.x.shape or not torch.equal(x.to(self.x), self.x):

@@ -185,6 +185,7 @@ def test_the_refined_guide_has_the_density_of_the_values():
     found = summarise(weights.unsqueeze(-1))
     assert abs(found["values"] - pair.evidence(x)) < 4.5 / found["ess"].sqrt()
     assert guide.mean["z1"].shape == (1, 3)
+    assert not guide.mean["z1"].requires_grad
 
 
 def test_exact_draws_go_to_coordinates_and_back():
