@@ -83,14 +83,6 @@ def _(fn: Dirichlet, event_dim: int = 0) -> Bijection:
     return SimplexSticks(fn, event_dim + 1)
 
 
-@bijection.register
-def _(fn: Beta, event_dim: int = 0) -> Bijection:
-    return Fractions(fn, event_dim)
-
-
-def _constrained(fn: Any, event_dim: int = 0) -> Bijection:
-    return Constrained(fn, event_dim)
-
-
+bijection.register(Beta, Fractions)
 for family in FAMILIES:
-    bijection.register(family, _constrained)
+    bijection.register(family, Constrained)

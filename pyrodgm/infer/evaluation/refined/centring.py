@@ -1,16 +1,18 @@
 """Coordinates of normal latents that depend on other latents: centred, not centred, or in between."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from pyro.distributions.util import sum_rightmost
 from torch import Tensor
-from torch.distributions import Independent, Normal, Transform, TransformedDistribution
+from torch.distributions import Normal, Transform, TransformedDistribution
 from torch.distributions.transforms import ComposeTransform
 
 from pyrodgm.distributions import NormalLogit
+from pyrodgm.infer.evaluation.refined.sites import base_of
+from pyrodgm.infer.evaluation.refined.sticks import log_normal
 
 DATA = 8  # data that say how to centre
 HALF = 0.5  # centredness before they have said so
@@ -51,8 +53,7 @@ class PartlyCentred:
         return (z - self.fn.loc) / self.fn.scale.pow(1.0 - self.centredness) + self.centredness * self.fn.loc
 
     def log_density(self, u: Tensor, value: Tensor) -> Tensor:
-        log_p = -0.5 * self._residual(u).square() - self.centredness * self.fn.scale.log() - 0.5 * math.log(2 * math.pi)
-        return log_p.sum(list(range(-self.event_dim, 0))) if self.event_dim else log_p
+        return sum_rightmost(log_normal(self._residual(u)) - self.centredness * self.fn.scale.log(), self.event_dim)
 
     def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
         return [self._residual(u).unsqueeze(-1)]
@@ -75,8 +76,7 @@ class NormalPrior(NamedTuple):
 
 def normal_of(fn: Any) -> NormalPrior | None:
     """The normal that a latent's prior is or transforms, element by element; None for another prior."""
-    while isinstance(fn, Independent):
-        fn = fn.base_dist
+    fn = base_of(fn)
     if isinstance(fn, NormalLogit):
         return NormalPrior(Normal(fn.loc, fn.scale, validate_args=False), IDENTITY)
     if isinstance(fn, TransformedDistribution):

@@ -6,10 +6,9 @@ from functools import singledispatch
 from typing import Any
 
 import torch
+from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.distributions import (
-    Beta,
-    Dirichlet,
     Exponential,
     Gamma,
     HalfCauchy,
@@ -22,7 +21,7 @@ from torch.distributions import (
 from torch.nn.functional import logsigmoid
 
 from pyrodgm.arithmetic import log1mexp, wide
-from pyrodgm.infer.evaluation.refined.sticks import LEAST, LOG_SQRT_2_PI, SticksFromNormal, normal_score
+from pyrodgm.infer.evaluation.refined.sticks import LEAST, SticksFromNormal, log_normal, normal_score
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Constrained:
     """
 
     fn: Any
-    event_dim: int
+    event_dim: int = 0
 
     def place(self, u: Tensor) -> Tensor:
         return value_at(self.fn, u)
@@ -51,8 +50,7 @@ class Constrained:
         return coordinate_of(self.fn, value)
 
     def log_density(self, u: Tensor, value: Tensor) -> Tensor:
-        log_p = density(self.fn, u)[0]
-        return log_p.sum(list(range(-self.event_dim, 0))) if self.event_dim else log_p
+        return sum_rightmost(density(self.fn, u)[0], self.event_dim)
 
     def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
         return [(density(self.fn, u)[1].detach().clamp(min=0.0).sqrt() * u).unsqueeze(-1)]
@@ -67,29 +65,29 @@ class Fractions:
         event_dim: Number of dimensions of an event.
     """
 
-    fn: Beta
-    event_dim: int
+    fn: Any
+    event_dim: int = 0
 
     def place(self, u: Tensor) -> Tensor:
-        return self._stick.place(u).sigmoid()
+        return self._sticks.place(u).sigmoid()
 
     def standardise(self, value: Tensor) -> Tensor:
         inside = value.clamp(torch.finfo(value.dtype).tiny, 1.0 - 0.5 * torch.finfo(value.dtype).eps)
-        return self._stick.standardise(inside.logit())
+        return self._sticks.standardise(inside.logit())
 
     def log_density(self, u: Tensor, value: Tensor) -> Tensor:
-        return self._stick.log_density(u, value)
+        return self._sticks.log_density(u, value)
 
     def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
-        return self._stick.features(u, value)
+        return self._sticks.features(u, value)
 
     @property
-    def _stick(self) -> SticksFromNormal:
+    def _sticks(self) -> SticksFromNormal:
         return SticksFromNormal(self.fn.concentration1, self.fn.concentration0, True, self.event_dim)
 
 
 @dataclass(frozen=True)
-class SimplexSticks:
+class SimplexSticks(Fractions):
     r"""Coordinates of the sticks that make a point of a simplex, ``[*, K - 1]`` for K weights.
 
     .. math:: \pi_k = v_k \prod_{j < k} (1 - v_j), \qquad
@@ -102,9 +100,6 @@ class SimplexSticks:
     Source: Sethuraman (1994), Statistica Sinica 4, 639.
     """
 
-    fn: Dirichlet
-    event_dim: int
-
     def place(self, u: Tensor) -> Tensor:
         logit = self._sticks.place(u)
         rest = logsigmoid(-logit).cumsum(-1)  # logarithms of what the sticks up to each leave
@@ -114,12 +109,6 @@ class SimplexSticks:
     def standardise(self, value: Tensor) -> Tensor:
         value = value.clamp(min=torch.finfo(value.dtype).tiny)
         return self._sticks.standardise(value[..., :-1].log() - _after(value).log())
-
-    def log_density(self, u: Tensor, value: Tensor) -> Tensor:
-        return self._sticks.log_density(u, value)
-
-    def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
-        return self._sticks.features(u, value)
 
     @property
     def _sticks(self) -> SticksFromNormal:
@@ -208,7 +197,7 @@ def density(fn: Any, u: Tensor) -> tuple[Tensor, Tensor]:
 @density.register(Gamma)
 @density.register(InverseGamma)
 def _(fn: Any, u: Tensor) -> tuple[Tensor, Tensor]:
-    a, normal = fn.concentration, -0.5 * u.square() - LOG_SQRT_2_PI
+    a, normal = fn.concentration, log_normal(u)
     usual = a * u - u.exp() - torch.lgamma(a), u.exp()
     s, power = _hazard(u), 1.0 / a
     z = (power * s.log()).exp()
@@ -221,9 +210,8 @@ def _(fn: Any, u: Tensor) -> tuple[Tensor, Tensor]:
 
 @density.register
 def _(fn: Weibull, u: Tensor) -> tuple[Tensor, Tensor]:
-    return (-0.5 * u.square() - LOG_SQRT_2_PI).expand(torch.broadcast_shapes(u.shape, fn.scale.shape)), torch.ones_like(
-        u
-    )
+    del fn
+    return log_normal(u), torch.ones_like(u)
 
 
 @density.register

@@ -17,7 +17,7 @@ from pyrodgm.infer.estimators.sites import Trace, traces
 from pyrodgm.infer.evaluation.refined.bijections import Bijection, Identity, bijection
 from pyrodgm.infer.evaluation.refined.centring import HALF, PartlyCentred, centredness, is_conditional, normal_of
 from pyrodgm.infer.evaluation.refined.components import most_responsible
-from pyrodgm.infer.evaluation.refined.constrained import Fractions, SimplexSticks
+from pyrodgm.infer.evaluation.refined.constrained import Fractions
 from pyrodgm.infer.evaluation.refined.curvature import NoCurvatureError, curvature, observed_features
 from pyrodgm.infer.evaluation.refined.gates import GatesInParts
 from pyrodgm.infer.evaluation.refined.gauss_newton import Plan
@@ -26,7 +26,7 @@ from pyrodgm.infer.evaluation.refined.programs import Placed, particles
 from pyrodgm.infer.evaluation.refined.sites import UnsupportedError, check_site, joint_sites
 from pyrodgm.infer.evaluation.refined.sticks import SticksFromNormal
 
-STICKS = (SticksFromNormal, Fractions, SimplexSticks)  # coordinates whose posteriors are skewed
+STICKS = (SticksFromNormal, Fractions)  # coordinates whose posteriors are skewed
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,8 @@ class Coordinates:
     """The joint density of a pair as a function of one real vector u ``[points, B, D]``.
 
     Its parts are the latent sites in the order in which the model draws them: real ones as they stand, those that are
-    normal given others partly centred (:mod:`.centring`), positive ones and fractions as logarithms and logits
-    (:mod:`.constrained`), logits of sticks in the coordinates in which their prior is a standard normal
-    (:mod:`.bijections`).
+    normal given others partly centred (:mod:`.centring`), constrained ones through a bijection (:mod:`.constrained`),
+    logits of sticks in the coordinates in which their prior is a standard normal (:mod:`.sticks`).
 
     Args:
         pair: A module with ``model(x)`` and ``guide(x)``.
@@ -84,12 +83,13 @@ class Coordinates:
         self.places: dict[str, Place] = {}
         start = 0
         for site in joint_sites(model):
-            check_site(site, constraints.real if isinstance(bijection(site["fn"]), Identity) else None)
+            fn, value, name = site["fn"], site["value"], site["name"]
+            between = bijection(fn)
+            check_site(site, constraints.real if isinstance(between, Identity) else None)
             if not site["is_observed"]:
-                fn = site["fn"]
-                shape = bijection(fn).standardise(site["value"]).shape[site["value"].dim() - fn.event_dim :]
-                kind, mixture = type(bijection(fn)), most_responsible(fn, site["value"]) is not None
-                self.places[site["name"]] = Place(site["name"], start, start + shape.numel(), shape, kind, mixture)
+                shape = between.standardise(value).shape[value.dim() - fn.event_dim :]
+                mixture = most_responsible(fn, value) is not None
+                self.places[name] = Place(name, start, start + shape.numel(), shape, type(between), mixture)
                 start += shape.numel()
         self.size = start
         u = torch.linspace(-1.7, 1.3, 3 * start, dtype=x.dtype, device=x.device).reshape(3, 1, start)
@@ -110,7 +110,7 @@ class Coordinates:
         Raises:
             UnsupportedError: If it is too small.
         """
-        sticks = any(place.kind in STICKS for place in self.places.values())
+        sticks = any(issubclass(place.kind, STICKS) for place in self.places.values())
         plan = Plan.of_budget(budget, self.size, is_damped=sticks, can_skew=sticks and self.has_second_derivatives)
         if plan is None:
             least = Plan.least_budget(self.size)

@@ -188,9 +188,8 @@ class RefinedSampler:
         rough = replace(self.plan, points=ROUGH)
         fits = [fit(self._start(block), rough, self._moments(block), x.dtype) for block in x.split(self.block)]
         fitted = Gaussian.cat(fits)
-        self.coordinates.centre(
-            x, fitted.place(torch.randn(START_DRAWS, *fitted.mean.shape).to(fitted.mean)).to(x.dtype)
-        )
+        noise = torch.randn(START_DRAWS, *fitted.mean.shape).to(fitted.mean)
+        self.coordinates.centre(x, fitted.place(noise).to(x.dtype))
 
     def _start(self, x: Tensor) -> Gaussian:
         def draw(x: Tensor) -> Tensor:

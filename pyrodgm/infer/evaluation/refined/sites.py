@@ -26,7 +26,8 @@ def joint_sites(model: Trace) -> list[Site]:
     return [site for site in sites if site["name"] not in missing and site["mask"] is not False]
 
 
-def _base(fn: Any) -> Any:
+def base_of(fn: Any) -> Any:
+    """A family without the wrappers that make its batch dimensions those of an event."""
     while isinstance(fn, Independent):
         fn = fn.base_dist
     return fn
@@ -52,4 +53,4 @@ def check_site(site: Site, allowed: Any) -> None:
         support = support.base_constraint
     if allowed is not None and support is not allowed:
         what = "real" if allowed is constraints.real else "binary"
-        raise UnsupportedError(f"site '{name}', of family {type(_base(fn)).__name__}, is not {what}")
+        raise UnsupportedError(f"site '{name}', of family {type(base_of(fn)).__name__}, is not {what}")

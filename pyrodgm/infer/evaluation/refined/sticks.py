@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -51,13 +52,13 @@ class SticksFromNormal:
         return normal_score(lower, upper).to(value.dtype)
 
     def log_density(self, u: Tensor, value: Tensor) -> Tensor:
-        log_p = -0.5 * wide(u).square() - LOG_SQRT_2_PI
+        log_p = log_normal(wide(u))
         if self.beta:
             a, b = wide(self.concentration1), wide(self.concentration0)
             log_norm = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b) + a.log() + b.log()
             _, log1m_v, log1m_power_v = self._logs(u)
             log_p = log_p - log_norm + (b - 1.0) * (log1m_v - log1m_power_v)
-        return log_p.sum(list(range(-self.event_dim, 0))).to(u.dtype) if self.event_dim else log_p.to(u.dtype)
+        return sum_rightmost(log_p, self.event_dim).to(u.dtype)
 
     def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
         return [u.unsqueeze(-1)]  # of a standard normal
@@ -68,6 +69,11 @@ class SticksFromNormal:
         share = torch.special.log_ndtr(-wide(u)).clamp(max=-LEAST) / b
         log_power = log1mexp(share)  # log(v^a)
         return log_power / a, log1m_power(1.0 / a, log_power, share), share
+
+
+def log_normal(u: Tensor) -> Tensor:
+    """Log-density of a standard normal variable."""
+    return -0.5 * u.square() - LOG_SQRT_2_PI
 
 
 def normal_score(lower: Tensor, upper: Tensor) -> Tensor:

@@ -98,16 +98,20 @@ class OneLatent(Pair):
         return torch.where(inside, joint, -torch.inf).logsumexp(-1) + math.log(u[1] - u[0])
 
 
+def check_evidence(pair, x):
+    found = log_likelihood(pair, x, 4000, proposal="refined", seed=0)
+    assert (found.stage > 0).all()
+    assert found.untrusted_share == 0.0
+    assert abs(found.values - pair.evidence(x)).item() < 4.5 / found.ess.sqrt().item()
+
+
 @pytest.mark.parametrize("noise", [0.6, 20.0], ids=["strong data", "weak data"])
 @pytest.mark.parametrize("vector", [False, True], ids=["number", "vector"])
 @pytest.mark.parametrize("name", PRIORS)
 def test_evidence_under_each_prior_by_quadrature(name, vector, noise):
     pair = OneLatent(PRIORS[name], lambda z: dist.Normal(z, noise), vector)
     x = torch.tensor([1.2])
-    found = log_likelihood(pair, x, 4000, proposal="refined", seed=0)
-    assert (found.stage > 0).all()
-    assert found.untrusted_share == 0.0
-    assert abs(found.values - pair.evidence(x)).item() < 4.5 / found.ess.sqrt().item()
+    check_evidence(pair, x)
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
@@ -115,10 +119,7 @@ def test_evidence_under_each_likelihood_by_quadrature(name):
     likelihood, value = LIKELIHOODS[name]
     pair = OneLatent(REAL["normal"], likelihood)
     x = torch.tensor([[value, 0.2]]) if name == "multivariate normal" else torch.tensor([value])
-    found = log_likelihood(pair, x, 4000, proposal="refined", seed=0)
-    assert (found.stage > 0).all()
-    assert found.untrusted_share == 0.0
-    assert abs(found.values - pair.evidence(x)).item() < 4.5 / found.ess.sqrt().item()
+    check_evidence(pair, x)
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
