@@ -81,7 +81,7 @@ tables: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/sphinx-build -W -j 2 -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --fresh-env -j 2 -b html docs docs/_build/html
 	$(BIN)/python docs/_checks/site.py docs/_build/html
 
 docs-open: docs
