@@ -10,12 +10,12 @@ from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.graphs import Graphs
-from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.annealing import LEAPFROGS, anneal
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
-from pyrodgm.infer.evaluation.refined.gauss_newton import GRADIENT, Plan, climb, fit
+from pyrodgm.infer.evaluation.refined.gauss_newton import CLIMB, GRADIENT, Plan, climb, fit
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
-from pyrodgm.infer.evaluation.refined.sampler import ANNEALED, CLIMB
+from pyrodgm.infer.evaluation.refined.sampler import ANNEALED
+from pyrodgm.infer.evaluation.refined.student import Mixture
 from pyrodgm.infer.evaluation.require_density import require_density
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
@@ -120,8 +120,8 @@ def _of_block(
         return graphs.run(("gradient", u.shape), coordinates.gradient, (x, u))
 
     gaussian = fit(_mode(coordinates, x, moments), plan, moments, x.dtype)
-    standard = gaussian.standardise(student.draw(gaussian, chains)[0])
-    return summarise(anneal(gaussian, gradient, standard, betas, x.dtype))
+    proposal = Mixture((gaussian,))
+    return summarise(anneal(proposal, gradient, proposal.draw(chains)[0], betas, x.dtype))
 
 
 def _mode(coordinates: Coordinates, x: Tensor, moments: Any) -> Gaussian:

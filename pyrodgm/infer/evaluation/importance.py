@@ -34,6 +34,7 @@ Proposal: TypeAlias = Literal["auto", "refined", "guide"]
 
 DRAWS = "draws of "
 USUAL_DRAWS = 5000  # of the guide, where no budget is given
+WORSE = 1.0  # nats by which a later stage may be below an earlier one; weights of bad fits are too low, not too high
 COMPILE_AFTER = 1_000_000  # samples from which "auto" compiles
 
 
@@ -76,8 +77,9 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
 
     By default the proposal q is not the guide, whose draws fall nats short on image models, but one refined for each
     datum where that is known how (``proposal="refined"``): a Student's t around a Gaussian with full covariance, fitted
-    by variational Gauss-Newton steps that start from the guide. Data whose weights cannot be trusted get more draws,
-    then annealed importance sampling; ``result.stage`` says which. docs/likelihood.md has the method and its limits.
+    by variational Gauss-Newton steps that start from the guide, and around further modes that draws of guide and prior
+    lead to. Data whose weights cannot be trusted get more draws, then annealed importance sampling; ``result.stage``
+    says which. docs/likelihood.md has the method and its limits.
 
     A pair whose prior has an estimated log-partition says how far to trust that in a buffer ``log_partition_error``,
     which the standard error of the mean contains. The estimate is a lower bound in expectation and consistent in S. The
@@ -91,8 +93,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
             the device and dtype of the pair in blocks, all others whole.
         num_samples: The budget of a datum: evaluations of the likelihood's network. All are importance samples with
             the guide; with a refined proposal the fit takes up to half of them, and the rest are samples. From
-            ``12 * (D + 3)`` for D latent dimensions on there are enough, from ``40 * (D + 3)`` for the usual fit and
-            the later stages. By default the fit and 2,000 samples, or 5,000 samples of the guide.
+            ``12 * (D + 3)`` for D latent dimensions on there are enough, from ``40 * (D + 3) + 1120`` at most for the
+            usual fit, the search for modes and the later stages. By default the fit and 2,000 samples, or 5,000 samples of the guide.
         proposal: ``"refined"``; ``"guide"``; or ``"auto"``, the first where the latents are real, positive, fractions
             or weights on a simplex, the curvature of all sites is known and the budget is large enough, and else the
             second. Binary latents are annealed with ``"refined"`` alone: at equal budgets that can be worse than the
@@ -179,8 +181,9 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
                     _check_support(block, begin, name, support)
                 result = sampler.weigh(block, keep)
                 _check_finite(result["values"], range(begin, begin + len(block)))
-                for key in ("values", "ess", "k_hat", "stage", "evaluations"):
-                    _put(joined, key, result[key], begin, len(x), 0)
+                for key in ("values", "ess", "k_hat", "stage", "evaluations", "modes"):
+                    if key in result:
+                        _put(joined, key, result[key], begin, len(x), 0)
                 if keep:
                     for key in ("log_weights", "pointwise"):
                         _put(joined, key, result[key], begin, len(x), 1)
@@ -191,6 +194,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         if isinstance(refined, RefinedSampler) and not keep and not refined.plan.is_quick:
             torch.manual_seed(_block_seed(drawn, math.ceil(len(x) / sampler.block)))
             _weigh_flagged_again(refined, x, joined, one)
+        joined.pop("modes", None)
     draws = {name.removeprefix(DRAWS): joined.pop(name) for name in [*joined] if name.startswith(DRAWS)}
     evaluations = float(joined.pop("evaluations").mean())
     versions = {"torch": str(torch.__version__), "pyro": pyro.__version__}
@@ -217,15 +221,16 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
 
 
 def _weigh_flagged_again(sampler: RefinedSampler, x: Tensor, joined: dict[str, Any], like: Tensor) -> None:
-    """Later stages of the data that the first one flags."""
+    """Later stages of the data that the first one flags, each taken where it is not far below the one before."""
 
-    def take(rows: Tensor) -> Tensor:
-        return x[rows].to(like)
+    def take(rows: Tensor) -> tuple[Tensor, Tensor]:
+        return x[rows].to(like), joined["modes"][rows].to(like)
 
     def put(rows: Tensor, result: dict[str, Any]) -> None:
-        _check_finite(result["values"], rows.tolist())
+        joined["evaluations"][rows] += result.pop("evaluations")
+        better = result["values"] > joined["values"][rows] - WORSE
         for key, value in result.items():
-            joined[key][rows] = value + (joined[key][rows] if key == "evaluations" else 0)
+            joined[key][rows[better]] = value[better]
 
     flagged = is_flagged(joined["ess"], joined["k_hat"]).nonzero().squeeze(-1)
     if len(flagged):

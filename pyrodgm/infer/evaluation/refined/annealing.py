@@ -1,4 +1,4 @@
-"""Annealed importance sampling between a fitted Student's t and the posterior, by Hamiltonian Monte Carlo."""
+"""Annealed importance sampling between fitted Student's t distributions and the posterior, by Hamiltonian steps."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyrodgm.infer.evaluation.refined import student
-from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
+from pyrodgm.infer.evaluation.refined.student import Mixture
 
 LEAPFROGS = 3
 STEP = 1.35  # times D^(-1/4): the step size in the coordinates in which the fitted Gaussian is a standard one
@@ -17,7 +17,7 @@ LONGEST = math.pi / 6  # of the mean step: three are a quarter of the period of 
 Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def anneal(gaussian: Gaussian, gradient: Gradient, start: Tensor, temperatures: Tensor, dtype: torch.dtype) -> Tensor:
+def anneal(proposal: Mixture, gradient: Gradient, start: Tensor, temperatures: Tensor, dtype: torch.dtype) -> Tensor:
     r"""Log-weights ``[chains, B]`` of chains from the first temperature to the last.
 
     .. math:: \log w = \sum_t (\beta_{t+1} - \beta_t)\, [\log p(x, u_t) - \log q(u_t)], \qquad
@@ -28,21 +28,23 @@ def anneal(gaussian: Gaussian, gradient: Gradient, start: Tensor, temperatures: 
     their step size depends on no state.
 
     Args:
-        gaussian: The fitted Gaussian; q is the t around it.
+        proposal: q. Chains move in the coordinates v in which its first Gaussian is a standard one.
         gradient: Gives gradient ``[chains, B, D]`` and value ``[chains, B]`` of log p(x, u) at u.
-        start: ``[chains, B, D]``, in the coordinates in which the Gaussian is a standard one.
+        start: u ``[chains, B, D]``.
         temperatures: Beta, ``[steps + 1]``, increasing or decreasing.
         dtype: That of u.
 
     Source: Neal (2001), Statistics and Computing 11, 125; Grosse, Ghahramani and Adams (2015), arXiv 1511.02543.
     """
+    gaussian, is_single = proposal.gaussians[0], len(proposal.gaussians) == 1
 
     def evaluate(v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Log-densities of posterior and t, both in v, and their gradients."""
+        """Log-densities of posterior and q, both in v, and their gradients."""
         slope, joint = (part.double() for part in gradient(gaussian.place(v).to(dtype)))
-        return joint - gaussian.log_det(v), gaussian.pull_back(slope, v), *_student(v)
+        q = _student(v) if is_single else _mixture(proposal, v)
+        return joint - gaussian.log_det(v), gaussian.pull_back(slope, v), *q
 
-    v, log_w = start, start.new_zeros(start.shape[:-1])
+    v, log_w = gaussian.standardise(start.double()), start.new_zeros(start.shape[:-1], dtype=torch.float64)
     now = evaluate(v)
     steps = list(zip(temperatures[:-1].tolist(), temperatures[1:].tolist(), strict=True))
     for i, (before, beta) in enumerate(steps):
@@ -87,3 +89,12 @@ def _student(v: Tensor) -> tuple[Tensor, Tensor]:
     standard = v / student.WIDTH
     weight = (student.DEGREES + v.shape[-1]) / (student.DEGREES + standard.square().sum(-1, keepdim=True))
     return student.standard_log_density(standard), -weight * standard / student.WIDTH
+
+
+def _mixture(proposal: Mixture, v: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of a mixture of t's."""
+    gaussian = proposal.gaussians[0]
+    with torch.enable_grad():
+        v = v.detach().requires_grad_()
+        value = proposal.log_density(gaussian.place(v)) - gaussian.log_det(v)
+        return value.detach(), torch.autograd.grad(value.sum(), v)[0]

@@ -75,7 +75,11 @@ def _(fn: Any, event_dim: int = 0) -> Bijection:
 @bijection.register
 def _(fn: TransformedDistribution, event_dim: int = 0) -> Bijection:
     normal = normal_of(fn)
-    return Identity(fn) if normal is None else PartlyCentred(normal.fn, 1.0, event_dim, normal.transform)
+    return (
+        Identity(fn)
+        if normal is None
+        else PartlyCentred(normal.fn, 1.0, event_dim + len(fn.event_shape), normal.transform)
+    )
 
 
 @bijection.register

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from pyro.distributions.transforms import LowerCholeskyAffine
 from pyro.distributions.util import sum_rightmost
 from torch import Tensor
-from torch.distributions import Normal, Transform, TransformedDistribution
+from torch.distributions import MultivariateNormal, Normal, Transform, TransformedDistribution
 from torch.distributions.transforms import ComposeTransform
 
 from pyrodgm.distributions import NormalLogit
@@ -68,10 +69,22 @@ def evenly(x: Tensor) -> Tensor:
 
 
 class NormalPrior(NamedTuple):
-    """A normal, element by element, and the transformation of it that a latent is."""
+    """A normal, element by element, and the transformation of it that a latent is.
+
+    Attributes:
+        fn: The normal; a standard one of a multivariate normal.
+        transform: From it to the latent.
+        whitened: The multivariate normal, if it is one that is transformed.
+    """
 
     fn: Normal
     transform: Transform
+    whitened: MultivariateNormal | None = None
+
+    def expand(self, shape: torch.Size) -> "NormalPrior":
+        """With the shape ``[*batch, *event]``."""
+        whole = None if self.whitened is None else self.whitened.expand(shape[:-1])
+        return NormalPrior(self.fn.expand(shape), self.transform, whole)
 
 
 def normal_of(fn: Any) -> NormalPrior | None:
@@ -84,17 +97,21 @@ def normal_of(fn: Any) -> NormalPrior | None:
         elementwise = transform.domain.event_dim == transform.codomain.event_dim == 0
         if base is None or not elementwise or not transform.bijective:
             return None
-        return NormalPrior(base.fn, ComposeTransform([base.transform, transform]))
+        return NormalPrior(base.fn, ComposeTransform([base.transform, transform]), base.whitened)
+    if isinstance(fn, MultivariateNormal):
+        standard = Normal(torch.zeros_like(fn.loc), torch.ones_like(fn.loc), validate_args=False)
+        return NormalPrior(standard, LowerCholeskyAffine(fn.loc, fn.scale_tril), fn)
     return NormalPrior(fn, IDENTITY) if isinstance(fn, Normal) else None
 
 
-def is_conditional(fn: Normal) -> bool:
+def is_conditional(prior: NormalPrior) -> bool:
     """Whether a prior depends on other latents, which differ from point to point along the first dimension."""
-    parameters = torch.broadcast_tensors(fn.loc, fn.scale)
+    fn, whole = prior.fn, prior.whitened
+    parameters = (fn.loc, fn.scale) if whole is None else (whole.loc, whole.scale_tril)
     return any(bool((part != part[:1]).any()) for part in parameters)
 
 
-def centredness(draws: Sequence[tuple[Normal, Tensor]]) -> Tensor:
+def centredness(draws: Sequence[tuple[NormalPrior, Tensor]]) -> Tensor:
     r"""How far to centre a latent, ``[*event]``.
 
     .. math:: c = 1 - \min\bigl(1, \operatorname{Var}_q[(z - \mu) / \sigma]\bigr)^2
@@ -104,5 +121,5 @@ def centredness(draws: Sequence[tuple[Normal, Tensor]]) -> Tensor:
     Args:
         draws: Of each of some data, the prior ``[points, 1, *event]`` and draws of an approximate posterior q.
     """
-    variance = torch.stack([((z - fn.loc) / fn.scale).var(0) for fn, z in draws]).mean(0).squeeze(0)
+    variance = torch.stack([((z - prior.fn.loc) / prior.fn.scale).var(0) for prior, z in draws]).mean(0).squeeze(0)
     return 1.0 - variance.nan_to_num(0.0, 1.0).clamp(max=1.0).square()

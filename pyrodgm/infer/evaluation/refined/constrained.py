@@ -16,7 +16,6 @@ from torch.distributions import (
     InverseGamma,
     Uniform,
     Weibull,
-    biject_to,
 )
 from torch.nn.functional import logsigmoid
 
@@ -28,12 +27,12 @@ from pyrodgm.infer.evaluation.refined.sticks import LEAST, SticksFromNormal, log
 class Constrained:
     r"""Coordinates of a positive latent or of one between bounds.
 
-    The logarithm or the logit, but for shapes below 1, whose logarithms have long tails: of a Gamma, an inverse Gamma
-    or a Weibull latent these have
+    Those in which the prior is a standard normal, :math:`F(z) = \Phi(u)`, where F has an inverse. A Gamma or an inverse
+    Gamma latent has the logarithm or, with a shape a below 1, whose logarithm has a long tail,
 
     .. math:: s = -\log(1 - \Phi(u)), \qquad z = s^{1/a} / \text{rate}
 
-    in which a Weibull prior is a standard normal one, and a Gamma prior that times a bounded factor.
+    in which its prior is the normal one times a bounded factor.
 
     Attributes:
         fn: The prior, ``[*batch, *event]``, whose density and curvature in u :func:`density` knows.
@@ -135,7 +134,7 @@ def _score(hazard: Tensor) -> Tensor:
 @singledispatch
 def value_at(fn: Any, u: Tensor) -> Tensor:
     """The latent at u."""
-    return biject_to(fn.support)(u)
+    raise NotImplementedError(f"{type(fn).__name__} has no coordinates")
 
 
 @value_at.register
@@ -153,11 +152,72 @@ def _(fn: Weibull, u: Tensor) -> Tensor:
     return fn.scale * (_hazard(u).log() / fn.concentration).exp().to(u.dtype)
 
 
+@value_at.register
+def _(fn: Exponential, u: Tensor) -> Tensor:
+    return _positive(_hazard(u), u) / fn.rate
+
+
+@value_at.register
+def _(fn: HalfNormal, u: Tensor) -> Tensor:
+    lower, upper = _tail(u), _tail(-u)
+    standard = torch.where(u < 0.0, math.sqrt(2.0) * torch.erfinv(lower), -torch.special.ndtri(0.5 * upper))
+    return fn.scale * _positive(standard, u)
+
+
+@value_at.register
+def _(fn: HalfCauchy, u: Tensor) -> Tensor:
+    lower, upper = _tail(u), _tail(-u)
+    standard = torch.where(u < 0.0, (0.5 * math.pi * lower).tan(), 1.0 / (0.5 * math.pi * upper).tan())
+    return fn.scale * _positive(standard, u)
+
+
+@value_at.register
+def _(fn: Uniform, u: Tensor) -> Tensor:
+    share = torch.special.log_ndtr(wide(u)).exp().clamp(max=1.0 - 0.5 * torch.finfo(u.dtype).eps)
+    return fn.low + (fn.high - fn.low) * _positive(share, u)
+
+
+def _tail(u: Tensor) -> Tensor:
+    """Phi(u) for u < 0, in float64; torch.special.ndtr has no digits far out."""
+    return torch.special.log_ndtr(wide(u)).clamp(min=math.log(LEAST)).exp().clamp(max=0.5)
+
+
+def _positive(value: Tensor, like: Tensor) -> Tensor:
+    """In the dtype of another, rounded neither to 0 nor to infinity."""
+    limits = torch.finfo(like.dtype)
+    return value.clamp(limits.tiny, limits.max).to(like.dtype)
+
+
 @singledispatch
 def coordinate_of(fn: Any, value: Tensor) -> Tensor:
     """The inverse of :func:`value_at`."""
-    u = biject_to(fn.support).inv(value)
-    return u.nan_to_num(neginf=math.log(torch.finfo(u.dtype).tiny))  # draws may round to the end of a half-line
+    raise NotImplementedError(f"{type(fn).__name__} has no coordinates")
+
+
+@coordinate_of.register
+def _(fn: Exponential, value: Tensor) -> Tensor:
+    return _score(fn.rate * value).to(value.dtype)
+
+
+@coordinate_of.register
+def _(fn: HalfNormal, value: Tensor) -> Tensor:
+    standard = wide(value / fn.scale)
+    upper = math.log(2.0) + torch.special.log_ndtr(-standard)
+    lower = torch.erf(standard / math.sqrt(2.0)).clamp(min=LEAST).log()
+    return normal_score(lower, upper.clamp(max=-LEAST)).to(value.dtype)
+
+
+@coordinate_of.register
+def _(fn: HalfCauchy, value: Tensor) -> Tensor:
+    standard = wide(value / fn.scale)
+    lower = (2.0 / math.pi * torch.atan(standard)).clamp(min=LEAST).log()
+    return normal_score(lower, (2.0 / math.pi * torch.atan(1.0 / standard)).log()).to(value.dtype)
+
+
+@coordinate_of.register
+def _(fn: Uniform, value: Tensor) -> Tensor:
+    share = (wide(value - fn.low) / (fn.high - fn.low)).clamp(LEAST, 1.0 - 1e-16)
+    return normal_score(share.log(), torch.log1p(-share)).to(value.dtype)
 
 
 @coordinate_of.register
@@ -208,34 +268,14 @@ def _(fn: Any, u: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(a < 1.0, small[0], usual[0]), torch.where(a < 1.0, small[1], usual[1])
 
 
-@density.register
-def _(fn: Weibull, u: Tensor) -> tuple[Tensor, Tensor]:
+@density.register(Weibull)
+@density.register(Exponential)
+@density.register(HalfNormal)
+@density.register(HalfCauchy)
+@density.register(Uniform)
+def _(fn: Any, u: Tensor) -> tuple[Tensor, Tensor]:
     del fn
     return log_normal(u), torch.ones_like(u)
-
-
-@density.register
-def _(fn: Exponential, u: Tensor) -> tuple[Tensor, Tensor]:
-    mean = fn.rate * u.exp()
-    return fn.rate.log() + u - mean, mean
-
-
-@density.register
-def _(fn: HalfNormal, u: Tensor) -> tuple[Tensor, Tensor]:
-    square = (2.0 * (u - fn.scale.log())).exp()
-    return 0.5 * torch.log(u.new_tensor(2.0 / torch.pi)) - fn.scale.log() + u - 0.5 * square, 2.0 * square
-
-
-@density.register
-def _(fn: HalfCauchy, u: Tensor) -> tuple[Tensor, Tensor]:
-    ratio = 2.0 * (u - fn.scale.log())
-    log_p = torch.log(u.new_tensor(2.0 / torch.pi)) - fn.scale.log() + u + logsigmoid(-ratio)
-    return log_p, 4.0 * ratio.sigmoid() * (-ratio).sigmoid()
-
-
-@density.register
-def _(fn: Uniform, u: Tensor) -> tuple[Tensor, Tensor]:
-    return logsigmoid(u) + logsigmoid(-u), 2.0 * u.sigmoid() * (-u).sigmoid()
 
 
 FAMILIES = tuple(family for family in density.registry if family is not object)

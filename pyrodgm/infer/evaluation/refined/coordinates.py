@@ -9,13 +9,20 @@ import pyro.poutine as poutine
 import torch
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
-from torch.distributions import Normal, constraints
+from torch.distributions import constraints
 from torch.func import grad, jvp, vmap
 
 from pyrodgm.infer.estimators.reading import counted
 from pyrodgm.infer.estimators.sites import Trace, traces
 from pyrodgm.infer.evaluation.refined.bijections import Bijection, Identity, bijection
-from pyrodgm.infer.evaluation.refined.centring import HALF, PartlyCentred, centredness, is_conditional, normal_of
+from pyrodgm.infer.evaluation.refined.centring import (
+    HALF,
+    NormalPrior,
+    PartlyCentred,
+    centredness,
+    is_conditional,
+    normal_of,
+)
 from pyrodgm.infer.evaluation.refined.components import most_responsible
 from pyrodgm.infer.evaluation.refined.constrained import Fractions
 from pyrodgm.infer.evaluation.refined.curvature import NoCurvatureError, curvature, observed_features
@@ -51,8 +58,8 @@ class Place:
     def bijection(self, fn: Any) -> Bijection:
         """Between these coordinates and the values of the site, whose prior is ``fn``."""
         normal = normal_of(fn)
-        if self.centredness is None or normal is None:
-            return bijection(fn)
+        if self.centredness is None or normal is None or (normal.whitened and self.centredness.mean() > HALF):
+            return bijection(fn)  # of a multivariate normal there is nothing between all and none
         return PartlyCentred(normal.fn, self.centredness, len(self.shape), normal.transform)
 
 
@@ -94,8 +101,8 @@ class Coordinates:
         self.size = start
         u = torch.linspace(-1.7, 1.3, 3 * start, dtype=x.dtype, device=x.device).reshape(3, 1, start)
         try:
-            for name, (fn, value) in self._normals(x, u).items():
-                if is_conditional(fn):
+            for name, (prior, value) in self._normals(x, u).items():
+                if is_conditional(prior):
                     self.places[name] = replace(self.places[name], centredness=torch.full_like(value[0, 0], HALF))
             self.moments(x, u[:2])
         except NoCurvatureError as error:
@@ -194,18 +201,18 @@ class Coordinates:
         found = [self._normals(x[i : i + 1], u[:, i : i + 1]) for i in range(len(x))]
         for name, place in self.places.items():
             if place.centredness is not None:
-                self.places[name] = replace(place, centredness=centredness([normals[name] for normals in found]))
+                self.places[name] = replace(place, centredness=centredness([each[name] for each in found]))
 
-    def _normals(self, x: Tensor, u: Tensor) -> dict[str, tuple[Normal, Tensor]]:
+    def _normals(self, x: Tensor, u: Tensor) -> dict[str, tuple[NormalPrior, Tensor]]:
         """Sites with a normal prior, which has the shape ``[points, B, *event]`` of their values, at u."""
         with torch.no_grad():
             nodes, found = self._run(x, u).nodes, {}
         for name, place in self.places.items():
             normal = normal_of(nodes[name]["fn"])
             if normal is not None:
-                shape = (*u.shape[:2], *place.shape)
+                shape = torch.Size((*u.shape[:2], *place.shape))
                 value = normal.transform.inv(nodes[name]["value"])
-                found[name] = normal.fn.expand(shape), value.expand(shape)
+                found[name] = normal.expand(shape), value.expand(shape)
         return found
 
     @property
@@ -218,6 +225,19 @@ class Coordinates:
         guide = poutine.trace(particles(self.pair.guide, count)).get_trace(x)
         model = poutine.trace(poutine.replay(particles(self.pair.model, count), trace=guide)).get_trace(x)
         return self.from_trace(model, count, len(x))
+
+    def prior_draws(self, x: Tensor, count: int) -> Tensor:
+        """Draws of the prior in these coordinates, ``[count, B, D]``."""
+        return self.from_trace(poutine.trace(particles(self.pair.model, count)).get_trace(x), count, len(x))
+
+    @cached_property
+    def can_draw(self) -> bool:
+        """Whether the priors can be drawn from."""
+        try:
+            self.prior_draws(self.datum, 1)
+        except NotImplementedError:
+            return False
+        return True
 
     def from_trace(self, trace: Trace, *shape: int) -> Tensor:
         """The vectors ``[*shape, D]`` of the values that a trace of the model has."""

@@ -1,5 +1,6 @@
 """A Gaussian with full covariance fitted to the posterior of each datum by variational Gauss-Newton steps."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,11 @@ BEFORE = 2  # rounds that the curvature of a fit counts as when those with the H
 SMALLEST = 0.3  # least curvature of a mean Hessian, relative to that of the fit before
 QUICK = ((2,) * 6, (2,) * 4, (2,) * 3)  # for budgets too small for these
 GRADIENT = 3  # evaluations that a value with its gradient costs, and a column of a Hessian
+PRIOR_DRAWS = 64  # of which some may lie near modes that the guide does not know
+LEVEL_DRAWS = 32  # of a fit, for rough values of log p(x) and of the distance to the prior
+CLIMB = 16  # steps towards a mode
+CLIMBS = 4  # climbs from draws of the prior at most
+CLIMBED = 400  # evaluations of a datum that these may cost
 DRAWS = 2000  # fresh draws where no budget is given: of fewer k-hat is noisy
 
 Moments = Callable[[Tensor], tuple[Tensor, ...]]
@@ -64,7 +70,24 @@ class Plan:
     @property
     def fit_cost(self) -> int:
         """Decoder evaluations of the first fit."""
-        return self.rounds_cost + self.is_skewed * self.sharp_cost
+        return self.rounds_cost + self.is_skewed * self.sharp_cost + self.search_cost
+
+    @property
+    def search_cost(self) -> int:
+        """Those of the search for modes that the guide's answer does not lead to."""
+        if self.is_quick:
+            return 0
+        return START_DRAWS + PRIOR_DRAWS + 2 * LEVEL_DRAWS + self.climbs * self.climb_cost
+
+    @property
+    def climbs(self) -> int:
+        """Climbs from draws of the prior: none where there are so many latents that they would not arrive."""
+        return min(CLIMBS, CLIMBED // self.climb_cost)
+
+    @property
+    def climb_cost(self) -> int:
+        """Evaluations of one."""
+        return CLIMB * (self.size + GRADIENT)
 
     @property
     def rounds_cost(self) -> int:
@@ -190,7 +213,7 @@ def climb(first: Tensor, steps: int, moments: Moments, dtype: torch.dtype) -> tu
         dtype: That of the points.
 
     Returns:
-        The Gaussian with that mode and its curvature, and the logarithm of the integral by Laplace's method, ``[B]``.
+        The Gaussian with that mode and its curvature, and the logarithm of its integral by Laplace's method, ``[B]``.
 
     Source: Nocedal and Wright (2006), Numerical Optimization, algorithm 4.1.
     """
@@ -206,7 +229,8 @@ def climb(first: Tensor, steps: int, moments: Moments, dtype: torch.dtype) -> tu
         factor = torch.where(better.unsqueeze(-1), positive_definite(new), factor)
         value = torch.where(height > value, height, value)
     found = Gaussian(mean, factor)
-    return found, value - found.log_det(torch.zeros_like(mean))
+    size = mean.shape[-1]
+    return found, value - found.log_det(torch.zeros_like(mean)) + 0.5 * size * math.log(2 * math.pi)
 
 
 def _pairs(count: int, like: Tensor) -> Tensor:

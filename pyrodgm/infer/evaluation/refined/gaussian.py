@@ -121,6 +121,10 @@ class Gaussian:
         """Those of some of the data."""
         return Gaussian(self.mean[rows], self.factor[rows], None if self.skew is None else self.skew[rows])
 
+    def put(self, rows: Tensor, other: "Gaussian") -> "Gaussian":
+        """With others in place of those of some of the data; none are skewed."""
+        return Gaussian(self.mean.index_put((rows,), other.mean), self.factor.index_put((rows,), other.factor))
+
     @staticmethod
     def cat(parts: Sequence["Gaussian"]) -> "Gaussian":
         """Those of several blocks as one; skewed are all or none."""

@@ -112,5 +112,5 @@ def refine(
             torch.manual_seed(seed)
         coordinates = Coordinates(pair, x[:1])
         sampler = RefinedSampler(coordinates, evenly(x), len(x), coordinates.plan(num_samples), max_bytes, "auto")
-        fitted = Gaussian.cat([sampler.fit(block) for block in x.split(sampler.block)])
+        fitted = Gaussian.cat([sampler.fitting.first(block).proposal.gaussians[0] for block in x.split(sampler.block)])
     return RefinedGuide(coordinates, fitted, x)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,19 +21,6 @@ def draw(gaussian: Gaussian, count: int) -> tuple[Tensor, Tensor]:
     return gaussian.place(WIDTH * standard), log_density(gaussian, standard)
 
 
-def draw_mixture(gaussians: Sequence[Gaussian], count: int) -> tuple[Tensor, Tensor]:
-    """Draws ``[count, B, D]``, as many of each component as of any other, and their log-densities in the mixture.
-
-    That the numbers are fixed and not drawn leaves the mean of the weights unbiased; see Owen and Zhou (2000), JASA 95,
-    135, on the balance heuristic.
-    """
-    if len(gaussians) == 1:
-        return draw(gaussians[0], count)
-    u = torch.cat([draw(gaussian, count // len(gaussians))[0] for gaussian in gaussians])
-    each = [log_density(gaussian, gaussian.standardise(u) / WIDTH) for gaussian in gaussians]
-    return u, torch.stack(each).logsumexp(0) - math.log(len(gaussians))
-
-
 def log_density(gaussian: Gaussian, standard: Tensor) -> Tensor:
     """Log-density in the coordinates of the Gaussian of points that are ``standard`` ``[*, B, D]`` times the width."""
     return standard_log_density(standard) + gaussian.log_det(WIDTH * standard)
@@ -43,3 +31,44 @@ def standard_log_density(standard: Tensor) -> Tensor:
     size = standard.shape[-1]
     norm = math.lgamma((DEGREES + size) / 2) - math.lgamma(DEGREES / 2) - 0.5 * size * math.log(DEGREES * math.pi)
     return norm - 0.5 * (DEGREES + size) * torch.log1p(standard.square().sum(-1) / DEGREES) - size * math.log(WIDTH)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Equal mixtures of t distributions around the Gaussians that are fitted to each datum of a block.
+
+    A datum with fewer modes than another of its block has one of its Gaussians more than once.
+
+    Attributes:
+        gaussians: Of the whole block each, those of the largest integral first.
+    """
+
+    gaussians: tuple[Gaussian, ...]
+
+    def draw(self, count: int) -> tuple[Tensor, Tensor]:
+        """Draws ``[count, B, D]``, as many of each component as of any other, and their log-densities ``[count, B]``.
+
+        That the numbers are fixed and not drawn leaves the mean of the weights unbiased; see Owen and Zhou (2000), JASA
+        95, 135, on the balance heuristic.
+        """
+        if len(self.gaussians) == 1:
+            return draw(self.gaussians[0], count)
+        share, more = divmod(count, len(self.gaussians))
+        u = torch.cat([draw(gaussian, share + (i < more))[0] for i, gaussian in enumerate(self.gaussians)])
+        return u, self.log_density(u)
+
+    def log_density(self, u: Tensor) -> Tensor:
+        """At u ``[*, B, D]``, ``[*, B]``."""
+        each = [log_density(gaussian, gaussian.standardise(u) / WIDTH) for gaussian in self.gaussians]
+        return torch.stack(each).logsumexp(0) - math.log(len(each))
+
+    def __getitem__(self, rows: Tensor | slice) -> "Mixture":
+        """Those of some of the data."""
+        return Mixture(tuple(gaussian[rows] for gaussian in self.gaussians))
+
+    @staticmethod
+    def cat(parts: Sequence["Mixture"]) -> "Mixture":
+        """Those of several blocks as one."""
+        most = max(len(part.gaussians) for part in parts)
+        padded = [part.gaussians + part.gaussians[:1] * (most - len(part.gaussians)) for part in parts]
+        return Mixture(tuple(Gaussian.cat(each) for each in zip(*padded, strict=True)))

@@ -13,7 +13,7 @@ from torch.func import jvp
 from pyrodgm.distributions import NormalLogit
 from pyrodgm.infer import bidirectional, log_likelihood, refine
 from pyrodgm.infer.evaluation.diagnostics import summarise
-from pyrodgm.infer.evaluation.refined.centring import IDENTITY, PartlyCentred, centredness, evenly
+from pyrodgm.infer.evaluation.refined.centring import IDENTITY, NormalPrior, PartlyCentred, centredness, evenly
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.models import Pair
@@ -137,9 +137,10 @@ def test_what_the_prior_decides_is_not_centred_and_what_the_data_decide_is():
 def test_centredness_is_that_of_the_variance_of_residuals():
     torch.manual_seed(0)
     loc, spread = torch.randn(50_000, 1, 3), torch.tensor([0.01, 0.5, 3.0]).sqrt()
-    draws = [(dist.Normal(loc, 0.2), shift + loc + 0.2 * spread * torch.randn(50_000, 1, 3)) for shift in (0.0, 4.0)]
+    prior = NormalPrior(dist.Normal(loc, 0.2), IDENTITY)
+    draws = [(prior, shift + loc + 0.2 * spread * torch.randn(50_000, 1, 3)) for shift in (0.0, 4.0)]
     assert torch.allclose(centredness(draws), torch.tensor([0.9999, 0.75, 0.0]), atol=0.01)
-    nowhere = [(dist.Normal(loc, 0.2), torch.full_like(loc, torch.nan))]
+    nowhere = [(prior, torch.full_like(loc, torch.nan))]
     assert centredness(nowhere).tolist() == [1.0] * 3
 
 

@@ -9,7 +9,9 @@ from pyrodgm.infer import log_likelihood
 from pyrodgm.infer.evaluation.refined import sampler as module
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
+from pyrodgm.infer.evaluation.refined.modes import MODES
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
+from pyrodgm.infer.evaluation.refined.student import Mixture
 from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
@@ -31,8 +33,8 @@ def later(pair, x, mode, blocks):
     coordinates = Coordinates(pair, x[:1])
     plan = coordinates.plan(400)
     sampler = RefinedSampler(coordinates, x[:1], len(x), plan, 2**30, mode)
-    sampler.block = -(-len(x) // blocks)
-    sampler.batch = 2
+    sampler.block = sampler.fitting.block = -(-len(x) // blocks)
+    sampler.batch = sampler.fitting.batch = 2
     found = {key: torch.zeros(len(x)).double() for key in ("values", "ess", "stage", "evaluations")}
 
     def put(rows, result):
@@ -41,7 +43,8 @@ def later(pair, x, mode, blocks):
 
     torch.manual_seed(1)
     with evaluating(pair):
-        sampler.weigh_again(torch.randperm(len(x)), x.__getitem__, put)
+        none = torch.full((len(x), MODES, coordinates.size), torch.nan)
+        sampler.weigh_again(torch.randperm(len(x)), lambda rows: (x[rows], none[rows]), put)
     return found, sampler
 
 
@@ -56,10 +59,11 @@ def test_graphs_and_pyro_find_the_same(make):
     assert torch.allclose(traced["values"], eager["values"], atol=1e-6)
     assert (traced["stage"] == 3).all()
     assert torch.equal(traced["evaluations"], eager["evaluations"])
-    shapes = [key for key in sampler.graphs.made if key[0] != "start"]
+    shapes = [key for key in sampler.fitting.graphs.made if key[0] not in {"guide", "prior"}]
     assert {name for name, _ in shapes} >= {"moments", "second moments", "gradient", "joint"}
-    assert {shape[1] for name, shape in shapes if name != "second moments"} == {2, 3}  # whole blocks and batches alone
-    assert not later(pair, x, "traced", 2)[1].graphs.made
+    climbs = 3 * sampler.plan.climbs  # whole blocks, batches and climbs of a block alone
+    assert {shape[1] for name, shape in shapes if name != "second moments"} <= {2, 3, climbs}
+    assert not later(pair, x, "traced", 2)[1].fitting.graphs.made
 
 
 @pytest.mark.slow
@@ -75,14 +79,15 @@ def test_each_datum_is_annealed_from_its_own_fit():
 def test_batches_join_and_cut_pieces_in_order():
     def piece(*rows):
         index = torch.tensor(rows, dtype=torch.long)
-        return index, Gaussian(index.double().unsqueeze(-1), index.double()[:, None, None])
+        return index, Mixture((Gaussian(index.double().unsqueeze(-1), index.double()[:, None, None]),))
 
     pieces = [piece(), piece(0, 1, 2), piece(), piece(3), piece(*range(4, 13)), piece()]
     found = list(module._batches(iter(pieces), 4))
     assert [rows.tolist() for rows, _ in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12]]
-    for rows, fits in found:
-        assert torch.equal(fits.mean.squeeze(-1), rows.double())
-        assert torch.equal(fits.factor.flatten(), rows.double())
+    for rows, mixture in found:
+        (fitted,) = mixture.gaussians
+        assert torch.equal(fitted.mean.squeeze(-1), rows.double())
+        assert torch.equal(fitted.factor.flatten(), rows.double())
     assert not list(module._batches(iter([piece(), piece()]), 4))
     assert not list(module._batches(iter([]), 4))
 

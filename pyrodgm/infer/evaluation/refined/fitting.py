@@ -1,0 +1,189 @@
+"""What is fitted to a block of data: one Gaussian a mode, of the modes that are found."""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyrodgm.infer.evaluation.graphs import Graphs
+from pyrodgm.infer.evaluation.refined import student
+from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
+from pyrodgm.infer.evaluation.refined.gauss_newton import (
+    GRADIENT,
+    LEVEL_DRAWS,
+    PRIOR_DRAWS,
+    START_DRAWS,
+    Moments,
+    Plan,
+    fit,
+    sharpen,
+    skew,
+    start,
+)
+from pyrodgm.infer.evaluation.refined.gaussian import Gaussian, Skew
+from pyrodgm.infer.evaluation.refined.modes import MODES, Draws, Modes, climb_from, distinct, search
+from pyrodgm.infer.evaluation.refined.student import Mixture
+
+NEAR = 8.0  # nats of a proposal from the prior up to which draws of the prior reach what it misses
+
+
+class Fitted(NamedTuple):
+    """What is fitted to a block.
+
+    Attributes:
+        proposal: Skewed for sticks.
+        is_near_prior: Whether draws of the prior reach a posterior, ``[B]``.
+        modes: Points ``[MODES, B, D]`` near its modes where others than the guide's were found, else NaN.
+        cost: Evaluations that it took, ``[B]`` or of each datum.
+    """
+
+    proposal: Mixture
+    is_near_prior: Tensor
+    modes: Tensor
+    cost: Tensor | int
+
+
+class Fitting:
+    """Fits to the posteriors of a block ``[B, *event]``.
+
+    Args:
+        coordinates: Of the pair.
+        plan: How the evaluations of a datum are spent.
+        block: Data that are fitted at a time.
+        batch: Data that are annealed at a time.
+        chunk: Points of a block at which the density is evaluated at a time.
+
+    Attributes:
+        graphs: That run the programs.
+    """
+
+    def __init__(self, coordinates: Coordinates, plan: Plan, block: int, batch: int, chunk: int) -> None:
+        self.coordinates, self.plan, self.block, self.batch, self.chunk = coordinates, plan, block, batch, chunk
+        self.graphs = Graphs("eager")
+
+    def first(self, x: Tensor) -> Fitted:
+        """The first fit, of which the plan is made."""
+        base = self.rough(x, self.plan)
+        fits, points = [base], torch.full((MODES, *base.mean.shape), math.nan).to(x)
+        if not self.plan.is_quick:
+            near, log_q = student.draw(base, LEVEL_DRAWS)
+            joint = self.joint(x, near.to(x.dtype))[0].double()
+            known = Modes(base, (joint - log_q).logsumexp(0) - math.log(LEVEL_DRAWS))
+            draws = self._draws(x)
+            starts = draws.u[START_DRAWS : START_DRAWS + self.plan.climbs]
+            modes, count = distinct(search(x, [known], starts, draws, self.moments), draws.many)
+            moved = ~(modes[0].mean == base.mean).all(-1)
+            rows = (moved | (count > 1)).nonzero().squeeze(-1)
+            if len(rows):
+                moments = self.moments(x[rows])
+                found = [fit(mode[rows], self.plan, moments, x.dtype) for mode in modes]
+                fits = [base.put(rows, each) for each in found]
+                for i, each in enumerate(found):
+                    points[i, rows] = each.mean.to(x)
+        if self.plan.is_skewed:
+            fits = [self._sharpened(x, each) for each in fits]
+        proposal = Mixture(tuple(fits))
+        return Fitted(proposal, self._is_near_prior(x, proposal), points, self.plan.fit_cost)
+
+    def again(self, x: Tensor, points: Tensor) -> Fitted:
+        """A fit that searches for the modes first, also from ``points``, which :meth:`first` returns as ``modes``."""
+        begin = self._start(x).mean.to(x.dtype)
+        starts = [begin, *points]
+        if self.coordinates.has_components:
+            u = begin.unsqueeze(0)
+            run = self.graphs_for(x).run
+            starts.append(run(("components", u.shape), self.coordinates.components, (x, u)).squeeze(0))
+        known = [climb_from(u, x, self.moments) for u in starts if u.isfinite().all(-1).any()]
+        draws = self._draws(x)
+        more = draws.u[START_DRAWS : START_DRAWS + self.plan.climbs]
+        found = search(x, known, more, draws, self.moments)
+        climbs = torch.stack([modes.integral.isfinite() for modes in found]).sum(0)
+        fits = [fit(mode, self.plan, self.moments(x), x.dtype) for mode in distinct(found, draws.many)[0]]
+        each = self.plan.rounds_cost
+        if self.coordinates.has_second_derivatives:
+            fits = [self._sharpened(x, fitted) for fitted in fits]
+            each += self.plan.sharp_cost
+        proposal = Mixture(tuple(fits))
+        cost = climbs * self.plan.climb_cost + len(draws.u) + len(fits) * each
+        return Fitted(proposal, self._is_near_prior(x, proposal), points, cost)
+
+    def rough(self, x: Tensor, plan: Plan) -> Gaussian:
+        """A fit from the guide's answer."""
+        return fit(self._start(x), plan, self.moments(x), x.dtype)
+
+    def joint(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Log p(x, u) and log p(x | u), ``[count, B]``, at points ``[count, B, D]``."""
+        parts, graphs = [], self.graphs_for(x)
+        for part in u.split(self.chunk):
+            usual = part.shape[:2] == (self.chunk, self.block)
+            parts.append(graphs.run(("joint", part.shape), self.coordinates.log_joint, (x, part), compiled=usual))
+        joints, givens = zip(*parts, strict=True)
+        return torch.cat(joints), torch.cat(givens)
+
+    def gradient(self, x: Tensor, graphs: Graphs, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Of log p(x, u), with its value."""
+        return graphs.run(("gradient", u.shape), self.coordinates.gradient, (x, u))
+
+    def moments(self, x: Tensor) -> Moments:
+        """Those of some data."""
+        graphs = self.graphs_for(x)
+        return lambda u: graphs.run(("moments", u.shape), self.coordinates.moments, (x, u))
+
+    def graphs_for(self, x: Tensor) -> Graphs:
+        """Those of a block; one smaller than usual comes once, which does not pay for tracing."""
+        usual = len(x) in (self.block, self.batch, self.plan.climbs * self.block)
+        return self.graphs if usual else Graphs("eager")
+
+    def prior_draws(self, x: Tensor, count: int) -> Tensor:
+        """Draws of the prior ``[count, B, D]``, a part at a time; NaN where it has a density alone."""
+        if not self.coordinates.can_draw:
+            return torch.full((count, len(x), self.plan.size), math.nan).to(x)
+        parts, run = [], self.graphs_for(x).run
+        for part in torch.arange(count).split(self.chunk):
+            draw = partial(self.coordinates.prior_draws, count=len(part))
+            parts.append(run(("prior", len(part), len(x)), draw, (x,)))
+        return torch.cat(parts)
+
+    def _is_near_prior(self, x: Tensor, proposal: Mixture) -> Tensor:
+        """Whether KL(proposal || prior) is small, from a few draws."""
+        if self.plan.is_quick or not self.coordinates.can_draw:
+            return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        u, log_q = proposal.draw(LEVEL_DRAWS)
+        joint, given = self.joint(x, u.to(x.dtype))
+        return (log_q - (joint.double() - given.double())).mean(0) < NEAR
+
+    def _start(self, x: Tensor) -> Gaussian:
+        return start(self._guide_draws(x))
+
+    def _guide_draws(self, x: Tensor) -> Tensor:
+        def draw(x: Tensor) -> Tensor:
+            return self.coordinates.guide_draws(x, START_DRAWS)
+
+        return self.graphs_for(x).run(("guide", len(x)), draw, (x,))
+
+    def _draws(self, x: Tensor) -> Draws:
+        """Of the guide, then of the prior."""
+        u = torch.cat([self._guide_draws(x), self.prior_draws(x, PRIOR_DRAWS)])
+        return Draws(u, self.joint(x, u)[0], self.plan.draws)
+
+    def _sharpened(self, x: Tensor, fitted: Gaussian) -> Gaussian:
+        """A fit with the Hessian itself, to sticks with skewnesses."""
+        if self.plan.is_damped:
+            points = max(self.plan.points) * (self.plan.size + GRADIENT) // GRADIENT
+            graphs = self.graphs_for(x)
+            fitted = skew(fitted, lambda u: self.gradient(x, graphs, u)[0], points, x.dtype)
+        return sharpen(fitted, partial(self._second_moments, x, fitted.skew), x.dtype)
+
+    def _second_moments(self, x: Tensor, skewed: Skew | None, points: Tensor) -> tuple[Tensor, ...]:
+        """A part of the data at a time: a column of a Hessian takes as much memory as a gradient."""
+
+        def moments(x: Tensor, u: Tensor, *skewed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return self.coordinates.second_moments(x, u, Skew(*skewed) if skewed else None)
+
+        graphs, found = self.graphs_for(x), []
+        for i in torch.arange(len(x)).split(max(1, self.block // GRADIENT)):
+            part: Any = () if skewed is None else skewed[i].to(x.dtype).parts
+            found.append(graphs.run(("second moments", points[:, i].shape), moments, (x[i], points[:, i], *part)))
+        return tuple(torch.cat(pieces) for pieces in zip(*found, strict=True))
