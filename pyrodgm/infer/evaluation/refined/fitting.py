@@ -23,7 +23,7 @@ from pyrodgm.infer.evaluation.refined.gauss_newton import (
     start,
 )
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian, Skew
-from pyrodgm.infer.evaluation.refined.modes import MODES, Draws, Modes, climb_from, distinct, search
+from pyrodgm.infer.evaluation.refined.modes import SIDE_BY_SIDE, Draws, Modes, climb_from, distinct, search
 from pyrodgm.infer.evaluation.refined.student import Mixture
 
 NEAR = 8.0  # nats of a proposal from the prior up to which draws of the prior reach what it misses
@@ -35,7 +35,7 @@ class Fitted(NamedTuple):
     Attributes:
         proposal: Skewed for sticks.
         is_near_prior: Whether draws of the prior reach a posterior, ``[B]``.
-        modes: Points ``[MODES, B, D]`` near its modes where others than the guide's were found, else NaN.
+        modes: Points ``[modes, B, D]`` near its modes where others than the guide's were found, else NaN.
         cost: Evaluations that it took, ``[B]`` or of each datum.
     """
 
@@ -66,7 +66,7 @@ class Fitting:
     def first(self, x: Tensor) -> Fitted:
         """The first fit, of which the plan is made."""
         base = self.rough(x, self.plan)
-        fits, points = [base], torch.full((MODES, *base.mean.shape), math.nan).to(x)
+        fits, points = [base], torch.full((self.plan.modes, *base.mean.shape), math.nan).to(x)
         if not self.plan.is_quick:
             near, log_q = student.draw(base, LEVEL_DRAWS)
             joint = self.joint(x, near.to(x.dtype))[0].double()
@@ -133,7 +133,7 @@ class Fitting:
 
     def graphs_for(self, x: Tensor) -> Graphs:
         """Those of a block; one smaller than usual comes once, which does not pay for tracing."""
-        usual = len(x) in (self.block, self.batch, self.plan.climbs * self.block)
+        usual = len(x) in (self.block, self.batch, SIDE_BY_SIDE * self.block)
         return self.graphs if usual else Graphs("eager")
 
     def prior_draws(self, x: Tensor, count: int) -> Tensor:

@@ -25,8 +25,10 @@ GRADIENT = 3  # evaluations that a value with its gradient costs, and a column o
 PRIOR_DRAWS = 64  # of which some may lie near modes that the guide does not know
 LEVEL_DRAWS = 32  # of a fit, for rough values of log p(x) and of the distance to the prior
 CLIMB = 16  # steps towards a mode
-CLIMBS = 4  # climbs from draws of the prior at most
-CLIMBED = 400  # evaluations of a datum that these may cost
+CLIMBS = 8  # climbs from draws of the prior at most
+CLIMBED = 640  # evaluations of a datum that these may cost
+PURSUED = 3  # climbs from draws that no mode found so far explains
+MODES = 8  # of a datum that are fitted at most
 DRAWS = 2000  # fresh draws where no budget is given: of fewer k-hat is noisy
 
 Moments = Callable[[Tensor], tuple[Tensor, ...]]
@@ -83,6 +85,11 @@ class Plan:
     def climbs(self) -> int:
         """Climbs from draws of the prior: none where there are so many latents that they would not arrive."""
         return min(CLIMBS, CLIMBED // self.climb_cost)
+
+    @property
+    def modes(self) -> int:
+        """Modes of a datum that can be fitted: of the first fit, of each climb."""
+        return min(MODES, 1 + self.climbs + PURSUED)
 
     @property
     def climb_cost(self) -> int:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrodgm.infer.evaluation.refined.gauss_newton import CLIMB, Moments, climb
+from pyrodgm.infer.evaluation.refined.gauss_newton import CLIMB, MODES, PURSUED, Moments, climb
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.student import Mixture
 
-PURSUED = 3  # climbs from draws that no mode found so far explains
-MODES = 4  # of a datum that are fitted at most
+SIDE_BY_SIDE = 4  # climbs of a datum; as many points as the rounds of a fit have
 NEGLIGIBLE = 5.0  # nats by which the integral of a mode is below the largest, from which it is left out
 LOWEST = -1e300  # of an integral that is not finite
 SHARE = 0.2  # of the sum of all weights, which a draw at a mode alone must exceed for the mode to count as another
@@ -91,10 +90,10 @@ def search(
         moments_of: Gives the moments of some data, as in :func:`~.gauss_newton.fit`.
     """
     found, count = list(known), len(x)
-    if len(starts):
-        side_by_side = climb_from(starts.flatten(0, 1), x.repeat(len(starts), *[1] * (x.dim() - 1)), moments_of)
-        parts = torch.arange(len(starts) * count, device=x.device).split(count)
-        found += [Modes(side_by_side.gaussian[part], side_by_side.integral[part]) for part in parts]
+    for group in starts.split(SIDE_BY_SIDE):
+        climbed = climb_from(group.flatten(0, 1), x.repeat(len(group), *[1] * (x.dim() - 1)), moments_of)
+        parts = torch.arange(len(group) * count, device=x.device).split(count)
+        found += [Modes(climbed.gaussian[part], climbed.integral[part]) for part in parts]
     for _ in range(PURSUED):
         level = torch.stack([modes.integral for modes in found]).max(0).values
         worst = draws.weights(Mixture(tuple(distinct(found, draws.many)[0])), level).max(0)

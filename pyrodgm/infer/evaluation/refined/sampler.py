@@ -18,7 +18,6 @@ from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.fitting import Fitted, Fitting
 from pyrodgm.infer.evaluation.refined.gauss_newton import GRADIENT, START_DRAWS, Plan
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
-from pyrodgm.infer.evaluation.refined.modes import MODES
 from pyrodgm.infer.evaluation.refined.student import Mixture
 from pyrodgm.infer.tracing.contexts import fork_rng
 
@@ -77,7 +76,7 @@ class RefinedSampler:
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size, k-hat and stage of a block ``[B, *event]``, on the CPU.
 
-        Also ``modes``, points ``[B, MODES, D]`` near modes where others than the guide's were found, else NaN.
+        Also ``modes``, points ``[B, modes, D]`` near modes where others than the guide's were found, else NaN.
         """
         fitted = self.fitting.first(x)
         u, log_weights, given = self._draw(x, fitted)
@@ -140,7 +139,7 @@ class RefinedSampler:
         """Log-weights ``[chains, N]`` of chains from draws of the posterior ``[N, D]`` of all data to the proposal."""
         graphs, found = Graphs("traced" if len(temperatures) > LONG else "eager"), []
         count = self._data_at_once(chains)
-        none = u.new_full((MODES, self.block, self.plan.size), math.nan)
+        none = u.new_full((self.plan.modes, self.block, self.plan.size), math.nan)
         for data, exact in zip(x.split(count), u.double().split(count), strict=True):
             parts = [self.fitting.again(block, none[:, : len(block)]).proposal for block in data.split(self.block)]
             found.append(

@@ -9,7 +9,7 @@ from pyrodgm.infer import log_likelihood
 from pyrodgm.infer.evaluation.refined import sampler as module
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
-from pyrodgm.infer.evaluation.refined.modes import MODES
+from pyrodgm.infer.evaluation.refined.modes import SIDE_BY_SIDE
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.evaluation.refined.student import Mixture
 from pyrodgm.infer.tracing.contexts import evaluating
@@ -43,7 +43,7 @@ def later(pair, x, mode, blocks):
 
     torch.manual_seed(1)
     with evaluating(pair):
-        none = torch.full((len(x), MODES, coordinates.size), torch.nan)
+        none = torch.full((len(x), plan.modes, coordinates.size), torch.nan)
         sampler.weigh_again(torch.randperm(len(x)), lambda rows: (x[rows], none[rows]), put)
     return found, sampler
 
@@ -61,7 +61,7 @@ def test_graphs_and_pyro_find_the_same(make):
     assert torch.equal(traced["evaluations"], eager["evaluations"])
     shapes = [key for key in sampler.fitting.graphs.made if key[0] not in {"guide", "prior"}]
     assert {name for name, _ in shapes} >= {"moments", "second moments", "gradient", "joint"}
-    climbs = 3 * sampler.plan.climbs  # whole blocks, batches and climbs of a block alone
+    climbs = 3 * SIDE_BY_SIDE  # whole blocks, batches and climbs of a block alone
     assert {shape[1] for name, shape in shapes if name != "second moments"} <= {2, 3, climbs}
     assert not later(pair, x, "traced", 2)[1].fitting.graphs.made
 

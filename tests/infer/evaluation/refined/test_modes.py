@@ -152,7 +152,9 @@ def test_draws_that_are_not_finite_lead_nowhere():
 
 
 def test_many_latents_have_no_climbs_from_the_prior():
-    assert [Plan.of_budget(None, size).climbs for size in (1, 2, 8, 16, 22, 23, 40)] == [4, 4, 2, 1, 1, 0, 0]
+    plans = [Plan.of_budget(None, size) for size in (1, 2, 5, 8, 17, 18, 37, 38)]
+    assert [plan.climbs for plan in plans] == [8, 8, 5, 3, 2, 1, 1, 0]
+    assert [plan.modes for plan in plans] == [8, 8, 8, 7, 6, 5, 5, 4]
     assert Plan.of_budget(400, 8).search_cost == 0  # short fits search for nothing
 
 

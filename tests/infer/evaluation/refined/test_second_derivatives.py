@@ -12,7 +12,6 @@ from toy_pairs import small_mixture, small_sticks
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.gauss_newton import sharpen
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
-from pyrodgm.infer.evaluation.refined.modes import MODES
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.models import Pair
 from pyrodgm.priors import MixtureOfGaussians
@@ -130,7 +129,7 @@ def test_a_second_fit_meets_bent_posteriors_with_second_derivatives_and_without(
     found = torch.zeros(3).double()
     with torch.no_grad():
         sampler = RefinedSampler(coordinates, x[:1], 3, coordinates.plan(None), 2**27, "eager")
-        none = torch.full((3, MODES, coordinates.size), torch.nan)
+        none = torch.full((3, sampler.plan.modes, coordinates.size), torch.nan)
 
         def put(rows, result):
             found.put_(rows, result["values"])
