@@ -19,6 +19,7 @@ from torch import Tensor
 from pyrodgm.arithmetic.arguments import callables, finite_number, one_of, whole_number
 from pyrodgm.distributions import NoDensityError, divergence_given, kl_mixture_bound
 from pyrodgm.infer.estimators.free_bits import with_free_bits
+from pyrodgm.infer.estimators.kl_weight import KLWeight
 from pyrodgm.infer.estimators.protocols import Divergence, Program
 from pyrodgm.infer.estimators.reading import Enumeration, Latent, fn_of, mask_of, read
 from pyrodgm.infer.estimators.sites import is_enumerated, log_prob, samples
@@ -59,8 +60,10 @@ class TensorELBO(TensorLoss):
 
     Attributes:
         kl_weight: Tensor ``[]`` that multiplies log p(z) - log q(z | x) or its exact divergence; a schedule updates
-            it in place.
+            it in place, and a number put there becomes such a tensor.
     """
+
+    kl_weight = KLWeight()
 
     def __init__(self, kl_weight: float = 1.0, **kwargs: Any) -> None:
         kwargs["num_particles"] = whole_number("num_particles", kwargs.get("num_particles", 1))
@@ -68,7 +71,7 @@ class TensorELBO(TensorLoss):
         if nesting != math.inf:
             kwargs["max_plate_nesting"] = whole_number("max_plate_nesting", nesting, 0)
         super().__init__(**kwargs)
-        self.kl_weight = torch.tensor(finite_number("kl_weight", kl_weight, least=0.0))
+        self.kl_weight = finite_number("kl_weight", kl_weight, least=0.0)
 
     def in_particles(
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]

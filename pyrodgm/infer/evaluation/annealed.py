@@ -88,7 +88,7 @@ def annealed_log_likelihood(
             require_density(*traces(pair, one))
         coordinates = Coordinates(pair, one)
         plan = coordinates.plan(None)
-        graphs = Graphs("traced" if len(x) > 2 * block else "eager")
+        graphs = Graphs("traced" if len(x) > 2 * block else "eager", pair)
         for rows in x.split(block):
             parts.append(_of_block(coordinates, plan, graphs, rows.to(*device_dtype), chains, betas))
     joined: dict[str, Any] = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}

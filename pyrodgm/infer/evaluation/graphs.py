@@ -13,10 +13,11 @@ class Graphs:
 
     Args:
         mode: ``"eager"``, ``"traced"`` or ``"compiled"``.
+        pair: The module whose programs are run; its attributes stay as they are while its graphs are used.
     """
 
-    def __init__(self, mode: str) -> None:
-        self.mode = mode
+    def __init__(self, mode: str, pair: Any = None) -> None:
+        self.mode, self.owners = mode, {} if pair is None else {"": pair}
         self.made: dict[Hashable, Callable[..., Any]] = {}
 
     def run(self, key: Hashable, program: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False) -> Any:
@@ -24,7 +25,7 @@ class Graphs:
         if self.mode != "eager" and key not in self.made:
             try:
                 with fork_rng(inputs[0].device):  # tracing draws too
-                    self.made[key] = flatten(program, inputs, compiled and self.mode == "compiled")
+                    self.made[key] = flatten(program, inputs, compiled and self.mode == "compiled", self.owners)
             except UntraceableError as error:
                 warnings.warn(f"this pair cannot be traced and is evaluated eagerly: {error}", stacklevel=6)
                 self.mode = "eager"

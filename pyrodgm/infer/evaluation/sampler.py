@@ -46,7 +46,7 @@ class ImportanceSampler:
             model_bytes = growth(lambda n: self._model(x, self._guide(x, n)[0], slice(0, n)))
         self.block = even(count, int(max_bytes / 2 / (guide_bytes * num_samples)))
         self.chunk = even(num_samples, int(max_bytes / 2 / ((model_bytes - guide_bytes) * self.block)))
-        self.graphs = Graphs(mode)
+        self.graphs = Graphs(mode, pair)
 
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size and k-hat of a block ``[B, *event]``, on the CPU."""

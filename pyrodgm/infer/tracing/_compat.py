@@ -4,6 +4,7 @@ import copy
 import linecache
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from threading import get_ident
 from typing import Any, TypeAlias
 from weakref import finalize
@@ -24,6 +25,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, t
 
 __all__ = [
     "DRAWS_BY_REJECTION",
+    "OWN_NAMES",
     "REPLACED_WHEN_STACKED",
     "SLOTS",
     "TRANSIENT",
@@ -32,6 +34,7 @@ __all__ = [
     "TreeSpec",
     "adopt",
     "argument_names",
+    "call_registers",
     "changes_an_argument",
     "compile_graph",
     "constrained_parameters",
@@ -66,6 +69,9 @@ __all__ = [
 SLOTS = {"parameters": "_parameters", "buffers": "_buffers", "modules": "_modules"}
 TRANSIENT = "_non_persistent_buffers_set"
 UNSAVED = ("_compiled_call_impl",)
+
+# What PyTorch and Pyro themselves keep in every module, apart from what Pyro draws or constrains.
+OWN_NAMES = frozenset({*vars(nn.Module()), *UNSAVED, "_pyro_name", "_pyro_context"})
 
 # They take as many random numbers as the values ask for.
 DRAWS_BY_REJECTION = (
@@ -275,7 +281,13 @@ def registers(modules: Iterable[nn.Module]) -> list[dict[str, Any]]:
 
 def held(registers: list[dict[str, Any]]) -> list[int]:
     """The identities of what is in the registers, in a few microseconds."""
-    return [id(value) for register in registers for value in register.values()]
+    return [*map(id, chain.from_iterable([register.values() for register in registers]))]
+
+
+def call_registers(module: nn.Module) -> list[dict[str, Any]]:
+    """Where a module keeps its buffers and what else runs at its call, unless it is a script."""
+    registers: tuple[Any, ...] = (module._buffers, module._forward_hooks, module._forward_pre_hooks)
+    return [register for register in registers if isinstance(register, dict)]
 
 
 def version_of(tensor: Tensor) -> int:

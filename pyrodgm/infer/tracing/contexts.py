@@ -1,8 +1,9 @@
 """The contexts in which the library runs the programs of others."""
 
 import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Literal, TypeAlias
 
 import pyro
@@ -136,3 +137,13 @@ def unchanged(pair: nn.Module, device: torch.device) -> Iterator[None]:
 def fork_rng(device: torch.device) -> Any:
     """Context that leaves the random state of the CPU and of ``device`` as it found it."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def frozen_parts(trained: tuple[bool, ...]) -> AbstractContextManager[Any]:
+    """Context without Pyro's warning that frozen parameters are not in its global store, where none are anyway."""
+    if False not in trained:
+        return nullcontext()
+    stack = ExitStack()
+    stack.enter_context(warnings.catch_warnings())
+    warnings.filterwarnings("ignore", ".* was not registered in the param store")
+    return stack

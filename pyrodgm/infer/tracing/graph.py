@@ -1,9 +1,7 @@
 """A Pyro program as one flat graph of tensor operations."""
 
-import copy
-import warnings
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pyro
@@ -17,7 +15,6 @@ from torch.fx import GraphModule
 from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.tracing._compat import (
     TreeSpec,
-    compile_graph,
     lazy_clone,
     trace_graph,
     tree_flatten,
@@ -26,6 +23,8 @@ from pyrodgm.infer.tracing._compat import (
 )
 from pyrodgm.infer.tracing.allocations import large_blocks_mapped
 from pyrodgm.infer.tracing.arguments import Batch
+from pyrodgm.infer.tracing.attributes import watching
+from pyrodgm.infer.tracing.compiled import FOR_THE_COMPILER, Compiled
 from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum
 from pyrodgm.infer.tracing.one_hot import TraceableOneHot
 from pyrodgm.processes import register_state
@@ -39,7 +38,9 @@ class UntraceableError(PyrodgmError, RuntimeError):
     """A program whose operations depend on the values of tensors, or that leaves tensors, cannot be traced."""
 
 
-def flatten(function: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False) -> Callable[..., Any]:
+def flatten(
+    function: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False, owners: dict[str, Any] | None = None
+) -> Callable[..., Any]:
     """Trace ``function``, which may run Pyro programs, into one graph of tensor operations.
 
     Args:
@@ -47,17 +48,22 @@ def flatten(function: Callable[..., Any], inputs: tuple[Any, ...], compiled: boo
         inputs: What to run it on; later calls take inputs of the same shapes.
         compiled: Whether PyTorch's compiler compiles the graph, with PyTorch's eager random numbers. Where that fails
             (for want of a C++ compiler, say) the graph runs uncompiled, with a warning that names the reason.
+        owners: By name, the objects whose attributes the function reads and must not change.
 
     Raises:
-        UntraceableError: If it cannot be traced; names the reason and the site.
+        UntraceableError: If it cannot be traced, changes attributes, or draws random numbers that are not PyTorch's;
+            names the reason and the site.
     """
-    graph, form = trace(function, inputs, compiled)
-    run = _Compiled(graph) if compiled else graph
+    graph, form = trace(function, inputs, compiled, owners)
+    run = Compiled(graph) if compiled else graph
     return lambda *inputs: tree_unflatten(run(*tree_leaves(inputs)), form)
 
 
 def trace(
-    function: Callable[..., Any], inputs: tuple[Any, ...], for_compiler: bool = False
+    function: Callable[..., Any],
+    inputs: tuple[Any, ...],
+    for_compiler: bool = False,
+    owners: dict[str, Any] | None = None,
 ) -> tuple[GraphModule, TreeSpec]:
     """The graph of a function of flat inputs, and the form of its flat results; as :func:`flatten`."""
     watcher = _Watcher()
@@ -70,65 +76,16 @@ def trace(
         return tuple(results)
 
     try:
-        with watcher, TraceableOneHot(), large_blocks_mapped():
-            graph = trace_graph(flat, leaves, _FOR_THE_COMPILER if for_compiler else None)
+        with watching(owners or {}) as found, watcher, TraceableOneHot(), large_blocks_mapped():
+            graph = trace_graph(flat, leaves, FOR_THE_COMPILER if for_compiler else None)
+    except UntraceableError:
+        raise
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise UntraceableError(f"{type(error).__name__} at or after site '{watcher.site}': {reason}") from error
+    if found:
+        raise UntraceableError(found[0])
     return graph, result_forms[-1]
-
-
-class _Compiled:
-    """A graph compiled at its first call on inputs of each layout, or run uncompiled if that fails.
-
-    The compiler gets the graph itself: there is no Python in it for ``torch.compile`` to read, which takes longer than
-    to compile a small graph, nor to guard at each call, which takes one twentieth of a VAE's step.
-    """
-
-    def __init__(self, graph: GraphModule) -> None:
-        self.graph = graph
-        self.runs: dict[tuple[Any, ...], Callable[..., Any]] = {}
-
-    def __call__(self, *inputs: Any) -> Any:
-        layout = tuple((x.shape, x.stride(), x.dtype, x.device) for x in inputs if isinstance(x, Tensor))
-        with torch.no_grad():
-            try:
-                if layout not in self.runs:
-                    self.runs[layout] = compile_graph(self.graph, inputs)
-                return self.runs[layout](*inputs)
-            except Exception as error:
-                if self.runs.get(layout) is self.graph:
-                    raise
-                reason = str(error).strip().split("\n")[0]
-                warnings.warn(f"this graph cannot be compiled and runs uncompiled: {reason}", stacklevel=2)
-                self.runs[layout] = self.graph
-                return self.graph(*inputs)
-
-
-def _expm1(x: Tensor) -> Tensor:
-    """exp(x) - 1 to rounding: PyTorch's compiler for the CPU takes the difference itself, which is 0 for small x."""
-    return torch.tanh(0.5 * x) * (x.exp() + 1.0)
-
-
-def _expm1_(x: Tensor) -> Tensor:
-    return x.copy_(_expm1(x))
-
-
-def _addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """A product and its bias apart, so that the bias is added with what follows and not in a pass before the product.
-
-    The subtraction is a sum that the compiler does not put together again.
-    """
-    if a.device.type != "cpu" or (beta, alpha) != (1, 1):
-        return NotImplemented
-    return torch.mm(a, b) - (-bias)
-
-
-_FOR_THE_COMPILER: dict[Any, Callable[..., Any]] = {
-    torch.ops.aten.expm1.default: _expm1,
-    torch.ops.aten.expm1_.default: _expm1_,
-    torch.ops.aten.addmm.default: _addmm,
-}
 
 
 def nullcontext_of(*inputs: Tensor) -> AbstractContextManager[None]:
@@ -168,16 +125,24 @@ class LossModule(nn.Module):
         return {name: p for name, p in self.named_parameters() if p.requires_grad and id(p) in own}
 
     def forward(self, kl_weight: Tensor | None, *inputs: Tensor) -> Tensor:
-        objective = self.objective
-        if kl_weight is not None:
-            objective = copy.copy(objective)
-            objective.kl_weight = kl_weight
-        with pyro.validation_enabled(False), self.around(*inputs):
+        with self._weighted(kl_weight), pyro.validation_enabled(False), self.around(*inputs):
             batch = self.prepare(*inputs)
             with self.context(*inputs):
-                loss = loss_per_datum(self.pair, objective, batch)
+                loss = loss_per_datum(self.pair, self.objective, batch)
         loss = loss if self.weight == 1.0 else self.weight * loss
         return loss if self.loss_scale is None else self.loss_scale * loss
+
+    @contextmanager
+    def _weighted(self, kl_weight: Tensor | None) -> Iterator[None]:
+        """Context in which the objective has this weight, if one is given."""
+        own = getattr(self.objective, "kl_weight", None)
+        if kl_weight is not None:
+            self.objective.kl_weight = kl_weight
+        try:
+            yield
+        finally:
+            if kl_weight is not None:
+                self.objective.kl_weight = own
 
 
 class LossFunction:
@@ -211,7 +176,17 @@ class LossFunction:
         """The loss alone."""
         named = {**dict(zip(self.trained, values, strict=True)), **fixed}
         state = {place: named[name] for place, name in self.places.items()}
-        return functional_call(self.module, state, (kl_weight, *inputs), tie_weights=False)
+        loss: Tensor = functional_call(self.module, state, (kl_weight, *inputs), tie_weights=False)
+        for place, name in self.places.items():
+            if state[place] is not named[name]:  # functional_call leaves there what it found at the end
+                place = place.removeprefix("pair.")
+                raise UntraceableError(f"it replaces '{place}', where a graph follows what is changed in place")
+        return loss
+
+    @property
+    def owners(self) -> dict[str, Any]:
+        """What holds the attributes that the programs read."""
+        return {"": self.module.pair, "objective": self.module.objective}
 
 
 class LossGraph:
@@ -237,11 +212,14 @@ class LossGraph:
         # tracing runs the program: on copies of its state, so that nothing has happened before the first step
         copies = {name: lazy_clone(value) for name, value in fixed.items()}
         with fork_rng(inputs[0].device), torch.enable_grad():
-            self.run = flatten(self.function, (self.values, copies, self._kl_weight, inputs), compiled)
+            self.run = flatten(
+                self.function, (self.values, copies, self._kl_weight, inputs), compiled, self.function.owners
+            )
 
     @property
     def _kl_weight(self) -> Tensor | None:
-        return getattr(self.objective, "kl_weight", None)
+        weight = getattr(self.objective, "kl_weight", None)
+        return weight if isinstance(weight, Tensor) else None
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Set the gradients of the parameters; returns the loss a datum, a tensor ``[]`` in nats."""

@@ -49,16 +49,23 @@ class StackedFunction:
         function: Takes tensors, in lists, tuples and dictionaries as they like, and gives such.
         one: Arguments for one model, of the shapes to come; in-place changes of them are undone by the caller.
         generators: One for each model.
+        owners: As in :func:`~pyrodgm.infer.tracing.graph.trace`.
 
     Raises:
         UntraceableError: If the function cannot be traced, or an operation cannot be stacked; names it.
     """
 
-    def __init__(self, function: Callable[..., Any], one: tuple[Any, ...], generators: Sequence[Generator]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        one: tuple[Any, ...],
+        generators: Sequence[Generator],
+        owners: dict[str, Any] | None = None,
+    ) -> None:
         self.generators = list(generators)
         leaves = tree_leaves(one)
         with fork_rng(next(x.device for x in leaves if isinstance(x, Tensor))), torch.enable_grad():
-            graph, self.form = trace(function, one)
+            graph, self.form = trace(function, one, owners=owners)
         self.keys: list[int] = []
         weakref.finalize(self, forget_draws, self.keys)
         stacked = [torch.stack([x.detach()] * len(self.generators)) if isinstance(x, Tensor) else x for x in leaves]

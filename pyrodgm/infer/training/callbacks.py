@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -20,6 +20,8 @@ class Moment:
         loss: Loss per datum of the last step, a tensor ``[]`` in nats that need not be finite; reading it waits for the
             device. None but in ``on_step``.
         metrics: The row of metrics of the epoch, empty in ``on_step``; that of the last epoch in ``on_end``.
+        objective: The objective in use, a copy of that given to :func:`~pyrodgm.infer.fit`. Its attributes may be set;
+            ``kl_weight`` is left as it is once a warm-up is over.
     """
 
     pair: nn.Module
@@ -27,6 +29,7 @@ class Moment:
     step: int
     loss: Tensor | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    objective: Any = None
 
 
 class Callback:
@@ -52,6 +55,12 @@ class Callback:
 
     def on_end(self, moment: Moment) -> None:
         """At the end, once the pair has its best weights."""
+
+
+def listening(callbacks: Sequence[Callback], event: Event) -> list[Callback]:
+    """Those that do something at an event."""
+    nothing = getattr(Callback, event)
+    return [callback for callback in callbacks if getattr(getattr(callback, event), "__func__", None) is not nothing]
 
 
 def call(callbacks: Sequence[Callback], event: Event, moment: Moment) -> bool:

@@ -15,15 +15,16 @@ from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective,
 from pyrodgm.infer.estimators.protocols import KLWeighted
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, rehearse
 from pyrodgm.infer.tracing.precision import layers_in
-from pyrodgm.infer.training.callbacks import Event, Moment, call
+from pyrodgm.infer.training.callbacks import Event, Moment, call, listening
 from pyrodgm.infer.training.critic import Critic
 from pyrodgm.infer.training.feeds.feed import Feed, Inputs
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters
+from pyrodgm.infer.training.parallel.callback_changes import call_in_first
 from pyrodgm.infer.training.refusals import check_made
 from pyrodgm.infer.training.resumable import Resumable, Row
 from pyrodgm.infer.training.settings import Plan, Precision
 from pyrodgm.infer.training.step import TrainStep
-from pyrodgm.processes import first, from_first, world
+from pyrodgm.processes import from_first, world
 
 Tick: TypeAlias = Callable[[int, float], None]
 
@@ -73,11 +74,10 @@ class Training(Resumable):
         objective, settings = plan.objective, plan.settings
         self.plan, self.score = plan, score
         self.objective, self.evidence_bound = copy.copy(objective), copy.copy(objective)
-        self.kl_weight = torch.ones((), device=self.device)
         self.kl_target = 1.0
         if isinstance(objective, KLWeighted):
             self.kl_target = float(objective.kl_weight)
-            self.objective.kl_weight = self.kl_weight
+            self.objective.kl_weight = torch.full((), self.kl_target, device=self.device)
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
         self.steps_per_epoch, self.epochs, self.total_steps = plan.lengths(feed.pass_length)
         self.stopped = False
@@ -167,7 +167,7 @@ class Training(Resumable):
         row = {
             "epoch": self.epoch + 1,
             "step": self.steps,
-            "kl_weight": float(self.kl_weight),
+            "kl_weight": self.kl_weight,
             "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
             "train_bound": epoch.bound,
         }
@@ -187,7 +187,9 @@ class Training(Resumable):
 
     def schedule_step(self, i: int) -> None:
         """Set the KL weight and the learning rates for step ``i`` of the epoch."""
-        self._set_kl_weight(i)
+        done, warmup = self.epoch + (i + 1) / self.steps_per_epoch, self.plan.kl_warmup
+        if self.epoch + i / self.steps_per_epoch < warmup:  # afterwards it is the callbacks' to set
+            self.set_kl_weight(self.kl_target * min(1.0, done / warmup))
         self._set_learning_rate(i)
 
     def one_step(self, i: int) -> tuple[Tensor, int, int]:
@@ -249,13 +251,15 @@ class Training(Resumable):
             self.scheduler.step()
 
     def _call(self, event: Event, loss: Tensor | None = None, metrics: Row | None = None) -> bool:
-        callbacks = self.plan.settings.callbacks
+        callbacks = listening(self.plan.settings.callbacks, event)
         if not callbacks:
             return False
         if metrics is None and loss is None and self.rows:
             metrics = self.rows[-1]
-        moment = Moment(self.pair, self.epoch, self.steps, loss, metrics or {})
-        return bool(from_first(first(lambda: call(callbacks, event, moment)) or False))
+        moment = Moment(self.pair, self.epoch, self.steps, loss, metrics or {}, self.objective)
+        stops = call_in_first(lambda: call(callbacks, event, moment), self.pair, self.objective)
+        self.set_kl_weight(from_first(self.kl_weight) if world().size > 1 else None)
+        return stops
 
     def end(self) -> None:
         """Give the pair its best weights, in evaluation mode, and tell the callbacks."""
@@ -283,10 +287,6 @@ class Training(Resumable):
                     group["lr"].fill_(rate * factor)
                 else:
                     group["lr"] = rate * factor
-
-    def _set_kl_weight(self, i: int) -> None:
-        done, warmup = self.epoch + (i + 1) / self.steps_per_epoch, self.plan.kl_warmup
-        self.kl_weight.fill_(self.kl_target * min(1.0, done / warmup if warmup else 1.0))
 
 
 def _point_upwards(scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.infer.estimators.protocols import KLWeighted
 from pyrodgm.infer.training.critic import Critic
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters, nonfinite_sites
@@ -54,6 +55,16 @@ class Resumable:
         self.sharded = sharded_in(pair)
         self.shards: list[dict[str, Tensor]] = []
 
+    @property
+    def kl_weight(self) -> float:
+        """The KL weight of the objective by now; 1 where it has none."""
+        return float(self.objective.kl_weight) if isinstance(self.objective, KLWeighted) else 1.0
+
+    def set_kl_weight(self, weight: float | None) -> None:
+        """Set it, if there is one and it is told."""
+        if weight is not None and isinstance(self.objective, KLWeighted):
+            self.objective.kl_weight.fill_(weight)
+
     def one_step(self, i: int) -> tuple[Tensor, int, int]:
         """Step ``i`` of the epoch: the loss per row of its batch, the number of rows, and that of data."""
         raise NotImplementedError
@@ -68,6 +79,7 @@ class Resumable:
             "best_epoch": self.best_epoch,
             "best_bound": self.best_bound,
             "best_weights": self.best_weights,
+            "kl_weight": self.kl_weight,
             "rows": self.rows,
             "seconds": self.seconds,
             "weights": dict(self.pair.state_dict()),
@@ -86,6 +98,7 @@ class Resumable:
         self.best_weights, self.rows, self.seconds = state["best_weights"], state["rows"], state["seconds"]
         self.steps, self.step.mode = state["steps"], state["mode"]
         self.feed.load(state["feed"])
+        self.set_kl_weight(state.get("kl_weight"))
         if self.step.scaler:
             self.step.scaler.load_state_dict(state["scaler"])
         self.step.forget()

@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pyrodgm.arithmetic.arguments import callables, finite_number, one_of, whole_number
 from pyrodgm.infer.tracing._compat import held, registers
 from pyrodgm.infer.tracing.capture import CapturedStep, is_capturable
-from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, rehearse
+from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, frozen_parts, rehearse
 from pyrodgm.infer.tracing.graph import (
     Context,
     LossGraph,
@@ -25,6 +25,7 @@ from pyrodgm.infer.tracing.graph import (
     UntraceableError,
     nullcontext_of,
 )
+from pyrodgm.infer.training.attribute_changes import AttributeChanges
 from pyrodgm.infer.training.parallel.shared_step import share_loss
 from pyrodgm.processes import World, averaged_in
 from pyrodgm.processes.collectives import step_sums
@@ -51,16 +52,6 @@ def check_clip_grad_norm(clip_grad_norm: float | None) -> None:
 
 def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
     return batch
-
-
-def _frozen_parts(trained: tuple[bool, ...]) -> AbstractContextManager[Any]:
-    """Context without Pyro's warning that frozen parameters are not in its global store, where none are anyway."""
-    if False not in trained:
-        return nullcontext()
-    stack = ExitStack()
-    stack.enter_context(warnings.catch_warnings())
-    warnings.filterwarnings("ignore", ".* was not registered in the param store")
-    return stack
 
 
 class TrainStep:
@@ -182,7 +173,7 @@ class TrainStep:
     @contextmanager
     def context(self, *inputs: Tensor) -> Iterator[None]:
         """The context that model and guide run in."""
-        with self._within(*inputs), _frozen_parts((*self._trained, self.player is nn.Module.parameters)):
+        with self._within(*inputs), frozen_parts((*self._trained, self.player is nn.Module.parameters)):
             yield
 
     def forget(self) -> None:
@@ -193,6 +184,8 @@ class TrainStep:
         self._own = list(self.player(self.pair))
         self._registers = registers(self._modules)
         self._held = held(self._registers)
+        self._changes = AttributeChanges({"": self.pair, "objective": self.objective})
+        self._kl_weight = getattr(self.objective, "kl_weight", None)
         self._averaged = [] if self.world is None else averaged_in(self.pair)
         if self.scaler is not None:  # all graphs read the scale from here
             self._scale = self.scaler.scale(torch.ones((), device=self._parameters[0].device))
@@ -206,12 +199,14 @@ class TrainStep:
             self.optimizer.zero_grad(set_to_none=True)
             self._trained = trained
         modes = tuple([module.training for module in self._modules])
-        key = (trained, modes, *((x.shape, x.dtype, x.device) for x in inputs))
+        values = self._changes.current if self.mode == "eager" else self._values()
+        key = (values, trained, modes, *((x.shape, x.dtype, x.device) for x in inputs))
         if key not in self._gradients:
             if len(inputs[0]) == 0:
                 raise ValueError(f"batch must hold at least one datum, got shape {list(inputs[0].shape)}")
             with fork_rng(inputs[0].device), self.context(*inputs):
                 rehearse(self.pair, self.objective, self.prepare(*inputs))
+            self._changes.refresh()
             module = LossModule(self.pair, self.objective, self.prepare, self.context)
             module.player = self.player
             if self.world is not None:
@@ -221,6 +216,17 @@ class TrainStep:
             self._weights[key] = module.weight
             self._gradients[key] = self._gradient(key, module, inputs)
         return key
+
+    def _values(self) -> int:
+        """A number for the values of attributes by now, which graphs have as constants."""
+        if self._captured and getattr(self.objective, "kl_weight", None) is not self._kl_weight:
+            self.forget()  # a captured step reads the old one
+        number = self._changes.look(self.mode, self._gradients, self._weights, self._captured)
+        if not self._changes.too_often:
+            return number
+        self.mode = self._changes.give_up(self.mode)
+        self.forget()
+        return self._changes.current
 
     def _gradient(self, key: Key, module: LossModule, inputs: tuple[Tensor, ...]) -> Callable[..., Tensor]:
         if self.mode == "eager":

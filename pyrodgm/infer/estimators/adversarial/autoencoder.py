@@ -14,6 +14,7 @@ from pyrodgm.infer.estimators.adversarial.objective import (
     trace_of,
 )
 from pyrodgm.infer.estimators.adversarial.prior import fit_of_prior
+from pyrodgm.infer.estimators.kl_weight import KLWeight
 from pyrodgm.infer.estimators.protocols import Program
 from pyrodgm.infer.estimators.sites import log_prob
 
@@ -37,9 +38,11 @@ class AdversarialAutoencoderLoss(AdversarialObjective):
     Source: Makhzani et al. (2015), arXiv 1511.05644, section 2.
     """
 
+    kl_weight = KLWeight()
+
     def __init__(self, kl_weight: float = 1.0, game: Game = NON_SATURATING) -> None:
         super().__init__()
-        self.kl_weight = torch.tensor(finite_number("kl_weight", kl_weight, least=0.0))
+        self.kl_weight = finite_number("kl_weight", kl_weight, least=0.0)
         self.game = require_game(game)
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:

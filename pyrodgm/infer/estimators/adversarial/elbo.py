@@ -15,6 +15,7 @@ from pyrodgm.infer.estimators.adversarial.objective import (
     trace_of,
 )
 from pyrodgm.infer.estimators.adversarial.prior import fit_of_prior
+from pyrodgm.infer.estimators.kl_weight import KLWeight
 from pyrodgm.infer.estimators.protocols import Program
 from pyrodgm.infer.estimators.sites import log_prob
 
@@ -66,9 +67,11 @@ class AdversarialELBO(AdversarialObjective):
         torch.Size([])
     """
 
+    kl_weight = KLWeight()
+
     def __init__(self, kl_weight: float = 1.0, contrast: int | None = None) -> None:
         super().__init__()
-        self.kl_weight = torch.tensor(finite_number("kl_weight", kl_weight, least=0.0))
+        self.kl_weight = finite_number("kl_weight", kl_weight, least=0.0)
         self.contrast = None if contrast is None else whole_number("contrast", contrast, 2)
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:

@@ -15,6 +15,7 @@ from pyrodgm.infer.estimators.adversarial.objective import (
     only_observed,
     trace_of,
 )
+from pyrodgm.infer.estimators.kl_weight import KLWeight
 from pyrodgm.infer.estimators.protocols import Program
 from pyrodgm.infer.estimators.reading import fn_of
 from pyrodgm.infer.estimators.sites import Site, Trace, exchange, log_prob
@@ -53,9 +54,11 @@ class VAEGANLoss(AdversarialObjective):
     Source: Larsen et al. (2016), arXiv 1512.09300, algorithm 1.
     """
 
+    kl_weight = KLWeight()
+
     def __init__(self, kl_weight: float = 1.0, feature_weight: float = 1.0, game: Game = NON_SATURATING) -> None:
         super().__init__()
-        self.kl_weight = torch.tensor(finite_number("kl_weight", kl_weight, least=0.0))
+        self.kl_weight = finite_number("kl_weight", kl_weight, least=0.0)
         self.feature_weight = finite_number("feature_weight", feature_weight, least=1e-9)
         self.game = require_game(game)
 

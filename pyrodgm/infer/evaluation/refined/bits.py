@@ -70,7 +70,7 @@ class AnnealedBits:
             except (NotImplementedError, RuntimeError) as error:
                 raise UnsupportedError(f"it has no gradients in its bits: {str(error).splitlines()[0]}") from error
         self.block = even(count, int(max_bytes / (used * CHAINS)))
-        self.graphs = Graphs(choose_mode(mode, count, self.block))
+        self.graphs = Graphs(choose_mode(mode, count, self.block), pair)
 
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size and k-hat of a block ``[B, *event]``, on the CPU."""

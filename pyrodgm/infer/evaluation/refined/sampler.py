@@ -71,7 +71,7 @@ class RefinedSampler:
             torch.manual_seed(0)  # so that the coordinates do not depend on the seed
             for _ in range(CENTRING_ROUNDS * coordinates.is_hierarchical):
                 self._centre(x)
-        self.fitting.graphs = Graphs(choose_mode(mode, count, self.block))
+        self.fitting.graphs = Graphs(choose_mode(mode, count, self.block), coordinates.pair)
 
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size, k-hat and stage of a block ``[B, *event]``, on the CPU.
@@ -137,7 +137,7 @@ class RefinedSampler:
 
     def reverse(self, x: Tensor, u: Tensor, chains: int, temperatures: Tensor) -> Tensor:
         """Log-weights ``[chains, N]`` of chains from draws of the posterior ``[N, D]`` of all data to the proposal."""
-        graphs, found = Graphs("traced" if len(temperatures) > LONG else "eager"), []
+        graphs, found = Graphs("traced" if len(temperatures) > LONG else "eager", self.coordinates.pair), []
         count = self._data_at_once(chains)
         none = u.new_full((self.plan.modes, self.block, self.plan.size), math.nan)
         for data, exact in zip(x.split(count), u.double().split(count), strict=True):

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pyrodgm.infer.tracing.arguments import Batch
+from pyrodgm.infer.tracing.attributes import Attributes
 from pyrodgm.infer.tracing.contexts import evaluating, rehearse, unchanged
 from pyrodgm.infer.tracing.graph import LossFunction, LossModule
 from pyrodgm.infer.tracing.stacked import StackedFunction
@@ -20,25 +22,32 @@ class Stack:
         members: The models, of one shape.
 
     Raises:
-        ValueError: If they are not of one shape; names the tensor.
+        ValueError: If they are not of one shape, or differ in an attribute; names the tensor or attribute.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = list(members)
+        self.generators = [member.generator for member in members]
+        self.noise = [torch.Generator() for _ in members]  # of validations
+        self._gather()
+
+    def _gather(self) -> None:
+        """Stack the tensors that the models have by now, and forget all graphs."""
+        members = self.members
+        self.attributes = [Attributes(_owners(member)) for member in members]
         functions = [LossFunction(member.module(member.training.objective)) for member in members]
         self.trained = [list(function.trained.values()) for function in functions]
         self.values = [_stacked(name, rows) for name, rows in _rows([{**f.trained} for f in functions]).items()]
         self.fixed = {name: _stacked(name, rows) for name, rows in _rows([f.fixed for f in functions]).items()}
-        weights = [member.training.kl_weight for member in members]
-        weighted = getattr(members[0].training.objective, "kl_weight", None) is not None
-        self.kl_weights = _stacked("kl_weight", weights) if weighted else None
+        self.weights = [getattr(member.training.objective, "kl_weight", None) for member in members]
+        weights = [weight for weight in self.weights if weight is not None]
+        self.kl_weights = _stacked("kl_weight", weights) if weights else None
         self.steps: dict[tuple[torch.Size, ...], StackedFunction] = {}
         self.bounds: dict[torch.Size, StackedFunction] = {}
-        self.generators = [member.generator for member in members]
-        self.noise = [torch.Generator() for _ in members]  # of validations
 
     def losses(self, inputs: Sequence[tuple[Tensor, ...]]) -> Tensor:
         """Set the gradients of all models; returns the loss per datum of each, ``[models]``."""
+        self._follow()
         key = tuple(x.shape for x in inputs[0])
         if key not in self.steps:
             self.steps[key] = self._trace(inputs[0])
@@ -52,6 +61,7 @@ class Stack:
 
     def measure(self, batches: Sequence[Batch]) -> list[float]:
         """The validation bound of each model, under the noise of its own validation."""
+        self._follow()
         for member, noise in zip(self.members, self.noise, strict=True):
             noise.manual_seed(member.training.plan.seed)
         total, count = torch.zeros(()), 0
@@ -63,12 +73,29 @@ class Stack:
             total, count = total.to(losses.device) + size * losses, count + size
         return [-float(x) / count for x in total]
 
+    def _follow(self) -> None:
+        """Begin anew where callbacks have replaced a buffer or changed an attribute, which graphs have as constants."""
+        weights = [getattr(member.training.objective, "kl_weight", None) for member in self.members]
+        replaced = any(a is not b for a, b in zip(weights, self.weights, strict=True))
+        if replaced or any(attributes.have_changed() for attributes in self.attributes):
+            self._gather()
+
+    def _look(self) -> None:
+        """Take the attributes of all models as they are by now, and require them to be equal."""
+        self.attributes = [Attributes(_owners(member)) for member in self.members]
+        for other in self.attributes[1:]:
+            name = self.attributes[0].difference_of_twin(other)
+            if name is not None:
+                raise ValueError(f"make_pair must make pairs of equal attributes, got some that differ in '{name}'")
+
     def _trace(self, inputs: tuple[Tensor, ...]) -> StackedFunction:
-        training = self.members[0].training
-        with unchanged(training.pair, inputs[0].device), training.step.context(*inputs):
-            rehearse(training.pair, training.objective, training.feed.arguments(*inputs))
-        function = LossFunction(self.members[0].module(training.objective))
-        return StackedFunction(function, (*self._first(), self._first_weight(), inputs), self.generators)
+        for training in [member.training for member in self.members]:
+            with unchanged(training.pair, inputs[0].device), training.step.context(*inputs):
+                rehearse(training.pair, training.objective, training.feed.arguments(*inputs))
+        self._look()
+        function = LossFunction(self.members[0].module(self.members[0].training.objective))
+        arguments = (*self._first(), self._first_weight(), inputs)
+        return StackedFunction(function, arguments, self.generators, function.owners)
 
     def _trace_bound(self, batch: Batch) -> StackedFunction:
         training = self.members[0].training
@@ -79,7 +106,7 @@ class Stack:
             return function.loss(values, fixed, None, ())
 
         with evaluating(training.pair):
-            return StackedFunction(bound, self._first(), self.noise)
+            return StackedFunction(bound, self._first(), self.noise, function.owners)
 
     def _first(self) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Copies of the tensors of the first model."""
@@ -87,6 +114,10 @@ class Stack:
 
     def _first_weight(self) -> Tensor | None:
         return None if self.kl_weights is None else self.kl_weights[0].clone()
+
+
+def _owners(member: Member) -> dict[str, Any]:
+    return {"": member.training.pair, "objective": member.training.objective}
 
 
 def take_out(pair: nn.Module) -> None:
