@@ -9,7 +9,6 @@ from pyrodgm.infer.estimators.code_length import Bits, bits_per_symbol
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.estimators.iwelbo import IWELBO
 from pyrodgm.infer.estimators.mixture_density import MixtureDensityELBO
-from pyrodgm.infer.estimators.reading import ProgramError
 from pyrodgm.infer.estimators.semi_supervised import SemiSupervisedELBO
 from pyrodgm.infer.estimators.stratified import StratifiedELBO, StratifiedIWELBO
 from pyrodgm.infer.evaluation.annealed import annealed_log_likelihood
@@ -30,6 +29,7 @@ from pyrodgm.infer.evaluation.predict import reconstruct, sample, sample_means
 from pyrodgm.infer.evaluation.refined.guide import RefinedGuide, refine
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.evaluation.two_samples import PrecisionRecall, TwoSample, knn_two_sample, precision_recall
+from pyrodgm.infer.tracing.program_error import ProgramError
 from pyrodgm.infer.training.callbacks import Callback, Moment
 from pyrodgm.infer.training.checkpoint import DamagedFileError, load_weights, save_weights
 from pyrodgm.infer.training.fit import FitResult, fit

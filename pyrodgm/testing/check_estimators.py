@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyrodgm.infer import ELBO, IWELBO, SemiSupervisedELBO, StratifiedELBO, StratifiedIWELBO, TrainStep, log_likelihood
-from pyrodgm.infer.estimators.reading import ProgramError
+from pyrodgm.infer.tracing.program_error import ProgramError
 from pyrodgm.infer.training.feeds.validation import valid_bound
 from pyrodgm.testing.evidence import exact_posterior
 from pyrodgm.testing.exact import all_terms, drawn_sites, exact_elbo, exact_rule

@@ -10,9 +10,9 @@ from torch import Tensor
 from pyrodgm.arithmetic.arguments import one_of
 from pyrodgm.distributions import DiagNormalMixture
 from pyrodgm.infer.estimators.protocols import Program
-from pyrodgm.infer.estimators.reading import ProgramError
 from pyrodgm.infer.estimators.sites import Site, log_prob
 from pyrodgm.infer.estimators.stratified import Strata, StratifiedELBO, read_stratified
+from pyrodgm.infer.tracing.program_error import ProgramError
 
 Pairing = Literal["full", "own"]
 

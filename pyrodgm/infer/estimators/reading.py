@@ -9,22 +9,9 @@ from pyro.distributions import Delta
 from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 
-from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.estimators.sites import Site, Trace, is_enumerated, samples
 from pyrodgm.infer.tracing._compat import mask_of_distribution
-
-
-class ProgramError(PyrodgmError, ValueError):
-    """A site that cannot be counted.
-
-    Attributes:
-        site: Name of the site.
-        reason: What is the matter with it.
-    """
-
-    def __init__(self, site: str, reason: str) -> None:
-        super().__init__(f"site '{site}' {reason}")
-        self.site, self.reason = site, reason
+from pyrodgm.infer.tracing.program_error import ProgramError
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import torch
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
-from pyrodgm.infer.estimators.reading import Latent, ProgramError, Reading, mask_of, plates, subsampling
+from pyrodgm.infer.estimators.reading import Latent, Reading, mask_of, plates, subsampling
 from pyrodgm.infer.estimators.sites import Site, log_prob, sum_rows
+from pyrodgm.infer.tracing.program_error import ProgramError
 
 
 class Rows:

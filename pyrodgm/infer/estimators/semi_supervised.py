@@ -8,8 +8,8 @@ from torch import Tensor
 from pyrodgm.arithmetic.arguments import finite_number
 from pyrodgm.infer.estimators.elbo import ELBO
 from pyrodgm.infer.estimators.protocols import Program
-from pyrodgm.infer.estimators.reading import ProgramError
 from pyrodgm.infer.estimators.sites import log_prob
+from pyrodgm.infer.tracing.program_error import ProgramError
 
 
 class SemiSupervisedELBO(ELBO):

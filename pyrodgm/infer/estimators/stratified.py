@@ -10,9 +10,10 @@ from torch import Tensor
 
 from pyrodgm.infer.estimators.elbo import ELBO, TensorELBO
 from pyrodgm.infer.estimators.protocols import Program, is_stratified
-from pyrodgm.infer.estimators.reading import ProgramError, Reading, plates, read
+from pyrodgm.infer.estimators.reading import Reading, plates, read
 from pyrodgm.infer.estimators.rows import Rows
 from pyrodgm.infer.estimators.sites import Site, checked, log_prob
+from pyrodgm.infer.tracing.program_error import ProgramError
 
 
 class StratifiedELBO(ELBO):

@@ -10,13 +10,14 @@ from pyro.infer import config_enumerate
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
-from pyrodgm.infer.estimators.reading import ProgramError, counted, fn_of, mask_of, plates, read
+from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of, plates, read
 from pyrodgm.infer.estimators.rows import Rows
 from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated, traces
 from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.graphs import Graphs
 from pyrodgm.infer.evaluation.memory import even, growth
 from pyrodgm.infer.tracing.contexts import fork_rng
+from pyrodgm.infer.tracing.program_error import ProgramError
 
 Values = dict[str, Tensor]
 

@@ -22,7 +22,7 @@ from pyrodgm.infer import (
     fit,
     log_likelihood,
 )
-from pyrodgm.infer.estimators.reading import ProgramError
+from pyrodgm.infer.tracing.program_error import ProgramError
 from pyrodgm.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from pyrodgm.models import VAE
 from pyrodgm.nn import mlp

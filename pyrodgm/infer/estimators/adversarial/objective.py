@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from pyrodgm.infer.estimators.elbo import TensorLoss
 from pyrodgm.infer.estimators.protocols import Program
-from pyrodgm.infer.estimators.reading import ProgramError
 from pyrodgm.infer.estimators.sites import Site, Trace, samples
+from pyrodgm.infer.tracing.program_error import ProgramError
 
 
 @runtime_checkable
