@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pyrodgm.infer import ELBO, TrainStep
 from pyrodgm.infer.estimators.reading import Latent, plates, read
-from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
+from pyrodgm.infer.tracing.contexts import fork_rng
+from pyrodgm.infer.tracing.parameters import own_parameters
 
 PARTICLES = 4
 
@@ -42,7 +43,7 @@ def check_pair(pair: nn.Module, x: Tensor, traced: bool = True) -> None:
         >>> vae = VAE(StandardNormal(2), BernoulliLikelihood(mlp(2, [8], 9)), GaussianPosterior(mlp(9, [8], 4)))
         >>> check_pair(vae, torch.rand(5, 9).round())
     """
-    with fork_rng(x.device), own_parameters():
+    with fork_rng(x.device), own_parameters(pair):
         _check_sites(pair, x)
         _check_particles(pair, x)
         _check_copy(pair)

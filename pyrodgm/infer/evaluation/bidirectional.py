@@ -14,6 +14,7 @@ from pyrodgm.infer.evaluation.refined.centring import evenly
 from pyrodgm.infer.evaluation.refined.choice import refined_sampler
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
+from pyrodgm.infer.training.feeds.columns import device_and_dtype
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,11 @@ def bidirectional(
     temperatures, max_bytes = whole_number("temperatures", temperatures), whole_number("max_bytes", max_bytes)
     num_samples = None if num_samples is None else whole_number("num_samples", num_samples)
     seed = None if seed is None else whole_number("seed", seed, None)
-    first = next(pair.parameters())
-    device = first.device
+    device, dtype = device_and_dtype(pair)
     with evaluating(pair), flushing_denormals(), fork_rng(device) if seed is not None else torch.no_grad():
         if seed is not None:
             torch.manual_seed(seed)
-        blank = torch.zeros(num_data, *like.shape[1:], dtype=first.dtype, device=device)
+        blank = torch.zeros(num_data, *like.shape[1:], dtype=dtype, device=device)
         simulated = poutine.trace(poutine.uncondition(pair.model)).get_trace(blank)
         x = simulated.nodes["x"]["value"]
         program, rows = by_row(pair, x)  # as log_likelihood does: symbols are no real tensor

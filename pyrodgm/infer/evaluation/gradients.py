@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import programs, whole_number
-from pyrodgm.infer.tracing.contexts import fork_rng, own_parameters
+from pyrodgm.infer.estimators.objective import check_objective
+from pyrodgm.infer.tracing.contexts import fork_rng
+from pyrodgm.infer.tracing.parameters import own_parameters
 
 
 def gradient_snr(
@@ -50,8 +52,7 @@ def gradient_snr(
         ['likelihood', 'posterior']
     """
     programs(pair, "model", "guide")
-    if not callable(getattr(objective, "differentiable_loss", None)):
-        raise TypeError(f"objective must have a method differentiable_loss, got {objective!r}")
+    check_objective(objective)
     if not isinstance(x, Tensor) or not x.numel() or not x.dim():
         raise TypeError(f"x must be a tensor with at least one datum, got {x!r}")
     seed = whole_number("seed", seed, None)
@@ -59,7 +60,7 @@ def gradient_snr(
     parameters = {name: p for name, p in pair.named_parameters() if p.requires_grad}
     mean: dict[str, Any] = dict.fromkeys(parameters, 0.0)
     square: dict[str, Any] = dict.fromkeys(parameters, 0.0)
-    with fork_rng(x.device), own_parameters(), pyro.validation_enabled(False):
+    with fork_rng(x.device), own_parameters(pair), pyro.validation_enabled(False):
         torch.manual_seed(seed)
         for count in range(1, num_draws + 1):
             loss = objective.differentiable_loss(pair.model, pair.guide, x)

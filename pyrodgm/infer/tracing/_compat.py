@@ -4,7 +4,6 @@ import copy
 import linecache
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from threading import get_ident
 from typing import Any, TypeAlias
 from weakref import finalize
@@ -46,13 +45,13 @@ __all__ = [
     "guess_max_plate_nesting",
     "has_hooks",
     "has_random_attributes",
-    "held",
     "hooks",
     "in_particle_plate",
     "is_draw",
     "is_in_place",
     "lazy_clone",
     "mask_of_distribution",
+    "names_in_store",
     "pickled_state",
     "registers",
     "set_call",
@@ -237,6 +236,12 @@ def constrained_parameters(state: dict[str, Any]) -> dict[str, Any]:
     return state.get("_pyro_params", {})
 
 
+def names_in_store(root: nn.Module) -> set[str]:
+    """The names under which Pyro's parameter store knows the constrained parameters of a module and of its parts."""
+    parts = [part for part in root.modules() if isinstance(part, PyroModule)]
+    return {f"{part._pyro_name}.{name}".removeprefix(".") for part in parts for name in part._pyro_params}
+
+
 def has_random_attributes(state: dict[str, Any]) -> bool:
     """Whether a ``PyroModule`` draws some of its attributes."""
     return bool(state.get("_pyro_samples"))
@@ -277,11 +282,6 @@ def has_hooks(module: nn.Module) -> bool:
 def registers(modules: Iterable[nn.Module]) -> list[dict[str, Any]]:
     """Where some modules keep their parts and parameters; what is replaced there shows in :func:`held`."""
     return [register for module in modules for register in (module._modules, module._parameters)]
-
-
-def held(registers: list[dict[str, Any]]) -> list[int]:
-    """The identities of what is in the registers, in a few microseconds."""
-    return [*map(id, chain.from_iterable([register.values() for register in registers]))]
 
 
 def call_registers(module: nn.Module) -> list[dict[str, Any]]:

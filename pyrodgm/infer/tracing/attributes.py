@@ -277,3 +277,8 @@ def _refill(held: Any, content: Any) -> None:
     elif [*map(id, held)] != [*map(id, content)]:
         held.clear()
         (held.update if isinstance(held, set) else held.extend)(content)
+
+
+def held(registers: list[dict[str, Any]]) -> list[int]:
+    """The identities of what is in the registers of modules, in a few microseconds."""
+    return [*map(id, chain.from_iterable([register.values() for register in registers]))]

@@ -9,46 +9,15 @@ from typing import Any, Literal, TypeAlias
 import pyro
 import pyro.infer
 import torch
-from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from pyrodgm.infer.tracing._compat import lazy_clone, shares_memory
 from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
-from pyrodgm.infer.tracing.kept_calls import kept_calls
+from pyrodgm.infer.tracing.kept_calls import afresh, kept_calls
+from pyrodgm.infer.tracing.parameters import own_parameters, trained_parameters
 
 MatmulPrecision: TypeAlias = Literal["highest", "high", "medium"]
-
-
-class _OwnParameters(Messenger):
-    """Answers ``pyro.param`` with the module's own parameter, so that the global store never sees it.
-
-    Attributes:
-        full_sizes: By the size of a subsample that a plate took, the largest size of such a plate.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.full_sizes: dict[int, int] = {}
-
-    def _pyro_post_sample(self, msg: Any) -> None:
-        for frame in msg["cond_indep_stack"]:
-            if frame.full_size and frame.full_size != frame.size:
-                self.full_sizes[frame.size] = max(frame.full_size, self.full_sizes.get(frame.size, 0))
-
-    def _pyro_param(self, msg: Any) -> None:
-        value = msg["args"][1] if len(msg["args"]) > 1 else None
-        if isinstance(value, Tensor) and not hasattr(value, "unconstrained"):
-            msg["value"], msg["done"], msg["stop"] = value, True, True
-
-
-@contextmanager
-def own_parameters() -> Iterator[_OwnParameters]:
-    """Context in which modules use their own parameters and Pyro's global parameter store is neither read nor written.
-
-    Statements that need a store (a constrained :class:`pyro.nn.PyroParam`, say) get one that ends with the context.
-    """
-    with pyro.get_param_store().scope(), _OwnParameters() as run:
-        yield run
 
 
 @contextmanager
@@ -57,14 +26,19 @@ def evaluating(pair: nn.Module) -> Iterator[None]:
 
     Code inside may turn gradients on, also where the caller is in inference mode. Afterwards every submodule has the
     mode that it had before. Parts that are called with nothing, as priors are, run once where that gives the same
-    (:func:`~pyrodgm.infer.tracing.kept_calls.kept_calls`).
+    (:func:`~pyrodgm.infer.tracing.kept_calls.kept_calls`). ``pyro.param`` statements of what is no parameter of the
+    pair have the value that Pyro's parameter store holds, or their initial one, with a warning that names them.
     """
     modes = [(module, module.training) for module in pair.modules()]
     try:
         pair.eval()
         without = torch.inference_mode(False), torch.no_grad()
-        with without[0], without[1], kept_calls(pair), own_parameters(), pyro.validation_enabled(False):
+        with without[0], without[1], kept_calls(pair), own_parameters(pair) as run, pyro.validation_enabled(False):
             yield
+            if unknown := run.unknown():
+                names = "', '".join(unknown)
+                where = "neither a parameter of the pair nor in Pyro's parameter store"
+                warnings.warn(f"pyro.param '{names}' is {where}: its initial value was used", stacklevel=4)
     finally:
         for module, training in modes:
             module.training = training
@@ -97,16 +71,28 @@ def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
 
 
 def loss_per_datum(pair: Any, objective: pyro.infer.ELBO, batch: Batch) -> Tensor:
-    """The loss of an objective over the number of data that it speaks of, a tensor ``[]``; with own parameters.
+    """The loss of an objective over the number of data that it speaks of, a tensor ``[]``; with own parameters alone.
 
     That is the size of the batch; or, where a plate of the program is subsampled to that size and so scales what is in
     it, the size of the plate.
     """
-    args, kwargs = split_arguments(batch)
     batch_size = len(first_tensor(batch))
-    with own_parameters() as run:
-        loss: Tensor = objective.differentiable_loss(pair.model, pair.guide, *args, **kwargs)
+    with trained_parameters(pair) as run:
+        loss = loss_of(objective, pair.model, pair.guide, batch)
     return loss / run.full_sizes.get(batch_size, batch_size)
+
+
+def loss_of(objective: pyro.infer.ELBO, model: Any, guide: Any, batch: Batch) -> Tensor:
+    """The loss of an objective, a tensor ``[]``; without gradient where gradients are off.
+
+    Pyro's estimator by enumeration refuses that.
+    """
+    args, kwargs = split_arguments(batch)
+    if torch.is_grad_enabled() or not isinstance(objective, pyro.infer.TraceEnum_ELBO):
+        loss: Tensor = objective.differentiable_loss(model, guide, *args, **kwargs)
+        return loss
+    with torch.enable_grad(), afresh():  # kept results have none
+        return objective.differentiable_loss(model, guide, *args, **kwargs).detach()
 
 
 def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:
@@ -114,24 +100,36 @@ def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:
 
     Pyro's estimators look at a program's plates when they first meet it; afterwards they consume no more randomness.
     """
-    args, kwargs = split_arguments(batch)
-    with torch.no_grad(), unchanged(pair, first_tensor(batch).device), own_parameters():
-        objective.differentiable_loss(pair.model, pair.guide, *args, **kwargs)
+    with torch.no_grad(), unchanged(pair, first_tensor(batch).device), trained_parameters(pair):
+        loss_of(objective, pair.model, pair.guide, batch)
 
 
 @contextmanager
 def unchanged(pair: nn.Module, device: torch.device) -> Iterator[None]:
     """Context that leaves the buffers of the pair, and the random state, as it found them."""
-    before = {name: (value, lazy_clone(value)) for name, value in pair.named_buffers()}
+    before = {name: (value, lazy_clone(value)) for name, value in pair.named_buffers() if not is_lazy(value)}
     try:
-        with fork_rng(device):
+        with fork_rng(device), _new_statistics_untouched(pair):
             yield
     finally:
         with torch.no_grad():
             for name, value in pair.named_buffers():
-                own, kept = before[name]
+                own, kept = before.get(name, (value, value))  # a first call makes some
                 if value is not own or not shares_memory(value):  # else nothing was written to it
                     value.copy_(kept)
+
+
+@contextmanager
+def _new_statistics_untouched(pair: nn.Module) -> Iterator[None]:
+    """Context in which modules that make their buffers at a call, as lazy batch normalisations do, leave them so."""
+    makers = [part for part in pair.modules() if part.training and any(map(is_lazy, part.buffers(recurse=False)))]
+    try:
+        for part in makers:
+            part.training = False
+        yield
+    finally:
+        for part in makers:
+            part.training = True
 
 
 def fork_rng(device: torch.device) -> Any:

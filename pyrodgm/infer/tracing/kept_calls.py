@@ -14,12 +14,11 @@ from pyrodgm.infer.tracing._compat import (
     TorchDispatchMode,
     get_call,
     has_hooks,
-    held,
     registers,
     set_call,
     version_of,
 )
-from pyrodgm.infer.tracing.attributes import Attributes, outside_randomness, same_randomness
+from pyrodgm.infer.tracing.attributes import Attributes, held, outside_randomness, same_randomness
 
 _afresh: ContextVar[bool] = ContextVar("afresh", default=False)
 GIVE_UP = 2  # calls in a row that changed something or were random: one alone may have brought state up to date

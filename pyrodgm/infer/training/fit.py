@@ -89,7 +89,8 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
             truth values become floating-point numbers, and so do whole numbers on which the programs do not run. NaN is
             left to the masks of the model. All but the last kind lie on the device whole and are indexed there.
         epochs: Passes over the training data; may be left out where the settings have ``max_steps``.
-        objective: Any :class:`pyro.infer.ELBO`; :class:`pyrodgm.infer.ELBO` by default.
+        objective: Any :class:`pyro.infer.ELBO` whose loss is a tensor (docs/howto/svi.md); :class:`pyrodgm.infer.ELBO`
+            by default.
         optimizer: Makes a torch optimiser from the parameters; fused Adam with learning rate 1e-3 by default.
         batch_size: Data per step; the last batch of a pass may be smaller, and joins the one before it if it is a
             single datum. A ``DataLoader`` has its own.
@@ -113,6 +114,8 @@ def fit(  # noqa: PLR0913 - what everybody uses, by keyword
     Raises:
         NonFiniteError: If a loss, gradient or parameter stops being finite; it names step and sites. Likewise if the
             validation bound or score is not finite. The pair and the run folder keep the last good state.
+        ProgramError: For ``pyro.param`` statements of no parameter of the pair, which an optimiser does not have, and
+            for an autoguide with parameters of each datum.
         FileExistsError: If the run folder holds a run, or parts of one, and ``resume`` is false.
         FileNotFoundError: If the run to be resumed has lost its ``state.pt``.
         FolderInUseError: If another run, of this process or another, writes to the folder.

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective, without_critic
 from pyrodgm.infer.estimators.protocols import KLWeighted
-from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, rehearse
+from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, frozen_parts, rehearse
 from pyrodgm.infer.tracing.precision import layers_in
 from pyrodgm.infer.training.callbacks import Event, Moment, call, listening
 from pyrodgm.infer.training.critic import Critic
 from pyrodgm.infer.training.feeds.feed import Feed, Inputs
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters
 from pyrodgm.infer.training.parallel.callback_changes import call_in_first
-from pyrodgm.infer.training.refusals import check_made
+from pyrodgm.infer.training.refusals import check_made, refuse_local_autoguides
 from pyrodgm.infer.training.resumable import Resumable, Row
 from pyrodgm.infer.training.settings import Plan, Precision
 from pyrodgm.infer.training.step import TrainStep
@@ -72,20 +72,20 @@ class Training(Resumable):
         if not pair.training:  # else parts that are in evaluation mode are meant to be
             pair.train()
         objective, settings = plan.objective, plan.settings
-        self.plan, self.score = plan, score
+        objective = objective.of(pair) if isinstance(objective, AdversarialObjective) else objective
+        self.plan, self.score, self.kl_target = plan, score, 1.0
         self.objective, self.evidence_bound = copy.copy(objective), copy.copy(objective)
-        self.kl_target = 1.0
         if isinstance(objective, KLWeighted):
             self.kl_target = float(objective.kl_weight)
             self.objective.kl_weight = torch.full((), self.kl_target, device=self.device)
             self.evidence_bound.kl_weight = torch.ones((), device=self.device)
         self.steps_per_epoch, self.epochs, self.total_steps = plan.lengths(feed.pass_length)
-        self.stopped = False
-        team = world()
+        self._rehearse(self.evidence_bound)  # before there is an optimiser: some parts make their parameters at a call
+        self.stopped, team = False, world()
         groups: Any = settings.parameter_groups(pair)
         if isinstance(self.objective, AdversarialObjective):
-            self.objective, self.evidence_bound = self.objective.of(pair), self.evidence_bound.of(pair)
             self.critic = Critic(pair, self.objective, plan, feed, self._context, self.total_steps)
+            self._rehearse(self.critic.step.objective)
             groups = without_critic(pair)
             self.keeps_last = score is None
         self.optimizer = plan.optimizer(groups)
@@ -106,12 +106,13 @@ class Training(Resumable):
             torch.amp.GradScaler(self.device.type) if settings.precision == "fp16-mixed" else None,
             nn.Module.parameters if self.critic is None else without_critic,
         )
+
+    def _rehearse(self, objective: Any) -> None:
         with fork_rng(self.device):
-            first = feed.first()
-            with self.step.context(*first):
-                rehearse(pair, self.evidence_bound, feed.arguments(*first))
-                if self.critic is not None:
-                    rehearse(pair, self.critic.step.objective, feed.arguments(*first))
+            first = self.feed.first()
+            with self._context(*first), frozen_parts((False,)):
+                rehearse(self.pair, objective, self.feed.arguments(*first))
+                refuse_local_autoguides(self.pair, self.feed.arguments(*first))
 
     @property
     def finished(self) -> bool:

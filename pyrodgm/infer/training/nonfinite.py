@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from pyrodgm.distributions import NoDensityError
 from pyrodgm.errors import PyrodgmError
-from pyrodgm.infer.tracing.arguments import Batch, split_arguments
-from pyrodgm.infer.tracing.contexts import own_parameters
+from pyrodgm.infer.tracing.arguments import Batch
+from pyrodgm.infer.tracing.contexts import loss_of
+from pyrodgm.infer.tracing.parameters import trained_parameters
 
 
 class NonFiniteError(PyrodgmError, FloatingPointError):
@@ -49,10 +50,9 @@ class _Inspector(Messenger):
 def nonfinite_sites(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> list[str]:
     """The sample sites whose values or log-probabilities are not finite when the objective runs guide and model."""
     causes: list[str] = []
-    args, kwargs = split_arguments(batch)
     model, guide = _Inspector("model", causes)(pair.model), _Inspector("guide", causes)(pair.guide)
-    with torch.no_grad(), own_parameters(), pyro.validation_enabled(False):
-        objective.differentiable_loss(model, guide, *args, **kwargs)
+    with torch.no_grad(), trained_parameters(pair), pyro.validation_enabled(False):
+        loss_of(objective, model, guide, batch)
     return causes
 
 

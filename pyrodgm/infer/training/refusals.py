@@ -2,12 +2,19 @@
 
 from typing import Any
 
-import pyro.infer
 import pyro.optim
+import pyro.poutine as poutine
 import torch
+from pyro.infer.autoguide import AutoCallable, AutoGuide, AutoGuideList, AutoMessenger
 from torch import nn
 
 from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective, critic_of, without_critic
+from pyrodgm.infer.estimators.objective import check_objective
+from pyrodgm.infer.estimators.sites import samples
+from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
+from pyrodgm.infer.tracing.contexts import unchanged
+from pyrodgm.infer.tracing.parameters import own_parameters
+from pyrodgm.infer.tracing.program_error import ProgramError
 from pyrodgm.infer.training.settings import Plan, require
 
 
@@ -25,8 +32,9 @@ def refuse_what_cannot_train(pair: nn.Module, plan: Plan) -> None:
     if not any(parameter.requires_grad for parameter in pair.parameters()):
         count = sum(1 for _ in pair.parameters())
         found = f"{count} parameters, all of them frozen" if count else "no parameters"
-        raise ValueError(f"pair must have parameters to train, got {type(pair).__name__} with {found}")
-    _check_objective(plan.objective)
+        hint = "" if count else ": those of pyro.param are in Pyro's store, and an autoguide makes its own when called"
+        raise ValueError(f"pair must have parameters to train, got {type(pair).__name__} with {found}{hint}")
+    check_objective(plan.objective)
     if isinstance(plan.objective, AdversarialObjective):
         plan.objective.of(pair)
         for player, parameters in (("its discriminator", critic_of(pair)), ("all else", without_critic(pair))):
@@ -48,6 +56,36 @@ def refuse_what_cannot_train(pair: nn.Module, plan: Plan) -> None:
             )
 
 
+def refuse_local_autoguides(pair: Any, batch: Batch) -> None:
+    """Raise ProgramError for an autoguide, called before, that has parameters for each of the rows of a batch."""
+    parts = [part for part in pair.modules() if isinstance(part, (AutoGuide, AutoMessenger))]
+    owners = {site: type(part).__name__ for part in parts for site in _sites_of(part)}
+    if not owners:
+        return
+    args, kwargs = split_arguments(batch)
+    amortized = {plate for part in parts for plate in getattr(part, "amortized_plates", ())}
+    rows = len(first_tensor(batch))
+    with torch.no_grad(), unchanged(pair, first_tensor(batch).device), own_parameters(pair):
+        trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+    for site in samples(trace):
+        name, plates = site["name"], {f.name for f in site["cond_indep_stack"] if f.size == rows}
+        if name in owners and not site["is_observed"] and plates - amortized:
+            raise ProgramError(
+                name,
+                f"is drawn for each of {rows} rows from parameters that {owners[name]} has for that row, but fit "
+                "shuffles rows: draw it in a guide that sees the data, or train by pyro.infer.SVI",
+            )
+
+
+def _sites_of(part: Any) -> set[str]:
+    """The latent sites that an autoguide has parameters for."""
+    if isinstance(part, (AutoGuideList, AutoCallable)) or getattr(part, "prototype_trace", part) is None:
+        return set()
+    if isinstance(part, AutoGuide):
+        return set(part.prototype_trace.nodes)
+    return {piece.removesuffix("_unconstrained") for name, _ in part.named_parameters() for piece in name.split(".")}
+
+
 def refuse_two_players(plan: Plan, where: str) -> None:
     """Raise ValueError for an objective of two players where there is no way to train it."""
     require(not plan.is_adversarial, "objective", type(plan.objective).__name__, f"one of a single player {where}")
@@ -66,21 +104,6 @@ def check_made(optimizer: Any, scheduler: Any) -> None:
         require(scheduler.mode == "max", "lr_scheduler", f"mode={scheduler.mode!r}", "of mode='max': scores are bounds")
     elif scheduler is not None and not hasattr(scheduler, "step"):
         raise TypeError(f"lr_scheduler must make a torch scheduler, got {type(scheduler).__name__}")
-
-
-def _check_objective(objective: Any) -> None:
-    if isinstance(objective, type):
-        raise TypeError(f"objective must be an instance: pass {objective.__name__}(), got the class")
-    if isinstance(objective, pyro.infer.RenyiELBO):
-        raise TypeError(
-            "objective must have a loss that is a tensor: pass pyrodgm.infer.IWELBO(num_particles, alpha=...), got "
-            "pyro.infer.RenyiELBO"
-        )
-    if not callable(getattr(objective, "differentiable_loss", None)):
-        raise TypeError(
-            "objective must have a method differentiable_loss that returns a tensor, as pyrodgm.infer.ELBO() has, got "
-            f"{type(objective).__name__}"
-        )
 
 
 def _check_optimizer(optimizer: Any) -> None:

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import callables, finite_number, one_of, whole_number
-from pyrodgm.infer.tracing._compat import held, registers
+from pyrodgm.infer.estimators.objective import check_objective
+from pyrodgm.infer.tracing._compat import registers
+from pyrodgm.infer.tracing.attributes import held
 from pyrodgm.infer.tracing.capture import CapturedStep, is_capturable
 from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, frozen_parts, rehearse
 from pyrodgm.infer.tracing.graph import (
@@ -25,6 +27,7 @@ from pyrodgm.infer.tracing.graph import (
     UntraceableError,
     nullcontext_of,
 )
+from pyrodgm.infer.tracing.parameters import refuse_new_parameters
 from pyrodgm.infer.training.attribute_changes import AttributeChanges
 from pyrodgm.infer.training.parallel.shared_step import share_loss
 from pyrodgm.processes import World, averaged_in
@@ -63,7 +66,7 @@ class TrainStep:
 
     Args:
         pair: The module with ``model`` and ``guide``.
-        objective: Any :class:`pyro.infer.ELBO`; the loss is divided by the size of the batch.
+        objective: Any :class:`pyro.infer.ELBO` whose loss is a tensor; it is divided by the size of the batch.
         optimizer: Optimiser of the pair's parameters.
         clip_grad_norm: Largest Euclidean norm of the gradient of all parameters together; no limit by default.
         compile: How the program runs. ``"eager"`` runs it through Pyro each time. ``"traced"`` runs it once for each
@@ -119,8 +122,7 @@ class TrainStep:
     ) -> None:
         if not isinstance(pair, nn.Module):
             raise TypeError(f"pair must be a module, got {pair!r}")
-        if not callable(getattr(objective, "differentiable_loss", None)):
-            raise TypeError(f"objective must have a method differentiable_loss, got {objective!r}")
+        check_objective(objective)
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be a torch optimiser, got {optimizer!r}")
         callables(prepare=prepare, context=context, player=player)
@@ -204,9 +206,11 @@ class TrainStep:
         if key not in self._gradients:
             if len(inputs[0]) == 0:
                 raise ValueError(f"batch must hold at least one datum, got shape {list(inputs[0].shape)}")
+            before = dict(self.pair.named_parameters())
             with fork_rng(inputs[0].device), self.context(*inputs):
                 rehearse(self.pair, self.objective, self.prepare(*inputs))
             self._changes.refresh()
+            refuse_new_parameters(self.pair, before)
             module = LossModule(self.pair, self.objective, self.prepare, self.context)
             module.player = self.player
             if self.world is not None:

@@ -13,6 +13,7 @@ from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
+from pyrodgm.infer.training.feeds.columns import device_and_dtype
 
 JOINT = "_refined"  # the auxiliary site of all latents together
 
@@ -105,8 +106,7 @@ def refine(
         raise ValueError(f"x must be finite and hold at least one datum, got shape {list(x.shape)}")
     num_samples = None if num_samples is None else whole_number("num_samples", num_samples)
     max_bytes, seed = whole_number("max_bytes", max_bytes), None if seed is None else whole_number("seed", seed, None)
-    first = next(pair.parameters())
-    x = (x.clone() if x.is_inference() else x).to(first.device, first.dtype)
+    x = (x.clone() if x.is_inference() else x).to(*device_and_dtype(pair))
     with evaluating(pair), fork_rng(x.device) if seed is not None else torch.no_grad():
         if seed is not None:
             torch.manual_seed(seed)

@@ -7,10 +7,11 @@ import torch
 from pyro.distributions import MaskedDistribution
 from torch import Tensor, nn
 
-from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.tracing.arguments import split_arguments
-from pyrodgm.infer.tracing.contexts import own_parameters, unchanged
+from pyrodgm.infer.tracing.contexts import unchanged
+from pyrodgm.infer.tracing.parameters import own_parameters
 from pyrodgm.infer.training.feeds.columns import Columns
+from pyrodgm.infer.training.feeds.trial import try_model
 
 BLOCK = 1000  # rows per check: a temporary copy of colour images would be large
 
@@ -27,8 +28,8 @@ def check_support(pair: nn.Module, columns: Columns, data: str = "data") -> None
     batch = columns.pick(slice(0, min(2, len(columns))))
     args, kwargs = split_arguments(batch)
     without_effect = unchanged(pair, columns.values[0].device)
-    with torch.no_grad(), without_effect, own_parameters(), pyro.validation_enabled(False):
-        _, trace = traces(pair, *args, **kwargs)
+    with torch.no_grad(), without_effect, own_parameters(pair), pyro.validation_enabled(False):
+        trace = try_model(pair, *args, **kwargs)
     arguments = [*args, *kwargs.values()]
     for name, site in trace.nodes.items():
         if site["type"] != "sample" or not site["is_observed"] or _is_masked(site):

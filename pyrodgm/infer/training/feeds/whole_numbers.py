@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.tracing.arguments import Batch, Keywords, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating, unchanged
+from pyrodgm.infer.training.feeds.trial import try_model
 
 
 def become_real(pair: nn.Module, batch: Batch, dtype: torch.dtype) -> bool:
@@ -42,7 +42,7 @@ def _runs(pair: Any, batch: Batch) -> bool:
     positional, keywords = split_arguments(batch)
     with evaluating(pair), unchanged(pair, first_tensor(batch).device):
         try:
-            traces(pair, *positional, **keywords)
+            try_model(pair, *positional, **keywords)
         except Exception:  # of a product of mixed kinds, or one that training will raise and explain
             return False
     return True

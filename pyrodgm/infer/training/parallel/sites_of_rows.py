@@ -8,6 +8,7 @@ from torch import nn
 
 from pyrodgm.infer.estimators.sites import samples, traces
 from pyrodgm.infer.tracing.arguments import Batch, split_arguments
+from pyrodgm.infer.tracing.parameters import own_parameters
 
 
 def check_sites(pair: nn.Module, batch_of: Callable[[int], AbstractContextManager[Batch]], count: int) -> None:
@@ -37,6 +38,7 @@ def check_sites(pair: nn.Module, batch_of: Callable[[int], AbstractContextManage
 def _terms(pair: Any, batch: Batch) -> dict[str, dict[str, int]]:
     """The sizes of the plates around each site that counts in a bound: observed ones and those of the guide."""
     positional, keywords = split_arguments(batch)
-    guide, model = traces(pair, *positional, **keywords)
+    with own_parameters(pair):
+        guide, model = traces(pair, *positional, **keywords)
     counted = [*samples(guide), *(site for site in samples(model) if site["is_observed"])]
     return {site["name"]: {f.name: f.size for f in site["cond_indep_stack"]} for site in counted}
