@@ -25,6 +25,7 @@ from pyrodgm.infer import (
     posterior_means,
     posterior_samples,
 )
+from pyrodgm.infer.estimators.labels import has_classes
 from pyrodgm.infer.estimators.sites import samples
 from pyrodgm.infer.evaluation.refined.sites import UnsupportedError
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
@@ -226,7 +227,7 @@ def _classification_error(pair: Any, data: Dataset) -> float | None:
     x = data.test.images[:1].to(first.device, first.dtype)
     with fork_rng(first.device), evaluating(pair):
         guide = samples(poutine.trace(pair.guide).get_trace(x))
-    if not any(site["name"] == "y" and site["fn"].has_enumerate_support for site in guide):
+    if not any(site["name"] == "y" and has_classes(site) for site in guide):
         return None
     return classification_error(pair, data.test.images, data.test.labels)
 

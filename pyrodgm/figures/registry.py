@@ -11,6 +11,7 @@ from torch import Tensor
 from pyrodgm.datasets import Dataset, evenly_spaced
 from pyrodgm.infer import posterior_means, sample_means
 from pyrodgm.infer.estimators.sites import Trace, samples
+from pyrodgm.infer.evaluation.per_datum import data_first
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,9 +76,10 @@ class Scene:
         return self.test_images(1).expand(count, *self.data.test.images.shape[1:])
 
     def prior_draws(self, site: str, count: int) -> Tensor:
-        """Draws of a latent site from the model, ``[count, *event of the site]``."""
+        """Draws of a latent site from the model, ``[count, *plates, *event]``."""
         program = poutine.uncondition(self.pair.model)
-        return poutine.trace(program).get_trace(self.like(count)).nodes[site]["value"]
+        node = poutine.trace(program).get_trace(self.like(count)).nodes[site]
+        return data_first(node, node["value"])
 
     def decode(self, site: str, values: Tensor) -> Tensor:
         """Means of the data given values of one latent site, the others drawn from the model, as pictures."""

@@ -251,7 +251,7 @@ def test_classification_error(x):
     assert classification_error(pair, x, torch.cat([(best[:1] + 1) % CLASSES, best[1:]])) == 0.25
     with pytest.raises(ValueError, match=r"labels must be as many as the data, .*4, got 2"):
         classification_error(pair, x, best[:2])
-    with pytest.raises(ValueError, match="site: expected a discrete sample site of the guide, got 'z'"):
+    with pytest.raises(ValueError, match=r"site 'z' must have finitely many numbers as values, .* got Normal"):
         classification_error(pair, x, best, site="z")
 
 

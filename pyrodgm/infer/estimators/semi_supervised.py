@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import finite_number
 from pyrodgm.infer.estimators.elbo import ELBO
+from pyrodgm.infer.estimators.labels import Labelled
 from pyrodgm.infer.estimators.protocols import Program
 from pyrodgm.infer.estimators.sites import log_prob
 from pyrodgm.infer.tracing.program_error import ProgramError
@@ -22,7 +23,8 @@ class SemiSupervisedELBO(ELBO):
     :math:`\mathcal L(x) = \sum_y q(y \mid x)\, \mathcal L(x, y) + \mathcal H[q(y \mid x)]`.
 
     The programs are called with ``(x, y)`` where there are labels and with ``(x,)`` where there are none; the objective
-    itself with ``(x, y)``, the labels ``y`` being those of the first ``len(y)`` rows of ``x``. The loss is
+    itself with ``(x, y)``, the labels ``y`` being those of the first ``len(y)`` rows of ``x``: numbers ``[L]`` or
+    one-hot vectors ``[L, C]``, as the model takes them; the guide's site may be of either kind. The loss is
     :math:`-(L + U) \mathcal J`. Without any labels it is that of :class:`ELBO`, and :math:`w = 1` where all are
     labelled. :func:`fit` makes such batches with ``labelled_batch_size``.
 
@@ -68,11 +70,11 @@ class SemiSupervisedELBO(ELBO):
 
     def _log_classifier(self, guide: Program, x: Tensor, y: Tensor) -> Tensor:
         """Sum of log q(y | x)."""
-        trace = poutine.trace(poutine.condition(guide, {self.site: y})).get_trace(x)
+        trace = poutine.trace(Labelled(self.site, y)(guide)).get_trace(x)
         if self.site not in trace.nodes:
             raise ValueError(f"site: expected a sample site of the guide, got {self.site!r}")
         found = log_prob(trace.nodes[self.site])
-        if found.shape != y.shape:
-            reason = f"must have one probability per label, {list(y.shape)}, got {list(found.shape)}"
+        if found.shape != y.shape[:1]:
+            reason = f"must have one probability per label, {list(y.shape[:1])}, got {list(found.shape)}"
             raise ProgramError(self.site, reason)
         return found.sum()

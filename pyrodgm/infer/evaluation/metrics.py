@@ -1,6 +1,7 @@
 """Diagnostics of a trained pair: posterior means, active units, nearest neighbours."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyro.poutine as poutine
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import finite_number, finite_tensor, programs, tensors, whole_number, whole_numbers
 from pyrodgm.extras import needs_extra
-from pyrodgm.infer.estimators.sites import Trace, samples
+from pyrodgm.infer.estimators.labels import most_probable
+from pyrodgm.infer.estimators.reading import ProgramError
+from pyrodgm.infer.estimators.sites import Site, Trace, samples
+from pyrodgm.infer.evaluation.per_datum import data_first, require_data_plate
 from pyrodgm.infer.evaluation.reported import reported_mean, reported_name, reported_value
 from pyrodgm.infer.evaluation.shared import on_all_rows
 from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
@@ -22,8 +26,9 @@ from pyrodgm.processes import Share, gather_rows, sharing, world
 def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples: int = 10) -> dict[str, Tensor]:
     """Mean of the guide's distribution at each latent site.
 
-    One with finitely many values, which have no mean, is left out. Sites of sticks, which hold logits, are reported as
-    the weights, under the name that the site's ``infer={"weights": name}`` gives them.
+    Left out are sites with finitely many values, which have no mean, and those outside the data plate, which are the
+    same for all data. Sites of sticks, which hold logits, are reported as the weights, under the name that the site's
+    ``infer={"weights": name}`` gives them.
 
     Args:
         pair: A module with ``guide(x)``.
@@ -32,9 +37,14 @@ def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples
         num_samples: Passes that are averaged where sites depend on samples of others.
 
     Returns:
-        A tensor ``[N, *event of the site]`` for each latent site.
+        A tensor ``[N, *plates, *event]`` for each latent site; ``plates`` are those that it is in left of that of the
+        data, mostly none.
+
+    Raises:
+        ValueError: If there are no data, or a mean is not finite; for a site (a
+            :class:`~pyrodgm.infer.estimators.reading.ProgramError`) outside the data plate, if there is none in it.
     """
-    return _finite({name: mean for name, (mean, _) in _moments(pair, x, batch_size, num_samples).items()}, "means")
+    return _finite({name: found.mean for name, found in _moments(pair, x, batch_size, num_samples).items()}, "means")
 
 
 def posterior_samples(pair: nn.Module, x: Any, batch_size: int = 1000) -> dict[str, Tensor]:
@@ -43,7 +53,8 @@ def posterior_samples(pair: nn.Module, x: Any, batch_size: int = 1000) -> dict[s
     batch_size = whole_number("batch_size", batch_size)
 
     def draw(block: Batch) -> dict[str, Tensor]:
-        return {reported_name(s): reported_value(s) for s in samples(_guide_trace(pair, block)) if _has_mean(s)}
+        sites = _reported(samples(_guide_trace(pair, block)), block)
+        return {reported_name(site): data_first(site, reported_value(site)) for site in sites}
 
     with evaluating(pair):
         parts = [on_all_rows(draw, pair, block) for block in batches_of(x, pair, batch_size, "x")]
@@ -63,14 +74,14 @@ def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, 
         num_samples: Samples of the other sites, at least two where there are others.
 
     Returns:
-        A tensor ``[*event of the site]`` of at least 0 for each latent site.
+        A tensor ``[*plates, *event]`` of at least 0 for each latent site that :func:`posterior_means` reports.
     """
     moments = _moments(pair, x, 1000, num_samples)
-    _finite({name: mean for name, (mean, _) in moments.items()}, "means")
-    count = min((len(mean) for mean, _ in moments.values()), default=2)
+    _finite({name: found.mean for name, found in moments.items()}, "means")
+    count = min((len(found.mean) for found in moments.values()), default=2)
     if count < 2:
         raise ValueError(f"x must hold at least two data, got {count}")
-    return {name: (mean.var(0) - error.mean(0)).clamp(min=0.0) for name, (mean, error) in moments.items()}
+    return {name: found.variance().clamp(min=0.0) for name, found in moments.items()}
 
 
 def _finite(found: dict[str, Tensor], what: str) -> dict[str, Tensor]:
@@ -80,27 +91,54 @@ def _finite(found: dict[str, Tensor], what: str) -> dict[str, Tensor]:
     return found
 
 
-def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, tuple[Tensor, Tensor]]:
-    """Mean over passes of each site's mean, and the squared standard error of that, ``[N, *event of the site]``."""
+@dataclass(frozen=True)
+class _Moments:
+    """Means of a site over passes ``[N, *plates, *event]``, and how far draws of other sites move them."""
+
+    mean: Tensor
+    own: Tensor  # the sum over data of their variances, [*plates, *event]
+    total: Tensor  # the variance of their sum over data
+
+    @classmethod
+    def of(cls, block: Tensor) -> "_Moments":
+        """Those of a block ``[N, passes, *plates, *event]``."""
+        passes = block.shape[1]
+        if passes == 1:
+            return cls(block[:, 0], *[torch.zeros_like(block[0, 0])] * 2)
+        return cls(block.mean(1), block.var(1).sum(0) / passes, block.sum(0).var(0) / passes)
+
+    @classmethod
+    def joined(cls, blocks: list["_Moments"]) -> "_Moments":
+        """Those of several blocks, each with draws of its own."""
+        own, total = sum(b.own for b in blocks), sum(b.total for b in blocks)
+        return cls(torch.cat([b.mean for b in blocks]), torch.as_tensor(own), torch.as_tensor(total))
+
+    def variance(self) -> Tensor:
+        """Variance over the data, without what draws add to it: those that all data of a block share add nothing."""
+        return self.mean.var(0) - (self.own - self.total / len(self.mean)) / (len(self.mean) - 1)
+
+
+def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, _Moments]:
+    """Moments of each site's mean, over passes."""
     programs(pair, "guide")
     batch_size, num_samples = whole_number("batch_size", batch_size), whole_number("num_samples", num_samples)
 
-    def measure(block: Batch) -> dict[tuple[str, int], Tensor]:
+    def measure(block: Batch) -> dict[str, Tensor]:
         passes: dict[str, list[Tensor]] = {}
         for _ in range(num_samples):
-            for site in samples(_guide_trace(pair, block)):
-                if _has_mean(site):
-                    passes.setdefault(reported_name(site), []).append(reported_mean(site))
-            if len(passes) == 1:
+            sites = samples(_guide_trace(pair, block))
+            for site in _reported(sites, block):
+                passes.setdefault(reported_name(site), []).append(data_first(site, reported_mean(site)))
+            if sum(not site["is_observed"] for site in sites) == 1:  # there are no others that it could depend on
                 break
-        stacks = {name: torch.stack(means) for name, means in passes.items()}
-        both = {name: (stack.mean(0), _squared_error(stack)) for name, stack in stacks.items()}
-        return {(name, i): value for name, values in both.items() for i, value in enumerate(values)}
+        return {name: torch.stack(means, 1) for name, means in passes.items()}
 
     with evaluating(pair):
-        parts = [on_all_rows(measure, pair, block) for block in batches_of(x, pair, batch_size, "x")]
-    joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    return {name: (joined[name, 0], joined[name, 1]) for name, _ in joined}
+        blocks = [
+            {name: _Moments.of(passes) for name, passes in on_all_rows(measure, pair, block).items()}
+            for block in batches_of(x, pair, batch_size, "x")
+        ]
+    return {name: _Moments.joined([block[name] for block in blocks]) for name in blocks[0]}
 
 
 def _guide_trace(pair: Any, batch: Batch) -> Trace:
@@ -108,16 +146,14 @@ def _guide_trace(pair: Any, batch: Batch) -> Trace:
     return poutine.trace(pair.guide).get_trace(*args, **kwargs)
 
 
-def _squared_error(passes: Tensor) -> Tensor:
-    return passes.var(0) / len(passes) if len(passes) > 1 else torch.zeros_like(passes[0])
-
-
-def _has_mean(site: Any) -> bool:
-    return not site["is_observed"] and not site["fn"].has_enumerate_support
+def _reported(sites: list[Site], block: Batch) -> list[Site]:
+    """The latent sites that have a mean for each datum."""
+    found = [site for site in sites if not site["is_observed"] and not site["fn"].has_enumerate_support]
+    return require_data_plate(found, len(first_tensor(block)))
 
 
 def active_units(pair: nn.Module, x: Any, threshold: float = 1e-2) -> dict[str, int]:
-    r"""Number of latent dimensions that carry information about the data, for each latent site.
+    r"""Number of latent dimensions that carry information about the data, for each site in the data plate.
 
     A dimension u counts if :math:`\mathrm{Var}_x\bigl(\mathbb E_{q(u \mid x)}[u]\bigr) >` ``threshold``.
 
@@ -138,37 +174,55 @@ def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y
     Args:
         pair: A module with ``guide(x)``.
         x: Data ``[N, *event]``.
-        labels: ``[N]``, from 0.
-        site: The discrete site of the guide.
+        labels: Values of the site ``[N]``, those of a one-hot site as numbers from 0; or, of any site with K values,
+            one-hot vectors ``[N, K]``.
+        site: The site of the guide, one for each datum, whose values are finitely many numbers, or one-hot vectors,
+            relaxed or not.
         batch_size: Data a pass.
 
     Returns:
         A share in [0, 1].
 
     Raises:
-        ValueError: If there are not as many labels as data, or the guide has no such site with finitely many values.
+        ValueError: If there are not as many labels as data or they have another shape, or the guide has no such site.
     """
     programs(pair, "guide")
     batch_size = whole_number("batch_size", batch_size)
     labels = torch.as_tensor(labels) if isinstance(labels, list) or hasattr(labels, "__array__") else labels
     tensors(labels=labels)
+    if labels.dim() not in (1, 2):
+        raise ValueError(f"labels must be [N], or one-hot [N, K], got shape {list(labels.shape)}")
     wrong, count = torch.zeros((), dtype=torch.int64), 0
     with evaluating(pair):
         for block in batches_of(x, pair, batch_size, "x"):
-            known = labels[count : count + len(first_tensor(block))]
-            count += len(first_tensor(block))
-            if len(known) < len(first_tensor(block)):
+            size = len(first_tensor(block))
+            known = labels[count : count + size]
+            count += size
+            if len(known) < size:
                 break
-            trace = _guide_trace(pair, block)
-            fn = trace.nodes[site]["fn"] if site in trace.nodes else None
-            if fn is None or not fn.has_enumerate_support:
-                raise ValueError(f"site: expected a discrete sample site of the guide, got {site!r}")
-            values = fn.enumerate_support(expand=False)
-            best = values.flatten()[fn.log_prob(values).argmax(0)]
-            wrong = wrong.to(best.device) + (best != known.to(best.device)).sum()
+            sites = {found["name"]: found for found in samples(_guide_trace(pair, block))}
+            if site not in sites:
+                raise ValueError(f"site must be a sample site of the guide, got {site!r}")
+            best, classes = most_probable(sites[site])
+            if best.shape[-1:].numel() != size or best.numel() != size:
+                raise ProgramError(site, f"must have one value a datum, {[size]}, got {list(best.shape)}")
+            found, best = _class_values(known, classes).to(best.device), best.flatten()
+            wrong = wrong.to(best.device) + (classes.to(best.device)[best] != found).sum()
     if count != len(labels):
         raise ValueError(f"labels must be as many as the data, at least {count}, got {len(labels)}")
     return float(wrong) / count
+
+
+def _class_values(labels: Tensor, classes: Tensor) -> Tensor:
+    """Labels ``[N]`` as they are, and one-hot ones as the values of their classes."""
+    if labels.dim() == 1:
+        return labels
+    ones = labels.count_nonzero(-1) == 1
+    if labels.shape[1] != len(classes) or not bool((ones & (labels.sum(-1) == 1)).all()):
+        raise ValueError(
+            f"labels must be [N], or one-hot [N, {len(classes)}] with one 1 a row, got shape {list(labels.shape)}"
+        )
+    return classes.to(labels.device)[labels.to(torch.int64).argmax(-1)]
 
 
 def knn_error(

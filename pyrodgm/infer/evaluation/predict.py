@@ -7,11 +7,13 @@ from typing import Any, TypeAlias
 import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
+from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import programs, whole_number
 from pyrodgm.infer.estimators.sites import Site, samples
-from pyrodgm.infer.tracing.arguments import Batch, split_arguments
+from pyrodgm.infer.evaluation.per_datum import data_first, data_last, require_data_plate
+from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.infer.training.feeds.columns import Columns, device_and_dtype, is_in_memory
 from pyrodgm.infer.training.feeds.make import batches_of
@@ -28,10 +30,12 @@ def reconstruct(pair: nn.Module, x: Any, *, site: str | None = None) -> Tensor:
         site: The observed site that is meant; by default the only one, or that which observes the first argument.
 
     Returns:
-        Means of the data, ``[N, *event]``.
+        Means of the data, ``[N, *plates, *event]``; ``plates`` are those of the site left of that of the data, mostly
+        none.
 
     Raises:
-        ValueError: If it is unclear which site is meant.
+        ValueError: If it is unclear which site is meant; for a site (a
+            :class:`~pyrodgm.infer.estimators.reading.ProgramError`) outside the data plate.
     """
     programs(pair, "model", "guide")
     if isinstance(x, numbers.Number):
@@ -41,7 +45,8 @@ def reconstruct(pair: nn.Module, x: Any, *, site: str | None = None) -> Tensor:
         for batch in _batches(x, pair, "x"):
             args, kwargs = split_arguments(batch)
             guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-            parts.append(_mean(_observed(poutine.replay(pair.model, trace=guide_trace), batch, site)))
+            found = _observed(poutine.replay(pair.model, trace=guide_trace), batch, site)
+            parts.append(data_first(found, _mean(found)))
     result = torch.cat(parts)
     if not result.isfinite().all():
         raise ValueError("x must have finite reconstructions, got data of which they are not")
@@ -55,16 +60,17 @@ def sample(pair: nn.Module, like: Any, given: Given | None = None, *, site: str 
         pair: A module with ``model``.
         like: The number N of draws; or data whose number and shape they are to have, which a model needs that looks at
             more of its argument than the length. Their values do not matter but for covariates.
-        given: Values ``[N, *event of the site]`` of latent sites that are not sampled, or functions that make them from
-            a sample.
+        given: Values ``[N, *plates, *event]`` of latent sites that are not sampled, or functions that make them from a
+            sample.
         site: The observed site that is meant; by default the only one, or that which observes the first argument.
 
     Returns:
-        Draws of the data, ``[N, *event]``.
+        Draws of the data, ``[N, *plates, *event]``, as :func:`reconstruct` has them.
 
     Raises:
         TypeError: If the model cannot run on a number of draws alone.
-        ValueError: If it is unclear which site is meant, or ``like`` is a number below 1.
+        ValueError: If it is unclear which site is meant, it lies outside the data plate, or ``like`` is a number
+            below 1; if ``given`` has the name of no site.
 
     Example:
         >>> from pyrodgm.likelihoods import BernoulliLikelihood
@@ -75,7 +81,7 @@ def sample(pair: nn.Module, like: Any, given: Given | None = None, *, site: str 
         >>> sample(vae, 16).shape
         torch.Size([16, 5])
     """
-    return torch.cat([found["value"] for found in _drawn(pair, like, given, site)])
+    return torch.cat([data_first(found, found["value"]) for found in _drawn(pair, like, given, site)])
 
 
 def sample_means(pair: nn.Module, like: Any, given: Given | None = None, *, site: str | None = None) -> Tensor:
@@ -84,9 +90,9 @@ def sample_means(pair: nn.Module, like: Any, given: Given | None = None, *, site
     Arguments and errors are those of :func:`sample`.
 
     Returns:
-        Means of the data, ``[N, *event]``.
+        Means of the data, ``[N, *plates, *event]``.
     """
-    return torch.cat([_mean(found) for found in _drawn(pair, like, given, site)])
+    return torch.cat([data_first(found, _mean(found)) for found in _drawn(pair, like, given, site)])
 
 
 def _drawn(pair: nn.Module, like: Any, given: Given | None, site: str | None) -> Iterator[Site]:
@@ -96,9 +102,10 @@ def _drawn(pair: nn.Module, like: Any, given: Given | None, site: str | None) ->
         for batch in _batches(like, pair, "like"):
             program = poutine.uncondition(pair.model)
             try:
-                if given:
-                    program = poutine.condition(program, _fixed(program, batch, given))
-                yield _observed(program, batch, site)
+                values = _Given(given or {})
+                found = _observed(values(program), batch, site)
+                values.require_all()
+                yield found
             except (RuntimeError, IndexError, TypeError) as error:
                 if not isinstance(like, numbers.Number):
                     raise
@@ -107,14 +114,29 @@ def _drawn(pair: nn.Module, like: Any, given: Given | None, site: str | None) ->
                 ) from error
 
 
-def _fixed(program: Any, batch: Batch, given: Given) -> dict[str, Tensor]:
-    fixed = {name: value for name, value in given.items() if isinstance(value, Tensor)}
-    changes = {name: value for name, value in given.items() if not isinstance(value, Tensor)}
-    if changes:  # only then: drawing an image pixel by pixel takes long
-        args, kwargs = split_arguments(batch)
-        drawn = poutine.trace(program).get_trace(*args, **kwargs)
-        fixed |= {name: change(drawn.nodes[name]["value"]) for name, change in changes.items()}
-    return fixed
+class _Given(Messenger):
+    """Values of latent sites, datum by datum, or changes of what is drawn there."""
+
+    def __init__(self, given: Given) -> None:
+        super().__init__()
+        self.given, self.met = given, set[str]()
+
+    def require_all(self) -> None:
+        """Refuse names that no site had."""
+        for name in self.given:
+            if name not in self.met:
+                raise ValueError(f"given must be values of sample sites of the model, got {name!r}")
+
+    def _pyro_sample(self, msg: Any) -> None:
+        self.met.add(msg["name"])
+        value = self.given.get(msg["name"])
+        if isinstance(value, Tensor):
+            msg["value"] = data_last(msg, value)
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        change = self.given.get(msg["name"])
+        if change is not None and not isinstance(change, Tensor):
+            msg["value"] = data_last(msg, change(data_first(msg, msg["value"])))
 
 
 def _observed(program: Any, batch: Batch, name: str | None) -> Site:
@@ -131,7 +153,9 @@ def _observed(program: Any, batch: Batch, name: str | None) -> Site:
         found = {n: s for n, s in found.items() if s["infer"].get("obs", s["value"]) is data} or found
     if (name is None and len(found) != 1) or (name is not None and name not in found):
         raise ValueError(f"site must be one of the observed sites {', '.join(found) or '(none)'}, got {name!r}")
-    return found[name] if name is not None else next(iter(found.values()))
+    chosen = found[name] if name is not None else next(iter(found.values()))
+    require_data_plate([chosen], len(first_tensor(batch)))
+    return chosen
 
 
 def _mean(site: Site) -> Tensor:

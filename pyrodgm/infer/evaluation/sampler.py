@@ -16,6 +16,7 @@ from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated,
 from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.graphs import Graphs
 from pyrodgm.infer.evaluation.memory import even, growth
+from pyrodgm.infer.evaluation.per_datum import data_first, in_data_plate
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.tracing.program_error import ProgramError
 
@@ -39,7 +40,7 @@ class ImportanceSampler:
         with fork_rng(x.device):
             sites = self._checked(x)
             for site in sites:
-                if not any(frame.dim == -1 and frame.size == 1 for frame in plates(site)):
+                if not in_data_plate(site, 1):
                     raise ProgramError(site["name"], "lies outside the data plate at dimension -1")
             self.particle_dim = min(frame.dim for site in sites for frame in plates(site)) - 1
             self.masked = any(isinstance(mask_of(site), Tensor) for site in sites if not site["is_observed"])
@@ -78,10 +79,7 @@ class ImportanceSampler:
         batch_dims = value.dim() - site["fn"].event_dim
         if batch_dims < -self.particle_dim:  # it has no dimension of samples
             return value
-        own = {frame.dim for frame in plates(site)}
-        others = [batch_dims + dim for dim in range(self.particle_dim + 1, -1) if dim not in own]
-        moved = value.squeeze(others)
-        return moved.movedim(batch_dims - 1 - len(others), 1)
+        return data_first(site, value, before=1)
 
     def _checked(self, x: Tensor) -> list[Site]:
         """All sites of the pair, each of which can be weighed per datum."""

@@ -63,3 +63,11 @@ def check_arguments(pair: Any, batch: Batch) -> None:
 
 def _shape(value: Any) -> str:
     return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+
+
+def require_batch(inputs: tuple[Any, ...]) -> None:
+    """Raise for what is no batch of a step: tensors, at least one, the first with a datum."""
+    if not (inputs and all(isinstance(x, Tensor) for x in inputs)):
+        raise TypeError(f"batch must be tensors, at least one, got {[type(x).__name__ for x in inputs]}")
+    if not inputs[0].dim() or len(inputs[0]) == 0:
+        raise ValueError(f"batch must hold at least one datum, got shape {list(inputs[0].shape)}")
