@@ -17,7 +17,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import callables, finite_number, one_of, whole_number
-from pyrodgm.distributions import NoDensityError, divergence_given, kl_mixture_bound
+from pyrodgm.distributions import divergence_given, kl_mixture_bound
 from pyrodgm.infer.estimators.free_bits import with_free_bits
 from pyrodgm.infer.estimators.kl_weight import KLWeight
 from pyrodgm.infer.estimators.protocols import Divergence, Program
@@ -96,7 +96,7 @@ class TensorELBO(TensorLoss):
         silent, logger.disabled = logger.disabled, True  # Pyro writes its guess to the terminal
         try:
             super()._guess_max_plate_nesting(model, guide, args, kwargs)
-        except NoDensityError:
+        except NotImplementedError:
             self._name_site(model, guide, args, kwargs)
             raise
         finally:
@@ -114,7 +114,7 @@ class TensorELBO(TensorLoss):
             warnings.filterwarnings("ignore", "Found (vars in model but not guide|non-auxiliary vars in guide)")
             try:
                 return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
-            except NoDensityError:
+            except NotImplementedError:
                 self._name_site(model, guide, args, kwargs)
                 raise
 
@@ -131,9 +131,10 @@ class ELBO(TensorELBO):
     .. math:: \mathcal L(x) = \mathbb E_{q(z \mid x)}[\log p(x \mid z)] - w\, \mathrm{KL}(q(z \mid x) \,\|\, p(z))
 
     A registered :func:`torch.distributions.kl_divergence` serves a site only if every latent site that the model draws
-    before it comes before it in the guide too, and where masks and scales of the two sites agree; only then is
-    the sum over sites of expected divergences the divergence of the whole. :meth:`describe` tells which sites are
-    served so. A latent site that the guide lacks is drawn from the model and cancels.
+    before it comes before it in the guide too, where masks and scales of the two sites agree, and where the two
+    distributions transform others by bijections alone (or are both half-normal or half-Cauchy); only then is the sum
+    over sites of expected divergences the divergence of the whole. :meth:`describe` tells which sites are served so. A
+    latent site that the guide lacks is drawn from the model and cancels.
 
     A discrete site of the guide that takes finitely many values is summed out exactly, all of them in one batched pass.
 

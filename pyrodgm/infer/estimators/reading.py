@@ -9,6 +9,7 @@ from pyro.distributions import Delta
 from pyro.distributions.torch_distribution import MaskedDistribution
 from torch import Tensor
 
+from pyrodgm.infer.estimators.one_to_one import may_compare
 from pyrodgm.infer.estimators.sites import Site, Trace, is_enumerated, samples
 from pyrodgm.infer.tracing._compat import mask_of_distribution
 from pyrodgm.infer.tracing.program_error import ProgramError
@@ -50,9 +51,13 @@ class Latent:
 
     def has_divergence(self) -> bool:
         """Whether an exact divergence of the two distributions may stand for the difference of log-densities."""
+        if self.p is None or not self.ordered:
+            return False
         # A Delta's divergence leaves out its log-density, and a mask within an event is not seen from outside.
         unfit = (Delta, MaskedDistribution)
-        return self.ordered and not any(isinstance(base_of(s), unfit) for s in (self.q, self.p) if s is not None)
+        return not any(isinstance(base_of(site), unfit) for site in (self.q, self.p)) and may_compare(
+            fn_of(self.q), fn_of(self.p)
+        )
 
 
 @dataclass(frozen=True)

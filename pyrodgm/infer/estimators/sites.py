@@ -31,8 +31,9 @@ def log_prob(site: Site) -> Tensor:
     if "log_prob" not in site:
         try:
             found = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
-        except NoDensityError as error:
-            raise NoDensityError(f"site '{site['name']}' has no density: {error}") from None
+        except NotImplementedError as error:
+            reason = str(error) or f"{type(site['fn']).__name__} has no log_prob"
+            raise NoDensityError(f"site '{site['name']}' has no density: {reason}") from None
         site["log_prob"] = scale_and_mask(found, site["scale"], site["mask"])
     value: Tensor = site["log_prob"]
     return value

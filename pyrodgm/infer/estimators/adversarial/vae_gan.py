@@ -1,5 +1,6 @@
 """The objective of a VAE whose reconstructions are compared by what a discriminator sees in them."""
 
+import contextlib
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -17,7 +18,7 @@ from pyrodgm.infer.estimators.adversarial.objective import (
 )
 from pyrodgm.infer.estimators.kl_weight import KLWeight
 from pyrodgm.infer.estimators.protocols import Program
-from pyrodgm.infer.estimators.reading import fn_of
+from pyrodgm.infer.estimators.reading import Latent, fn_of
 from pyrodgm.infer.estimators.sites import Site, Trace, exchange, log_prob
 
 
@@ -107,8 +108,7 @@ def _shown(trace: Trace) -> Tensor:
 
 def _divergence(q: Site, p: Site) -> Tensor:
     """KL(q || p) summed over the data, exact where it is known and sampled otherwise."""
-    try:
-        exact: Tensor = divergence_given(fn_of(q), fn_of(p), q["value"]).sum()
-    except NotImplementedError:
-        return (log_prob(q) - log_prob(p)).sum()
-    return exact
+    if Latent(q, p, ordered=True).has_divergence():
+        with contextlib.suppress(NotImplementedError):
+            return divergence_given(fn_of(q), fn_of(p), q["value"]).sum()
+    return (log_prob(q) - log_prob(p)).sum()
