@@ -148,15 +148,28 @@ def callables(**parts: Any) -> None:
 
 
 def tensors(**values: Any) -> None:
-    """Refuse what is no tensor.
+    """Refuse what is no tensor, or none of real numbers one after the other in memory.
 
     >>> tensors(weights=[1.0])
     Traceback (most recent call last):
     TypeError: weights must be a tensor, got [1.0]
+    >>> tensors(weights=torch.eye(2).to_sparse())
+    Traceback (most recent call last):
+    TypeError: weights must be a dense tensor, got torch.sparse_coo: pass its .to_dense()
     """
     for name, value in values.items():
         if not isinstance(value, Tensor):
             raise TypeError(f"{name} must be a tensor, got {value!r}")
+        if value.is_nested:
+            raise TypeError(f"{name} must have rows of one shape, got a nested tensor: pass its .to_padded_tensor(0.0)")
+        if value.layout is not torch.strided:
+            raise TypeError(f"{name} must be a dense tensor, got {value.layout}: pass its .to_dense()")
+        if value.is_quantized:
+            raise TypeError(f"{name} must not be quantised, got {value.dtype}: pass its .dequantize()")
+        if value.is_complex():
+            raise TypeError(
+                f"{name} must be of real numbers, got {value.dtype}: pass torch.view_as_real of it, or its .real"
+            )
 
 
 def finite_tensor(name: str, value: Any, shape: Sequence[int | None] | None = None) -> Tensor:

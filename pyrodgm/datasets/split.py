@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyrodgm.arithmetic.arguments import tensors
+
 ALIGNMENT = 64  # bytes: what the allocator of PyTorch keeps to, and NumPy, safetensors and slices of tensors do not
 
 
@@ -64,6 +66,7 @@ def checked_split(part: str, value: Tensor | Split) -> Split:
 def _check_images(part: str, images: Tensor) -> None:
     if not isinstance(images, Tensor):
         raise TypeError(f"{part}: expected a tensor or a Split of tensors, got {type(images).__name__}")
+    tensors(**{part: images})
     if not images.is_floating_point():
         raise TypeError(f"{part}: expected floating-point images in [0, 1], got {images.dtype} (divide bytes by 255)")
     if images.dim() not in (2, 3, 4) or 0 in images.shape[1:]:

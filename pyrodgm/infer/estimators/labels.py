@@ -8,8 +8,9 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import Categorical, Independent, OneHotCategorical, RelaxedOneHotCategorical
 
-from pyrodgm.infer.estimators.reading import ProgramError, fn_of
+from pyrodgm.infer.estimators.reading import fn_of
 from pyrodgm.infer.estimators.sites import Site
+from pyrodgm.infer.tracing.program_error import ProgramError
 
 
 def family_of(fn: Any) -> Any:

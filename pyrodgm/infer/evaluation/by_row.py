@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import tensors
 from pyrodgm.datasets import Split
 from pyrodgm.infer.tracing.arguments import Batch, check_arguments, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
-from pyrodgm.infer.training.feeds.columns import Columns, as_argument, device_and_dtype, is_in_memory
+from pyrodgm.infer.training.feeds.columns import Columns, as_argument, device_and_dtype, from_array, is_in_memory
 from pyrodgm.infer.training.feeds.make import batches_of
 from pyrodgm.infer.training.feeds.support import check_support
 
@@ -56,7 +57,9 @@ def by_row(pair: nn.Module, x: Any) -> tuple[nn.Module, Tensor]:
     if isinstance(x, Split):
         x = x.images
     if isinstance(x, np.ndarray) and x.dtype.kind in "fbu":
-        x = as_argument(x, True, *device_and_dtype(pair), "x") if x.dtype.kind == "f" else torch.from_numpy(x)
+        x = as_argument(x, True, *device_and_dtype(pair), "x") if x.dtype.kind == "f" else from_array(x, "x")
+    if isinstance(x, Tensor):
+        tensors(x=x)
     if isinstance(x, Tensor) and (x.is_floating_point() or x.dtype in (torch.bool, torch.uint8)):
         return pair, x
     columns = Columns(x if is_in_memory(x) else _read(pair, x), pair, "x")

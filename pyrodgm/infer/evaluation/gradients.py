@@ -7,7 +7,7 @@ import pyro.infer
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import programs, whole_number
+from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.estimators.objective import check_objective
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.tracing.parameters import own_parameters
@@ -53,7 +53,8 @@ def gradient_snr(
     """
     programs(pair, "model", "guide")
     check_objective(objective)
-    if not isinstance(x, Tensor) or not x.numel() or not x.dim():
+    tensors(x=x)
+    if not x.numel() or not x.dim():
         raise TypeError(f"x must be a tensor with at least one datum, got {x!r}")
     seed = whole_number("seed", seed, None)
     num_draws = whole_number("num_draws", num_draws, 2)

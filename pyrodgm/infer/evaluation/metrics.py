@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyro.poutine as poutine
 import torch
 import torch.nn.functional as F
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 from pyrodgm.arithmetic.arguments import finite_number, finite_tensor, programs, tensors, whole_number, whole_numbers
 from pyrodgm.extras import needs_extra
 from pyrodgm.infer.estimators.labels import most_probable
-from pyrodgm.infer.estimators.reading import ProgramError
 from pyrodgm.infer.estimators.sites import Site, Trace, samples
 from pyrodgm.infer.evaluation.per_datum import data_first, require_data_plate
 from pyrodgm.infer.evaluation.reported import reported_mean, reported_name, reported_value
 from pyrodgm.infer.evaluation.shared import on_all_rows
 from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
+from pyrodgm.infer.tracing.program_error import ProgramError
+from pyrodgm.infer.training.feeds.columns import from_array
 from pyrodgm.infer.training.feeds.make import batches_of
 from pyrodgm.processes import Share, gather_rows, sharing, world
 
@@ -188,7 +190,10 @@ def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y
     """
     programs(pair, "guide")
     batch_size = whole_number("batch_size", batch_size)
-    labels = torch.as_tensor(labels) if isinstance(labels, list) or hasattr(labels, "__array__") else labels
+    if isinstance(labels, list):
+        labels = torch.as_tensor(labels)
+    elif hasattr(labels, "__array__") and not isinstance(labels, Tensor):
+        labels = from_array(np.asanyarray(labels), "labels")
     tensors(labels=labels)
     if labels.dim() not in (1, 2):
         raise ValueError(f"labels must be [N], or one-hot [N, K], got shape {list(labels.shape)}")

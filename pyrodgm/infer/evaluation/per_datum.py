@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from pyrodgm.infer.estimators.reading import ProgramError, plates
+from pyrodgm.infer.estimators.reading import plates
 from pyrodgm.infer.estimators.sites import Site
+from pyrodgm.infer.tracing.program_error import ProgramError
 
 
 def in_data_plate(site: Site, count: int) -> bool:

@@ -126,8 +126,11 @@ def _is_real(msg: Any) -> bool:
     return isinstance(msg["kwargs"].get("constraint", constraints.real), type(constraints.real))
 
 
-def refuse_new_parameters(pair: nn.Module, before: dict[str, Any]) -> None:
-    """Raise ValueError for parameters that the first call of a pair has made, of which an optimiser knows nothing."""
+@contextmanager
+def refusing_new_parameters(pair: nn.Module) -> Iterator[None]:
+    """Context that raises ValueError for parameters that a first call in it makes: no optimiser knows of them."""
+    before = dict(pair.named_parameters())
+    yield
     made = [name for name, _ in pair.named_parameters() if name not in before]
     if made:
         raise ValueError(

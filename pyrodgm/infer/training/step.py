@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pyrodgm.arithmetic.arguments import callables, finite_number, one_of, whole_number
 from pyrodgm.infer.estimators.objective import check_objective
 from pyrodgm.infer.tracing._compat import registers
+from pyrodgm.infer.tracing.arguments import require_batch
 from pyrodgm.infer.tracing.attributes import held
 from pyrodgm.infer.tracing.capture import CapturedStep, is_capturable
 from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, frozen_parts, rehearse
@@ -27,7 +28,7 @@ from pyrodgm.infer.tracing.graph import (
     UntraceableError,
     nullcontext_of,
 )
-from pyrodgm.infer.tracing.parameters import refuse_new_parameters
+from pyrodgm.infer.tracing.parameters import refusing_new_parameters
 from pyrodgm.infer.training.attribute_changes import AttributeChanges
 from pyrodgm.infer.training.parallel.shared_step import share_loss
 from pyrodgm.processes import World, averaged_in
@@ -83,6 +84,8 @@ class TrainStep:
             ``prepare`` and ``context`` look at :func:`pyrodgm.processes.current_share`.
         scaler: Scales the loss, for layers in float16; leaves out steps whose gradients overflow, and is not captured.
         player: Chooses the parameters of the pair that the optimiser has, where there are two players; else all.
+
+    Called with what is no tensor it raises TypeError, and ValueError where there are no data.
 
     A program that cannot be traced runs eagerly, with one warning that names the reason and the site. A graph that
     cannot be compiled, for want of a C++ compiler say, runs uncompiled, with one warning too.
@@ -201,16 +204,13 @@ class TrainStep:
             self.optimizer.zero_grad(set_to_none=True)
             self._trained = trained
         modes = tuple([module.training for module in self._modules])
+        require_batch(inputs)
         values = self._changes.current if self.mode == "eager" else self._values()
         key = (values, trained, modes, *((x.shape, x.dtype, x.device) for x in inputs))
         if key not in self._gradients:
-            if len(inputs[0]) == 0:
-                raise ValueError(f"batch must hold at least one datum, got shape {list(inputs[0].shape)}")
-            before = dict(self.pair.named_parameters())
-            with fork_rng(inputs[0].device), self.context(*inputs):
+            with fork_rng(inputs[0].device), self.context(*inputs), refusing_new_parameters(self.pair):
                 rehearse(self.pair, self.objective, self.prepare(*inputs))
             self._changes.refresh()
-            refuse_new_parameters(self.pair, before)
             module = LossModule(self.pair, self.objective, self.prepare, self.context)
             module.player = self.player
             if self.world is not None:

@@ -141,7 +141,7 @@ def test_a_pair_without_parameters_and_single_arguments_of_all_kinds():
         ("images", TypeError, "x must be a tensor, a NumPy array, .* got str"),
         ((torch.ones(3, D),), TypeError, "data must be the arguments of model and guide, called as model"),
         ((torch.ones(3, D), torch.ones(2, D)), ValueError, r"x\[1\] must hold as many data as the first"),
-        (np.array(["a"]), TypeError, "x must be an array of numbers"),
+        (np.array(["a"]), TypeError, "x must be an array of real numbers"),
         (torch.ones(0, D), ValueError, r"x must hold at least one datum, got shape \[0, 2\]"),
         (torch.tensor(1.0), ValueError, r"x must hold at least one datum, got shape \[\]"),
         (DataLoader([]), ValueError, "x must hold at least one datum"),

@@ -11,7 +11,7 @@ from pyro.nn import pyro_method
 from torch import nn
 
 from pyrodgm.infer import ELBO, FitSettings, SemiSupervisedELBO, classification_error, fit, log_likelihood
-from pyrodgm.infer.estimators.reading import ProgramError
+from pyrodgm.infer.tracing.program_error import ProgramError
 from pyrodgm.models import Pair
 
 K = 4

@@ -18,7 +18,7 @@ from pyrodgm.infer import (
     sample_means,
     unit_variances,
 )
-from pyrodgm.infer.estimators.reading import ProgramError
+from pyrodgm.infer.tracing.program_error import ProgramError
 from pyrodgm.models import Pair
 
 SLOPE, SPREAD = 0.5, 0.7

@@ -14,7 +14,20 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer import FitSettings, fit, log_likelihood
+from pyrodgm.infer import (
+    ELBO,
+    FitSettings,
+    active_units,
+    annealed_log_likelihood,
+    classification_error,
+    fit,
+    gradient_snr,
+    log_likelihood,
+    posterior_means,
+    reconstruct,
+    refine,
+    sample,
+)
 from pyrodgm.models import Pair
 
 QUIET = FitSettings(progress=False)
@@ -208,7 +221,7 @@ def test_data_that_fit_no_program_or_are_none_are_refused():
         ((y, c[:5]), ValueError, r"data\[1\] must hold as many data as the first argument, 24, got 5"),
         (y[:0], ValueError, r"data must hold at least one datum, got \[\[0\]\]"),
         ((), ValueError, "data must hold at least one datum"),
-        (np.array(["a", "b"]), TypeError, "data must be an array of numbers, got dtype <U1"),
+        (np.array(["a", "b"]), TypeError, "data must be an array of real numbers, got dtype <U1"),
         ((y, "text"), TypeError, r"data\[1\] must be a tensor or NumPy array, got str"),
         ("text", TypeError, "data must be a tensor, a NumPy array, .* got str"),
         (DataLoader(Streamed([], []), 4), ValueError, "data must hold at least one batch, got none"),
@@ -222,6 +235,65 @@ def test_data_that_fit_no_program_or_are_none_are_refused():
         ValueError, match="labelled_batch_size must be None unless data are a pyrodgm Dataset, got tuple"
     ):
         trained((y, c), FitSettings(labelled_batch_size=2))
+
+
+UNFIT = {  # no real numbers one after the other, and what is said of them
+    "complex": (lambda x: x + 1j * x, "must be of real numbers, got torch.complex64"),
+    "complex array": (lambda x: x.numpy() + 1j, "must be an array of real numbers, got dtype complex64"),
+    "COO": (lambda x: x.to_sparse(), r"must be a dense tensor, got torch.sparse_coo: pass its .to_dense\(\)"),
+    "CSR": (
+        lambda x: x[:, None].to_sparse_csr(),
+        r"must be a dense tensor, got torch.sparse_csr: pass its .to_dense\(\)",
+    ),
+    "nested": (
+        lambda x: torch.nested.nested_tensor([x, x[:3]]),
+        r"must have rows of one shape, .* pass its .to_padded_tensor\(0.0\)",
+    ),
+    "quantised": (
+        lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
+        r"must not be quantised, got torch.qint8: pass its .dequantize\(\)",
+    ),
+    "masked": (
+        lambda x: np.ma.masked_invalid(np.where(x.numpy() > 0, np.nan, 1.0)),
+        r"must be an array without a mask, got a masked one: pass its .filled\(\) and the mask",
+    ),
+    "masked bytes": (
+        lambda x: np.ma.masked_array(np.ones(3, np.uint8), [1, 0, 0]),
+        "must be an array without a mask, got a masked one",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*(beta state|prototype|deprecated)")
+@pytest.mark.parametrize("kind", UNFIT)
+def test_what_would_lose_a_part_as_real_numbers_is_refused_by_name(kind):
+    y, c = columns()
+    make, message = UNFIT[kind]
+    value = make(y.float())
+    pair = Regression()
+    for data, name in (
+        (value, "data"),
+        ((y, value), r"data\[1\]"),
+        ({"y": y, "c": value}, r"data\['c'\]"),
+        (DataLoader([0, 1], 2, collate_fn=lambda _: value), r"data\[0\]"),
+        (DataLoader([0, 1], 2, collate_fn=lambda _: {"y": y, "c": value}), r"data\['c'\]"),
+    ):
+        with pytest.raises(TypeError, match=f"^{name} {message}"):
+            trained(data)
+    with pytest.raises(TypeError, match=f"^valid {message}"):
+        trained((y, c), FitSettings(progress=False, valid=value))
+    evaluations = [log_likelihood, reconstruct, posterior_means, active_units]
+    if isinstance(value, torch.Tensor):
+        evaluations += [refine, annealed_log_likelihood, lambda pair, x: gradient_snr(pair, ELBO(), x)]
+        with pytest.raises(TypeError, match=f"^train {message}"):
+            Dataset.from_tensors(value)
+    with pytest.raises(TypeError, match=f"^labels {message}"):
+        classification_error(pair, y, value)
+    for evaluate in evaluations:
+        with pytest.raises(TypeError, match=f"^x {message}"):
+            evaluate(pair, value)
+    with pytest.raises(TypeError, match=f"^like {message}"):
+        sample(pair, value)
 
 
 @pytest.mark.parametrize("kind", [lambda *p: p, lambda *p: DataLoader(TensorDataset(*p), 10), TensorDataset])

@@ -329,9 +329,17 @@ def test_compiled_products_have_their_bias():
 
 
 @pytest.mark.parametrize("mode", ["eager", "traced"])
-def test_empty_batches_are_refused(mode):
+def test_batches_without_data_or_of_other_kinds_are_refused(mode):
     pair = VAE(StandardNormal(1), BernoulliLikelihood(nn.Sequential(nn.Linear(1, 4))), GaussianPosterior(mlp(4, [], 2)))
     step = TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=0.1), compile=mode)
     with pytest.raises(ValueError, match=r"batch must hold at least one datum, got shape \[0, 4\]"):
         step(torch.zeros(0, 4))
-    assert torch.isfinite(step(torch.zeros(2, 4)))
+    with pytest.raises(ValueError, match=r"batch must hold at least one datum, got shape \[\]"):
+        step(torch.zeros(()))
+    x = torch.zeros(2, 4)
+    for batch, got in (((x, 0.5), "'Tensor', 'float'"), (([x],), "'list'"), ((x.numpy(),), "'ndarray'"), ((), "")):
+        with pytest.raises(TypeError, match=rf"batch must be tensors, at least one, got \[{got}\]"):
+            step(*batch)
+        with pytest.raises(TypeError, match=rf"batch must be tensors, at least one, got \[{got}\]"):
+            step.on_batches([batch])
+    assert torch.isfinite(step(x))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrodgm.arithmetic.arguments import tensors
 from pyrodgm.datasets import Split
 from pyrodgm.infer.tracing.arguments import Batch, Keywords
 from pyrodgm.infer.training.feeds.whole_numbers import become_real
@@ -29,7 +30,8 @@ class Columns:
         name: What error messages call the data.
 
     Raises:
-        TypeError: If an argument is neither a tensor nor an array of numbers.
+        TypeError: If an argument is neither a tensor nor an array of real numbers, is sparse, quantised or nested, or
+            has a mask.
         ValueError: If there are no data, or the arguments differ in length.
     """
 
@@ -85,14 +87,24 @@ def as_argument(value: Any, is_data: bool, device: torch.device, dtype: torch.dt
     import numpy as np
 
     if isinstance(value, (np.ndarray, np.generic)):
-        if value.dtype.kind not in "fbiu":
-            raise TypeError(f"{name} must be an array of numbers, got dtype {value.dtype}")
-        value = torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="), copy=False)))
+        value = from_array(value, name)
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a tensor or NumPy array, got {type(value).__name__}")
+    tensors(**{name: value})
     if value.is_floating_point() or (is_data and value.dtype in (torch.bool, torch.uint8)):
         return value.to(device, dtype)
     return value.to(device, value.dtype if value.dtype in (torch.bool, torch.int64) else torch.int64)
+
+
+def from_array(array: Any, name: str) -> Tensor:
+    """A NumPy array of real numbers as a tensor, which has no mask."""
+    import numpy as np
+
+    if array.dtype.kind not in "fbiu":
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
+    if np.ma.isMaskedArray(array):
+        raise TypeError(f"{name} must be an array without a mask, got a masked one: pass its .filled() and the mask")
+    return torch.from_numpy(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)))
 
 
 def device_and_dtype(module: nn.Module) -> tuple[torch.device, torch.dtype]:
