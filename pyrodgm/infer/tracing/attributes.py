@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, TypeAlias
 
 import numpy as np
+import pyro
 import torch
 from torch import Tensor, nn
 
@@ -145,6 +146,8 @@ class Attributes:
         """Note a value and what is in it; ``inside`` an object, others count by identity."""
         if isinstance(value, (*PLAIN, type(None))):
             return self._leaf(name, value)
+        if isinstance(value, pyro.plate):  # autoguides make theirs anew at each call, of the size of the data
+            return self._leaf(name, f"plate {value.name!r} at {value.dim}")
         if isinstance(value, Tensor):
             if id(value) not in self.registered:
                 self._tensors.append(value)

@@ -90,7 +90,7 @@ def search(
         moments_of: Gives the moments of some data, as in :func:`~.gauss_newton.fit`.
     """
     found, count = list(known), len(x)
-    for group in starts.split(SIDE_BY_SIDE):
+    for group in starts.split(SIDE_BY_SIDE) if len(starts) else ():
         climbed = climb_from(group.flatten(0, 1), x.repeat(len(group), *[1] * (x.dim() - 1)), moments_of)
         parts = torch.arange(len(group) * count, device=x.device).split(count)
         found += [Modes(climbed.gaussian[part], climbed.integral[part]) for part in parts]

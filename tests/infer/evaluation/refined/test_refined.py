@@ -180,8 +180,8 @@ def test_a_mode_that_the_guide_does_not_know_is_found():
 
 @pytest.mark.slow
 def test_among_many_latents_a_missed_mode_is_half_of_the_evidence_and_shows_from_both_sides():
-    pair = Mirrored(30)
-    x = torch.cat([torch.tensor([[1.0], [2.0]]), torch.zeros(2, 29)], -1)
+    pair = Mirrored(40)
+    x = torch.cat([torch.tensor([[1.0], [2.0]]), torch.zeros(2, 39)], -1)
     found = log_likelihood(pair, x, seed=0)
     assert torch.allclose(found.values, pair.evidence(x).double() - math.log(2), atol=0.1)
     assert found.untrusted_share == 0.0  # no weight tells of what was never drawn
