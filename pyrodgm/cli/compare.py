@@ -15,6 +15,7 @@ import torch
 import tyro
 
 from pyrodgm import experiment, plots
+from pyrodgm.cli.refusals import check_flags, in_one_line
 from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.infer.training.loggers import read_csv
 
@@ -31,6 +32,7 @@ class Compare:
     """File for that chart."""
 
 
+@in_one_line(Compare)
 def compare(config: Compare) -> None:
     """Print table and gains, write the chart.
 
@@ -38,6 +40,7 @@ def compare(config: Compare) -> None:
         SystemExit: If a run was not evaluated, or a file or flag is wrong; names it.
     """
     print_anywhere()
+    check_flags(config)
     if not config.run:
         raise SystemExit("expected the folder of at least one run, got none")
     names = [path.name for path in config.run]

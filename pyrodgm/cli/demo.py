@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from pyrodgm import experiment
+from pyrodgm.cli.refusals import check_flags, in_one_line
 from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.processes import first, from_first, world
 from pyrodgm.zoo import vampprior
@@ -26,9 +27,11 @@ class Demo:
     """Seed of everything random."""
 
 
+@in_one_line(Demo)
 def demo(config: Demo) -> None:
     """Train and evaluate both, print one table."""
     print_anywhere()
+    check_flags(config)
     # Networks this small gain nothing from a second thread, and lose much where the cores have other work too.
     torch.set_num_threads(1)
     say = print if world().rank == 0 else _say_nothing

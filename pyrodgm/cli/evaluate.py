@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from pyrodgm import experiment, zoo
+from pyrodgm.cli.refusals import check_flags, in_one_line
 from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.infer import DamagedFileError
 
@@ -19,6 +20,7 @@ class Evaluate(experiment.Evaluation):
     """Run folder."""
 
 
+@in_one_line(Evaluate)
 def evaluate(flags: Evaluate) -> None:
     """Evaluate, write results and figures, print them. No file of the run folder is executed.
 
@@ -26,6 +28,7 @@ def evaluate(flags: Evaluate) -> None:
         SystemExit: If the run cannot be evaluated; names file or flag.
     """
     print_anywhere()
+    check_flags(flags)
     flags.check_export()
     try:
         name = experiment.read_config(flags.run)["example"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union
 
 import tyro
 
-from pyrodgm import zoo
+from pyrodgm import __version__, zoo
 from pyrodgm.cli.compare import Compare, compare
 from pyrodgm.cli.demo import Demo, demo
 from pyrodgm.cli.evaluate import Evaluate, evaluate
@@ -51,10 +51,13 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run a subcommand.
 
     Args:
-        args: Its name and flags; by default those of this process.
+        args: Its name and flags, or ``--version``; by default those of this process.
     """
     print_anywhere()
     args = list(sys.argv[1:] if args is None else args)
+    if args == ["--version"]:
+        print(f"pyrodgm {__version__}")
+        return
     if len(args) > 1 and args[0] == "train" and args[1] in zoo.SYSTEMS:
         train(args[1], args[2:], prog=f"pyrodgm train {args[1]}")
         return

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from pyrodgm.cli.refusals import check_flags, in_one_line
 from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.infer import DamagedFileError
 from pyrodgm.zoo.tables import TABLES, MissingResultError, best_runs, finished_runs, text, train_missing, write_into
@@ -37,6 +38,7 @@ class TableFlags:
     """Folder of the data; by default $PYRODGM_DATA, or else a cache folder."""
 
 
+@in_one_line(TableFlags)
 def table(flags: TableFlags) -> None:
     """Train what is missing, print the rows, write them into the page.
 
@@ -44,6 +46,7 @@ def table(flags: TableFlags) -> None:
         SystemExit: If a flag is wrong or a run cannot be trained or read; says why.
     """
     print_anywhere()
+    check_flags(flags)
     try:
         print(regenerate(flags))
     except (ValueError, OSError, DamagedFileError, MissingResultError) as error:

@@ -7,6 +7,7 @@ from typing import Any
 import tyro
 
 from pyrodgm import zoo
+from pyrodgm.cli.refusals import check_flags, in_one_line
 from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.experiment import ImageSystem, System, train_seeds
 from pyrodgm.processes import world
@@ -19,13 +20,19 @@ def train(name: str, args: Sequence[str] | None = None, prog: str | None = None)
         name: Name of the system, as in :data:`pyrodgm.zoo.SYSTEMS`.
         args: Its flags; by default those of this process.
         prog: Name of the program, for its help.
+
+    Raises:
+        SystemExit: If a flag is wrong, with status 2; names it.
     """
     print_anywhere()
     system: System = zoo.SYSTEMS[name]
     flags = current_names(sys.argv[1:] if args is None else args, getattr(system.config, "RENAMED", {}))
-    for text in _texts(system, tyro.cli(system.config, args=flags, prog=prog)):
-        if world().rank == 0:
-            print(text, flush=True)
+    config = tyro.cli(system.config, args=flags, prog=prog)
+    with in_one_line(system.config):
+        check_flags(config)
+        for text in _texts(system, config):
+            if world().rank == 0:
+                print(text, flush=True)
 
 
 def _texts(system: System, config: Any) -> Iterable[str]:

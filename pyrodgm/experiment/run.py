@@ -114,7 +114,7 @@ def check_resumable(path: Path | str, example: str, config: Any, free: tuple[str
         return
     changed = changed_arguments(path, example, config, free)
     if changed:
-        raise ValueError(f"the run in {path} was begun with other arguments ({'; '.join(changed)})")
+        raise ValueError(f"--resume: the run in {path} was begun with other arguments ({'; '.join(changed)})")
 
 
 def changed_arguments(path: Path | str, example: str, config: Any, free: tuple[str, ...]) -> list[str]:
@@ -126,9 +126,9 @@ def changed_arguments(path: Path | str, example: str, config: Any, free: tuple[s
     old = _read(Path(path) / "config.json", _parse_config)
     new = json.loads(json.dumps(describe(example, config)))
     if not old:
-        raise ValueError(f"{path} holds a run of fit, not of the example {example}")
+        raise ValueError(f"--run: {path} holds a run of fit, not of the example {example}")
     if old["example"] != example:
-        raise ValueError(f"{path} holds a run of the example {old['example']}, not {example}")
+        raise ValueError(f"--run: {path} holds a run of the example {old['example']}, not {example}")
     before = {**_defaults(type(config)), **_current_names(type(config), old["arguments"])}
     return [
         f"{name}: was {before.get(name)!r}, is {value!r}"

@@ -106,7 +106,7 @@ def test_language_model_resumes_under_the_same_flags_only(launch, made_root):
     assert "a sample: 'the '" in text
     assert list(first["test"]) == ["ens. 1"]
     assert again["test"] == first["test"]
-    with pytest.raises(ValueError, match="begun with other arguments \\(hidden: was"):
+    with pytest.raises(SystemExit, match="begun with other arguments \\(hidden: was"):
         launch(f"{command} --resume --hidden 5")
 
 
