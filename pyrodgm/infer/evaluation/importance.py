@@ -14,6 +14,7 @@ from pyrodgm.arithmetic.arguments import programs, whole_number
 from pyrodgm.datasets.split import aligned
 from pyrodgm.extras import needs_extra
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
+from pyrodgm.infer.estimators.side_by_side import DATA, require_side_by_side
 from pyrodgm.infer.estimators.sites import Trace, traces
 from pyrodgm.infer.evaluation.by_row import ByRow, by_row
 from pyrodgm.infer.evaluation.diagnostics import is_flagged
@@ -118,7 +119,8 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     Raises:
         ValueError: If an argument is out of range, or a datum outside the support of the likelihood; for a site (a
             :class:`ProgramError`) that lies outside the data plate, is scaled otherwise than by it or masked in one
-            program alone, or that :func:`~pyrodgm.infer.estimators.reading.read` refuses.
+            program alone, that counts dimensions from the left (``dim=1``), or that
+            :func:`~pyrodgm.infer.estimators.reading.read` refuses.
         FloatingPointError: If a log-weight is NaN or infinite; names the datum.
         NoDensityError: If a site of the model has draws alone; names it.
 
@@ -156,13 +158,19 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
             guide, model = traces(pair, one)
         require_density(guide, model)
         supports, budget = _supports(model, one), num_samples or USUAL_DRAWS
+        rows = evenly(torch.arange(len(x)))
+        probes = x[rows].to(one)
+        for n, datum in zip(rows.tolist(), probes.split(1), strict=True):  # a label out of range has no density at all
+            for name, support in supports.items():
+                _check_support(datum, n, name, support)
+        require_side_by_side(pair, (probes[:DATA],))
         long = len(x) * budget >= COMPILE_AFTER
         mode = ("compiled" if long else "auto") if compile == "auto" else compile
         refined: Any = None
         if not sum_out and proposal != "guide":
             try:
                 bits = proposal == "refined" and not keep
-                refined = refined_sampler(pair, evenly(x).to(one), len(x), num_samples, max_bytes, mode, bits)
+                refined = refined_sampler(pair, probes, len(x), num_samples, max_bytes, mode, bits)
             except UnsupportedError as error:
                 if proposal == "refined":
                     warnings.warn(f"the proposal is not refined, the guide serves: {error}", stacklevel=2)

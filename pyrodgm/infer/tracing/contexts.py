@@ -95,15 +95,6 @@ def loss_of(objective: pyro.infer.ELBO, model: Any, guide: Any, batch: Batch) ->
         return objective.differentiable_loss(model, guide, *args, **kwargs).detach()
 
 
-def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:
-    """Run an objective once with Pyro's checks on, so that mistakes show as readable errors; change nothing.
-
-    Pyro's estimators look at a program's plates when they first meet it; afterwards they consume no more randomness.
-    """
-    with torch.no_grad(), unchanged(pair, first_tensor(batch).device), trained_parameters(pair):
-        loss_of(objective, pair.model, pair.guide, batch)
-
-
 @contextmanager
 def unchanged(pair: nn.Module, device: torch.device) -> Iterator[None]:
     """Context that leaves the buffers of the pair, and the random state, as it found them."""

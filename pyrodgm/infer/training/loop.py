@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective, without_critic
 from pyrodgm.infer.estimators.protocols import KLWeighted
-from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, frozen_parts, rehearse
+from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, frozen_parts
 from pyrodgm.infer.tracing.precision import layers_in
 from pyrodgm.infer.training.callbacks import Event, Moment, call, listening
 from pyrodgm.infer.training.critic import Critic
@@ -21,7 +21,9 @@ from pyrodgm.infer.training.feeds.feed import Feed, Inputs
 from pyrodgm.infer.training.nonfinite import NonFiniteError, nonfinite_parameters
 from pyrodgm.infer.training.parallel.callback_changes import call_in_first
 from pyrodgm.infer.training.refusals import check_made, refuse_local_autoguides
+from pyrodgm.infer.training.rehearsal import rehearse
 from pyrodgm.infer.training.resumable import Resumable, Row
+from pyrodgm.infer.training.schedules import point_upwards
 from pyrodgm.infer.training.settings import Plan, Precision
 from pyrodgm.infer.training.step import TrainStep
 from pyrodgm.processes import from_first, world
@@ -246,7 +248,7 @@ class Training(Resumable):
         """Step the scheduler, which gets the score if it waits for a plateau."""
         if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             if not math.isnan(score):
-                _point_upwards(self.scheduler)
+                point_upwards(self.scheduler)
                 self.scheduler.step(score)
         elif self.scheduler is not None:
             self.scheduler.step()
@@ -288,13 +290,3 @@ class Training(Resumable):
                     group["lr"].fill_(rate * factor)
                 else:
                     group["lr"] = rate * factor
-
-
-def _point_upwards(scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau) -> None:
-    """Make a relative threshold ask for an improvement where the best score is negative, as bounds are.
-
-    PyTorch compares with ``best * (1 + threshold)``, which lies below a negative best: every worse score would pass.
-    """
-    if scheduler.threshold_mode == "rel":
-        negative = -math.inf < scheduler.best < 0.0
-        scheduler.threshold = math.copysign(scheduler.threshold, -1.0 if negative else 1.0)

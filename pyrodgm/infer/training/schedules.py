@@ -1,5 +1,6 @@
-"""Learning-rate schedules of the published systems that PyTorch does not have."""
+"""Learning-rate schedules of the published systems that PyTorch does not have, and what its own lacks for bounds."""
 
+import math
 from typing import Any
 
 import torch
@@ -53,3 +54,13 @@ class BurdaSchedule(torch.optim.lr_scheduler.LRScheduler):
 
     def get_lr(self) -> list[Any]:
         return [rate * self.rate(self.last_epoch) for rate in self.base_lrs]
+
+
+def point_upwards(scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau) -> None:
+    """Make a relative threshold ask for an improvement where the best score is negative, as bounds are.
+
+    PyTorch compares with ``best * (1 + threshold)``, which lies below a negative best: every worse score would pass.
+    """
+    if scheduler.threshold_mode == "rel":
+        negative = -math.inf < scheduler.best < 0.0
+        scheduler.threshold = math.copysign(scheduler.threshold, -1.0 if negative else 1.0)

@@ -18,7 +18,7 @@ from pyrodgm.infer.tracing._compat import registers
 from pyrodgm.infer.tracing.arguments import require_batch
 from pyrodgm.infer.tracing.attributes import held
 from pyrodgm.infer.tracing.capture import CapturedStep, is_capturable
-from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, frozen_parts, rehearse
+from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng, frozen_parts
 from pyrodgm.infer.tracing.graph import (
     Context,
     LossGraph,
@@ -31,6 +31,7 @@ from pyrodgm.infer.tracing.graph import (
 from pyrodgm.infer.tracing.parameters import refusing_new_parameters
 from pyrodgm.infer.training.attribute_changes import AttributeChanges
 from pyrodgm.infer.training.parallel.shared_step import share_loss
+from pyrodgm.infer.training.rehearsal import rehearse
 from pyrodgm.processes import World, averaged_in
 from pyrodgm.processes.collectives import step_sums
 
@@ -215,8 +216,7 @@ class TrainStep:
             module.player = self.player
             if self.world is not None:
                 share_loss(module, inputs, self.world)
-            if self.scaler is not None:
-                module.loss_scale = self._scale
+            module.loss_scale = None if self.scaler is None else self._scale
             self._weights[key] = module.weight
             self._gradients[key] = self._gradient(key, module, inputs)
         return key

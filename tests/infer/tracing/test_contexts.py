@@ -9,7 +9,8 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from pyrodgm.infer import ELBO
-from pyrodgm.infer.tracing.contexts import evaluating, matmul_precision, rehearse
+from pyrodgm.infer.tracing.contexts import evaluating, matmul_precision
+from pyrodgm.infer.training.rehearsal import rehearse
 from pyrodgm.models import Pair
 
 

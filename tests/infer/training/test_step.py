@@ -16,8 +16,8 @@ from pyro.nn import PyroParam, pyro_method
 from torch import nn
 
 from pyrodgm.infer import ELBO, IWELBO, TrainStep
-from pyrodgm.infer.tracing.contexts import rehearse
 from pyrodgm.infer.tracing.graph import flatten
+from pyrodgm.infer.training.rehearsal import rehearse
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp

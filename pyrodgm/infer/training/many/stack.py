@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from pyrodgm.infer.tracing.arguments import Batch
 from pyrodgm.infer.tracing.attributes import Attributes
-from pyrodgm.infer.tracing.contexts import evaluating, rehearse, unchanged
+from pyrodgm.infer.tracing.contexts import evaluating, unchanged
 from pyrodgm.infer.tracing.graph import LossFunction, LossModule
 from pyrodgm.infer.tracing.stacked import StackedFunction
 from pyrodgm.infer.training.many.member import Member
+from pyrodgm.infer.training.rehearsal import rehearse
 
 
 class Stack:
