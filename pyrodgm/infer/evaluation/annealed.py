@@ -7,10 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
+from pyrodgm.infer.estimators.side_by_side import DATA, require_side_by_side
 from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.graphs import Graphs
 from pyrodgm.infer.evaluation.refined.annealing import LEAPFROGS, anneal
+from pyrodgm.infer.evaluation.refined.centring import evenly
+from pyrodgm.infer.evaluation.refined.choice import coordinates_of
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.gauss_newton import CLIMB, GRADIENT, Plan, climb, fit
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
@@ -86,7 +89,9 @@ def annealed_log_likelihood(
         one = x[:1].to(*device_dtype)
         with fork_rng(one.device):
             require_density(*traces(pair, one))
-        coordinates = Coordinates(pair, one)
+        probes = evenly(x).to(one)
+        require_side_by_side(pair, (probes[:DATA],))
+        coordinates = coordinates_of(pair, probes)
         plan = coordinates.plan(None)
         graphs = Graphs("traced" if len(x) > 2 * block else "eager", pair)
         for rows in x.split(block):

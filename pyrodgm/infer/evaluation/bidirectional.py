@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
+from pyrodgm.infer.estimators.reading import counted
+from pyrodgm.infer.estimators.side_by_side import DATA, require_side_by_side
+from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.evaluation.by_row import by_row
 from pyrodgm.infer.evaluation.importance import log_likelihood
 from pyrodgm.infer.evaluation.refined.centring import evenly
@@ -102,7 +105,8 @@ def bidirectional(
         seed: Seed; the caller's random state is left as it was. None draws from the current state.
 
     Raises:
-        ValueError: If a number is not positive, or the pair does not allow a refined proposal, with the reason.
+        ValueError: If a number is not positive, the model observes anything but its data argument at one site, or the
+            pair does not allow a refined proposal, with the reason.
 
     Source: Grosse, Ghahramani and Adams (2015), arXiv 1511.02543; Wu, Burda, Salakhutdinov and Grosse (2016), arXiv
     1611.04273, for decoders.
@@ -128,12 +132,27 @@ def bidirectional(
         if seed is not None:
             torch.manual_seed(seed)
         blank = torch.zeros(num_data, *like.shape[1:], dtype=dtype, device=device)
+        name = _data_site(pair, blank[:1])
         simulated = poutine.trace(poutine.uncondition(pair.model)).get_trace(blank)
-        x = simulated.nodes["x"]["value"]
+        x = simulated.nodes[name]["value"]
         program, rows = by_row(pair, x)  # as log_likelihood does: symbols are no real tensor
+        require_side_by_side(program, (rows[:DATA],))
         sampler = refined_sampler(program, evenly(rows), num_data, num_samples, max_bytes, "auto")
         exact = sampler.exact(simulated, num_data)
         betas = torch.linspace(1.0, 0.0, temperatures + 1, dtype=torch.float64)
         upper = math.log(chains) - sampler.reverse(rows, exact, chains, betas).logsumexp(0).cpu()
         lower = log_likelihood(pair, x, num_samples, max_bytes=max_bytes, progress=False)
     return Certificate(lower, upper)
+
+
+def _data_site(pair: nn.Module, x: Tensor) -> str:
+    """The one site that the model observes, whose value must be the data as they came."""
+    with fork_rng(x.device):
+        found = [site for site in counted(traces(pair, x)[1]) if site["is_observed"]]
+    if len(found) != 1 or found[0]["value"] is not x:
+        names = ", ".join(f"'{site['name']}'" for site in found) or "none"
+        raise ValueError(
+            "pair must have a model that observes its data argument, unchanged, at one site and nothing else, so that "
+            f"data can be simulated; got the observed sites {names}"
+        )
+    return str(found[0]["name"])

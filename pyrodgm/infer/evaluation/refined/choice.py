@@ -2,15 +2,34 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pyrodgm.infer.evaluation.refined.bits import AnnealedBits
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
-from pyrodgm.infer.evaluation.refined.sites import UnsupportedError
+from pyrodgm.infer.evaluation.refined.sites import UnsupportedError, require_fixed
 from pyrodgm.infer.tracing.contexts import fork_rng
 
+PROBES = 2  # points at which the joint density is evaluated twice
 ANNEALING = 5000  # evaluations for binary latents, where no budget is given
+
+
+def coordinates_of(pair: nn.Module, x: Tensor) -> Coordinates:
+    """The latents of a pair as one real vector a datum, in which the joint density is a function.
+
+    Args:
+        pair: A module with ``model(x)`` and ``guide(x)``.
+        x: Some data, ``[N, *event]``, evenly spread.
+
+    Raises:
+        UnsupportedError: If the pair does not allow it, with the reason.
+    """
+    with fork_rng(x.device):
+        coordinates = Coordinates(pair, x[:1])
+    u = torch.linspace(-1.0, 1.0, PROBES * len(x) * coordinates.size).reshape(PROBES, len(x), -1).to(x)
+    require_fixed(lambda: coordinates.log_joint(x, u)[0], x.device)
+    return coordinates
 
 
 def refined_sampler(
@@ -31,8 +50,7 @@ def refined_sampler(
         UnsupportedError: If the pair or the budget does not allow it, with the reason.
     """
     try:
-        with fork_rng(x.device):
-            coordinates = Coordinates(pair, x[:1])
+        coordinates = coordinates_of(pair, x)
         return RefinedSampler(coordinates, x, count, coordinates.plan(budget), max_bytes, mode)
     except UnsupportedError as of_real:
         try:

@@ -7,11 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
+from pyrodgm.infer.estimators.side_by_side import DATA, require_side_by_side
+from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.centring import evenly
+from pyrodgm.infer.evaluation.refined.choice import coordinates_of
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
+from pyrodgm.infer.evaluation.refined.sites import UnsupportedError, joint_sites
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
 from pyrodgm.infer.training.feeds.columns import device_and_dtype
 
@@ -85,7 +89,8 @@ def refine(
         seed: Seed of the fit; the caller's random state is left as it was. None draws from the current state.
 
     Raises:
-        ValueError: If the pair does not allow it, with the reason, or ``num_samples`` is too small.
+        ValueError: If the pair does not allow it, with the reason, its data plate is subsampled, or ``num_samples`` is
+            too small.
 
     Example:
         >>> from pyro.infer.importance import psis_diagnostic
@@ -110,7 +115,18 @@ def refine(
     with evaluating(pair), fork_rng(x.device) if seed is not None else torch.no_grad():
         if seed is not None:
             torch.manual_seed(seed)
-        coordinates = Coordinates(pair, x[:1])
-        sampler = RefinedSampler(coordinates, evenly(x), len(x), coordinates.plan(num_samples), max_bytes, "auto")
+        probes = evenly(x)
+        require_side_by_side(pair, (probes[:DATA],))
+        coordinates = coordinates_of(pair, probes)
+        _require_no_scale(pair, x[:1])
+        sampler = RefinedSampler(coordinates, probes, len(x), coordinates.plan(num_samples), max_bytes, "auto")
         fitted = Gaussian.cat([sampler.fitting.first(block).proposal.gaussians[0] for block in x.split(sampler.block)])
     return RefinedGuide(coordinates, fitted, x)
+
+
+def _require_no_scale(pair: nn.Module, x: Tensor) -> None:
+    """Refuse a subsampled data plate, whose scale the refined guide does not have."""
+    with fork_rng(x.device):
+        for site in joint_sites(traces(pair, x)[1]):
+            if site["scale"] != 1.0:
+                raise UnsupportedError(f"site '{site['name']}' is scaled, which its refined guide would not be")
