@@ -1,6 +1,7 @@
 """How far importance weights can be trusted: effective sample size and the Pareto shape of their tail."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -13,16 +14,25 @@ TOLD_APART = 2.0**24  # nats up to which float32 tells weights apart that differ
 LEAST_ESS = 30.0  # effective sample size below which the logarithm of a mean is more than 0.02 nats off on average
 
 
-def summarise(log_weights: Tensor) -> dict[str, Tensor]:
-    """Logarithm of the mean, effective sample size and k-hat of each column of ``[num_samples, N]``, on the CPU."""
+def summarise(log_weights: Tensor, differ: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
+    """Logarithm of the mean, effective sample size and k-hat of each column of ``[num_samples, N]``, on the CPU.
+
+    Args:
+        log_weights: Of each draw.
+        differ: Whether the draws of each datum differ, ``[N]``; they do by default. Where they are one point, equal
+            weights say nothing of the others, and k-hat is infinite. Only asked for where weights are equal.
+    """
     log_weights = log_weights.double().cpu()
     total = log_weights.logsumexp(0)
     ess = (2 * total - (2 * log_weights).logsumexp(0)).exp()
-    return {"values": total - math.log(len(log_weights)), "ess": ess, "k_hat": pareto_smooth(log_weights)[1]}
+    k_hat = pareto_smooth(log_weights)[1]
+    if differ is not None and bool((k_hat == -math.inf).any()):
+        k_hat = k_hat.masked_fill((k_hat == -math.inf) & ~differ().cpu(), math.inf)
+    return {"values": total - math.log(len(log_weights)), "ess": ess, "k_hat": k_hat}
 
 
 def is_flagged(ess: Tensor, k_hat: Tensor) -> Tensor:
-    """Where weights cannot be trusted; those that are all the same can, however few."""
+    """Where weights cannot be trusted; those of different draws that are all the same can, however few."""
     return (k_hat > LIMIT) | ((ess < LEAST_ESS) & (k_hat > -math.inf))
 
 

@@ -21,8 +21,9 @@ class LogLikelihood:
         values: Estimated log p(x) of each datum in nats, ``[N]``, float64.
         ess: Effective sample size of its importance weights, between 1 and ``num_samples``, ``[N]``.
         k_hat: Pareto shape of their tail, ``[N]``; above 0.7 the estimate cannot be trusted (Vehtari et al. 2015,
-            arXiv 1507.02646). Minus infinity where all weights are the same, infinity with fewer than 25 samples and
-            where the tail cannot be fitted. With fewer than 2,000 samples it is noisy: look at ``ess`` too.
+            arXiv 1507.02646). Minus infinity where all weights are the same, infinity with fewer than 25 samples,
+            where the tail cannot be fitted and where equal weights are those of draws that are one point. With
+            fewer than 2,000 samples it is noisy: look at ``ess`` too.
         stage: What each datum needed, ``[N]``: 0, draws of the guide; 1, of a refined proposal; 2, of a second fit with
             a search for the mode; 3, annealed importance sampling.
         num_samples: Importance samples a datum, in the first stage.

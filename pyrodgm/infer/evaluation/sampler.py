@@ -10,7 +10,7 @@ from pyro.infer import config_enumerate
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor
 
-from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of, plates, read
+from pyrodgm.infer.estimators.reading import Reading, counted, fn_of, mask_of, plates, read
 from pyrodgm.infer.estimators.rows import Rows
 from pyrodgm.infer.estimators.sites import Site, Trace, exchange, is_enumerated, traces
 from pyrodgm.infer.evaluation.diagnostics import summarise
@@ -65,7 +65,7 @@ class ImportanceSampler:
             pointwise.append(given)
         log_weights = torch.cat(log_w, -2) - log_q
         log_weights = log_weights.flatten(0, -3).logsumexp(0) if log_weights.dim() > 2 else log_weights
-        result: dict[str, Any] = summarise(log_weights)
+        result: dict[str, Any] = summarise(log_weights, lambda: self._differ(x, values))
         result["stage"] = torch.zeros(len(x), dtype=torch.long)
         result["evaluations"] = torch.full((len(x),), float(self.num_samples), dtype=torch.float64)
         if keep:
@@ -80,6 +80,21 @@ class ImportanceSampler:
         if batch_dims < -self.particle_dim:  # it has no dimension of samples
             return value
         return data_first(site, value, before=1)
+
+    def _differ(self, x: Tensor, values: Values) -> Tensor:
+        """Whether the draws of each site that is drawn, and not summed out, are more than one point, ``[B]``."""
+        drawn = [(v, self.template.nodes[n]) for n, v in values.items() if not is_enumerated(self.template.nodes[n])]
+        with fork_rng(x.device):  # fresh draws of what the model alone draws: none are kept
+            count = self.chunk if values else self.num_samples
+            reading = self._joint(x, self._parts(values, slice(0, count)), count)[1]
+            drawn += [(site["value"], site) for site in reading.from_model]
+        differ = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        for value, site in drawn:
+            batch_dims = value.dim() - site["fn"].event_dim
+            axis = batch_dims + self.particle_dim
+            other = value != (value if axis < 0 else value.narrow(axis, 0, 1))
+            differ = differ & other.movedim(batch_dims - 1, 0).unsqueeze(-1).flatten(1).any(1)
+        return differ
 
     def _checked(self, x: Tensor) -> list[Site]:
         """All sites of the pair, each of which can be weighed per datum."""
@@ -110,25 +125,30 @@ class ImportanceSampler:
 
     def _model(self, x: Tensor, values: Values, part: slice) -> tuple[Tensor, Tensor]:
         """Log p(x, z) and log p(x | z), ``[*values, samples, B]``, of some of the samples."""
-        sites = self.template.nodes
-        values = {name: self._part(sites[name], value, part) for name, value in values.items()}
-        count = part.stop - part.start
+        values, count = self._parts(values, part), part.stop - part.start
 
         def joint(x: Tensor, values: Values) -> tuple[Tensor, Tensor]:
-            replayed = poutine.replay(self._particles(self.pair.model, count), trace=exchange(self.template, values))
-            trace = poutine.trace(replayed).get_trace(x)
+            trace, reading = self._joint(x, values, count)
             trace.compute_log_prob()
-            reading = read(trace, self.template)
             given = self._total(reading.observed, x)
             return given + self._total([s.p for s in reading.latents if s.p is not None], x), given
 
         usual = (len(x), count) == (self.block, self.chunk)
         return self.graphs.run((len(x), count), joint, (x, values), compiled=usual)
 
-    def _part(self, site: Site, value: Tensor, part: slice) -> Tensor:
-        """A site's values of some of the samples; what stands for all samples is left as is."""
-        axis = value.dim() - site["fn"].event_dim + self.particle_dim
-        return value if value.shape[axis] == 1 else value[(slice(None),) * axis + (part,)]
+    def _joint(self, x: Tensor, values: Values, count: int) -> tuple[Trace, Reading]:
+        """The model at values of the guide's sites, and what counts there."""
+        replayed = poutine.replay(self._particles(self.pair.model, count), trace=exchange(self.template, values))
+        trace = poutine.trace(replayed).get_trace(x)
+        return trace, read(trace, self.template)
+
+    def _parts(self, values: Values, part: slice) -> Values:
+        """Values of some of the samples; what stands for all samples is left as is."""
+        found = {}
+        for name, value in values.items():
+            axis = value.dim() - self.template.nodes[name]["fn"].event_dim + self.particle_dim
+            found[name] = value if value.shape[axis] == 1 else value[(slice(None),) * axis + (part,)]
+        return found
 
     def _particles(self, program: Callable[..., Any], count: int) -> Callable[..., Any]:
         return pyro.plate("num_particles_vectorized", count, dim=self.particle_dim)(program)

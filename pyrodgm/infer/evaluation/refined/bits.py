@@ -15,7 +15,7 @@ from pyrodgm.infer.evaluation.diagnostics import summarise
 from pyrodgm.infer.evaluation.graphs import Graphs, choose_mode
 from pyrodgm.infer.evaluation.memory import even, growth
 from pyrodgm.infer.evaluation.refined.programs import Placed, particles
-from pyrodgm.infer.evaluation.refined.sites import UnsupportedError, check_site
+from pyrodgm.infer.evaluation.refined.sites import UnsupportedError, check_site, require_fixed
 from pyrodgm.infer.tracing.contexts import fork_rng
 
 CHAINS = 48
@@ -67,6 +67,8 @@ class AnnealedBits:
                 raise UnsupportedError(f"num_samples must be at least {COST * CHAINS * LEAST_STEPS}, got {budget}")
             try:
                 used = growth(lambda n: self._evaluate(x, self._draw(x, n)))
+                bits = self._draw(x, 2)
+                require_fixed(lambda: self._evaluate(x, bits)[0], x.device)
             except (NotImplementedError, RuntimeError) as error:
                 raise UnsupportedError(f"it has no gradients in its bits: {str(error).splitlines()[0]}") from error
         self.block = even(count, int(max_bytes / (used * CHAINS)))
@@ -76,8 +78,9 @@ class AnnealedBits:
         """Log-likelihood, effective sample size and k-hat of a block ``[B, *event]``, on the CPU."""
         del keep
         betas = torch.linspace(0.0, 1.0, self.steps + 1, dtype=torch.float64)
-        log_w = self._anneal(x, self._draw(x, CHAINS), betas)
-        result: dict[str, Any] = summarise(log_w)
+        begin = self._draw(x, CHAINS)
+        log_w = self._anneal(x, begin, betas)
+        result: dict[str, Any] = summarise(log_w, lambda: (begin != begin[:1]).any(0).any(-1))
         result["stage"] = torch.full((len(x),), ANNEALED)
         result["evaluations"] = torch.full((len(x),), float(self.steps * CHAINS * COST), dtype=torch.float64)
         return result
