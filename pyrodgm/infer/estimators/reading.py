@@ -105,7 +105,8 @@ def read(model_trace: Trace, guide_trace: Trace) -> Reading:
 
     Raises:
         ProgramError: For a site of the guide that the model lacks and that is not marked
-            ``infer={"is_auxiliary": True}``; and for one that is observed in one program and latent in the other.
+            ``infer={"is_auxiliary": True}``, or that is random without being what ``Delta`` sites are computed from;
+            and for one that is observed in one program and latent in the other.
     """
     model = {site["name"]: site for site in counted(model_trace)}
     guide = {site["name"]: site for site in counted(guide_trace)}
@@ -122,6 +123,7 @@ def read(model_trace: Trace, guide_trace: Trace) -> Reading:
             raise ProgramError(
                 name, f"must be latent or observed in both programs, got {here} in the guide, {there} in the model"
             )
+    _check_auxiliary(guide, model)
     drawn = [name for name, q in guide.items() if not q["is_observed"]]
     paired = [name for name, p in model.items() if not p["is_observed"] and name in guide]
     latents = []
@@ -133,6 +135,24 @@ def read(model_trace: Trace, guide_trace: Trace) -> Reading:
         latents=latents,
         from_model=[p for name, p in model.items() if not p["is_observed"] and name not in guide],
     )
+
+
+def _check_auxiliary(guide: dict[str, Site], model: dict[str, Site]) -> None:
+    """Refuse auxiliary sites that hold more random numbers than the points that the guide computes for the model.
+
+    Where latents are such points the density of the numbers is theirs. Any others are integrated over besides, and
+    their density would count as one of latents that the model does not have.
+    """
+    points = {name: isinstance(base_of(q), Delta) for name, q in guide.items()}
+    own = [name for name, q in guide.items() if name not in model and not points[name]]
+    computed = sum(q["value"].numel() for name, q in guide.items() if name in model and points[name])
+    if sum(guide[name]["value"].numel() for name in own) > computed:
+        raise ProgramError(
+            own[0],
+            "is auxiliary but random in itself: only a site that Delta sites of the guide are computed from, with "
+            "the log-determinant as their log_density, has a density that counts; draw the latents from the "
+            "distribution without it (a mixture as one distribution: MixtureSameFamily, GaussianMixturePosterior)",
+        )
 
 
 def counted(trace: Trace) -> list[Site]:

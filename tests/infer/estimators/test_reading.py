@@ -8,7 +8,8 @@ import pyro.distributions as dist
 import pyro.poutine as poutine
 import pytest
 import torch
-from pyro.infer import TraceEnum_ELBO, config_enumerate
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO, config_enumerate
+from pyro.infer.autoguide import AutoDelta, AutoDiagonalNormal, AutoIAFNormal, AutoMultivariateNormal, AutoStructured
 from torch import nn
 
 from pyrodgm.datasets import Dataset
@@ -191,6 +192,58 @@ def test_a_map_guide_and_a_transported_draw_count_their_log_density():
         assert objective.loss(model, transported, X) == pytest.approx(-EVIDENCE.sum().item(), rel=1e-6)
     with pytest.raises(ProgramError, match="site 'z' is a Delta"):
         IWELBO(4, gradient="dreg").differentiable_loss(model, lambda x: transported(x.clone().requires_grad_()), X)
+
+
+def mixed(x):
+    """z ~ N(x / 2 + shift of k): a mixture whose component is an auxiliary draw."""
+    with pyro.plate("data", len(x), dim=-1):
+        k = pyro.sample("k", dist.Bernoulli(torch.full_like(x, 0.5)), infer={"is_auxiliary": True})
+        pyro.sample("z", dist.Normal(x / 2 + 0.2 * k, 1.0))
+
+
+def noisy(x):
+    with pyro.plate("data", len(x), dim=-1):
+        a = pyro.sample("a", dist.Normal(x / 2, 0.3), infer={"is_auxiliary": True})
+        pyro.sample("z", dist.Normal(a, 1.0))
+
+
+def mixed_points(x):
+    """A point for z, computed from a normal of two components: of the two auxiliary numbers one is no latent's."""
+    with pyro.plate("data", len(x), dim=-1):
+        k = pyro.sample("k", dist.Bernoulli(torch.full_like(x, 0.5)), infer={"is_auxiliary": True})
+        a = pyro.sample("a", dist.Normal(x / 2 + 0.2 * k, 1.0), infer={"is_auxiliary": True})
+        pyro.sample("z", dist.Delta(a))
+
+
+@pytest.mark.parametrize(("guide", "site"), [(mixed, "k"), (noisy, "a"), (mixed_points, "k")])
+def test_an_auxiliary_draw_that_no_point_is_computed_from_is_refused(guide, site):
+    """Counted, it makes estimates too high: by the logarithm of the number of components, or without bound."""
+    refusal = f"site '{site}' is auxiliary but random in itself"
+    for objective in (ELBO(), IWELBO(3)):
+        with pytest.raises(ProgramError, match=refusal):
+            objective.loss(model, guide, X)
+    for options in ({}, {"proposal": "guide"}, {"sum_out": True}):
+        with pytest.raises(ProgramError, match=refusal):
+            log_likelihood(Pair(model, guide), X, 1000, seed=0, **options)
+
+
+@pytest.mark.parametrize("kind", [AutoMultivariateNormal, AutoDiagonalNormal, AutoIAFNormal, AutoStructured, AutoDelta])
+def test_the_automatic_guides_of_pyro_are_counted_as_pyro_does(kind):
+    def several(x):
+        rate = pyro.sample("rate", dist.Gamma(2.0, 2.0))
+        weights = pyro.sample("weights", dist.Dirichlet(torch.ones(3)))
+        z = pyro.sample("z", dist.Normal(torch.zeros(2), rate).to_event(1))
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(z.sum() + weights[0], 1.0), obs=x)
+
+    pyro.clear_param_store()
+    guide = kind(several)
+    guide(X)
+    losses = []
+    for objective in (ELBO(), Trace_ELBO()):
+        torch.manual_seed(0)
+        losses.append(objective.differentiable_loss(several, guide, X).item())
+    assert losses[0] == pytest.approx(losses[1])
 
 
 # A prior that draws a site of its own.
