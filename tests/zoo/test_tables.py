@@ -143,7 +143,7 @@ def test_a_page_keeps_rows_of_which_there_are_no_runs(tiny, tmp_path):
     ],
 )
 def test_wrong_flags_are_refused_before_training(tiny, tmp_path, flags, message):
-    with pytest.raises(SystemExit, match=f"table digits: .*{re.escape(message)}"):
+    with pytest.raises(SystemExit, match=re.escape(message)):
         cli.main(["table", "digits", "--runs", str(tmp_path), *flags])
 
 

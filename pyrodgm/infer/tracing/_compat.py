@@ -3,7 +3,7 @@
 import copy
 import linecache
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import get_ident
 from typing import Any, TypeAlias
 from weakref import finalize
@@ -140,12 +140,12 @@ def _results_not_described() -> Iterator[None]:
 
 def lazy_clone(tensor: Tensor) -> Tensor:
     """A copy, which shares the memory of the tensor until one of the two is written to, where PyTorch can do that."""
-    if tensor.device.type != "cpu" or tensor.is_inference():  # captured graphs hold addresses
+    # captured graphs hold addresses; a write to a lazy clone of what torch.load has read ends the process
+    if tensor.device.type != "cpu" or tensor.is_inference() or not tensor.untyped_storage().resizable():
         return tensor.clone()
-    try:
+    with suppress(RuntimeError):  # of memory that is not PyTorch's own
         return torch._lazy_clone(tensor.detach())
-    except RuntimeError:  # memory that is not PyTorch's own
-        return tensor.clone()
+    return tensor.clone()
 
 
 def shares_memory(tensor: Tensor) -> bool:

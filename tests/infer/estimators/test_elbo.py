@@ -335,7 +335,7 @@ def test_bad_arguments_are_named():
 
 def test_own_parameters_leaves_the_store_alone():
     pair = LinearGaussian()
-    with own_parameters():
+    with own_parameters(pair):
         ELBO().differentiable_loss(pair.model, pair.guide, X).backward()
     assert len(pyro.get_param_store()) == 0
     assert pair.m.grad is not None

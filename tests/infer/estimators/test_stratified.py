@@ -266,7 +266,7 @@ def test_sites_that_cannot_be_reparametrised_are_refused():
             pyro.sample("z", dist.Normal(torch.zeros(1), 1.0).to_event(1))
 
     for objective in (StratifiedELBO(), StratifiedIWELBO(2)):
-        with own_parameters(), pytest.raises(ValueError, match="site 'k' is Poisson"):
+        with own_parameters(pair), pytest.raises(ValueError, match="site 'k' is Poisson"):
             objective.differentiable_loss(model, guide, X)
 
 

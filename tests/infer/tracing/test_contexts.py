@@ -8,10 +8,14 @@ import torch
 from pyro.nn import PyroModule
 from torch import nn
 
-from pyrodgm.infer import ELBO
-from pyrodgm.infer.tracing.contexts import evaluating, matmul_precision
+from pyrodgm.infer import ELBO, FitSettings, fit, log_likelihood
+from pyrodgm.infer.tracing.contexts import evaluating, matmul_precision, unchanged
 from pyrodgm.infer.training.rehearsal import rehearse
-from pyrodgm.models import Pair
+from pyrodgm.likelihoods import BernoulliLikelihood
+from pyrodgm.models import VAE, Pair
+from pyrodgm.nn import BatchNorm, mlp
+from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.priors import StandardNormal
 
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
@@ -188,3 +192,18 @@ def test_a_rehearsal_that_fails_leaves_buffers_as_they_were():
     with pytest.raises(KeyError):
         rehearse(pair, ELBO(max_plate_nesting=1), (torch.zeros(2),))
     assert pair.steps == 0.0
+
+
+def test_a_pair_that_was_read_by_pytorch_trains_and_keeps_its_buffers(tmp_path):
+    likelihood = BernoulliLikelihood(nn.Sequential(nn.Linear(2, 8), BatchNorm(8), nn.ReLU(), nn.Linear(8, 9)))
+    torch.save(VAE(StandardNormal(2), likelihood, GaussianPosterior(mlp(9, [8], 4))), tmp_path / "pair.pt")
+    pair = torch.load(tmp_path / "pair.pt", weights_only=False)
+    x, before = torch.rand(20, 9).round(), {name: value.clone() for name, value in pair.named_buffers()}
+    with unchanged(pair, torch.device("cpu")):
+        for value in pair.buffers():
+            value.add_(1)
+    assert before
+    assert all(torch.equal(value, before[name]) for name, value in pair.named_buffers())
+    for mode in ("eager", "traced"):
+        assert fit(pair, x, epochs=1, settings=FitSettings(progress=False, compile=mode)).metrics
+    assert log_likelihood(pair, x, 50, seed=0).mean < 0.0

@@ -13,7 +13,7 @@ from torch import nn
 from torch.distributions import constraints
 
 from pyrodgm.infer import ELBO, FitSettings, ProgramError, TrainStep, fit, fit_many
-from pyrodgm.infer.tracing.contexts import rehearse
+from pyrodgm.infer.training.rehearsal import rehearse
 
 X = torch.linspace(1.0, 3.0, 20)
 
