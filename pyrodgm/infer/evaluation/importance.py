@@ -94,9 +94,9 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
             the device and dtype of the pair in blocks, all others whole.
         num_samples: The budget of a datum: evaluations of the likelihood's network. All are importance samples with
             the guide; with a refined proposal the fit takes up to half of them, and the rest are samples. From
-            ``12 * (D + 3)`` for D latent dimensions on there are enough, from ``40 * (D + 3) + 1600`` at most for the
-            usual fit, the search for modes and the later stages. By default the fit and 2,000 samples, or 5,000 samples
-            of the guide.
+            ``12 * (D + 3)`` for D latent dimensions on there are enough, from ``40 * (D + 3)`` for the usual fit and
+            the later stages, and from at most 1,600 more for the search for modes. By default the fit and 2,000
+            samples, or 5,000 samples of the guide.
         proposal: ``"refined"``; ``"guide"``; or ``"auto"``, the first where the latents are real, positive, fractions
             or weights on a simplex, the curvature of all sites is known and the budget is large enough, and else the
             second. Binary latents are annealed with ``"refined"`` alone: at equal budgets that can be worse than the

@@ -67,7 +67,7 @@ class Fitting:
         """The first fit, of which the plan is made."""
         base = self.rough(x, self.plan)
         fits, points = [base], torch.full((self.plan.modes, *base.mean.shape), math.nan).to(x)
-        if not self.plan.is_quick:
+        if self.plan.searches:
             near, log_q = student.draw(base, LEVEL_DRAWS)
             joint = self.joint(x, near.to(x.dtype))[0].double()
             known = Modes(base, (joint - log_q).logsumexp(0) - math.log(LEVEL_DRAWS))
@@ -148,7 +148,7 @@ class Fitting:
 
     def _is_near_prior(self, x: Tensor, proposal: Mixture) -> Tensor:
         """Whether KL(proposal || prior) is small, from a few draws."""
-        if self.plan.is_quick or not self.coordinates.can_draw:
+        if not (self.plan.searches and self.coordinates.can_draw):
             return torch.zeros(len(x), dtype=torch.bool, device=x.device)
         u, log_q = proposal.draw(LEVEL_DRAWS)
         joint, given = self.joint(x, u.to(x.dtype))

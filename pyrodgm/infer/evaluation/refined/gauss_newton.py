@@ -45,6 +45,7 @@ class Plan:
         is_damped: Whether the first steps average the old curvature and the new.
         is_quick: Whether the budget allows a short fit alone, which gets no later stages.
         is_skewed: Whether the first fit has skewnesses and the rounds with the Hessian too.
+        searches: Whether modes are looked for that the guide's answer does not lead to.
     """
 
     points: tuple[int, ...]
@@ -53,6 +54,7 @@ class Plan:
     is_damped: bool = False
     is_quick: bool = False
     is_skewed: bool = False
+    searches: bool = True
 
     @classmethod
     def of_budget(cls, budget: int | None, size: int, is_damped: bool = False, can_skew: bool = False) -> "Plan | None":
@@ -60,11 +62,12 @@ class Plan:
 
         A point costs one evaluation for each forward derivative and three for value and gradient. The fit gets up to
         half of the budget. With no budget it is the usual one, and 2,000 draws. A damped fit is skewed if it can be and
-        the budget allows it.
+        the budget allows it, and so is a search for modes made.
         """
-        usual = DAMPED if is_damped else USUAL
-        for points, skewed in ((usual, is_damped and can_skew), (usual, False), *((points, False) for points in QUICK)):
-            plan = cls(points, DRAWS, size, is_damped, points != usual, skewed)
+        usual, skewed = DAMPED if is_damped else USUAL, is_damped and can_skew
+        whole = [(usual, skew, searches) for skew in (skewed, False) for searches in (True, False)]
+        for points, skew, searches in (*whole, *((points, False, False) for points in QUICK)):
+            plan = cls(points, DRAWS, size, is_damped, points != usual, skew, searches)
             if budget is None or 2 * plan.fit_cost <= budget:
                 return plan if budget is None else replace(plan, draws=budget - plan.fit_cost)
         return None
@@ -77,7 +80,7 @@ class Plan:
     @property
     def search_cost(self) -> int:
         """Those of the search for modes that the guide's answer does not lead to."""
-        if self.is_quick:
+        if not self.searches:
             return 0
         return START_DRAWS + PRIOR_DRAWS + 2 * LEVEL_DRAWS + self.climbs * self.climb_cost
 

@@ -155,7 +155,8 @@ def test_many_latents_have_no_climbs_from_the_prior():
     plans = [Plan.of_budget(None, size) for size in (1, 2, 5, 8, 17, 18, 37, 38)]
     assert [plan.climbs for plan in plans] == [8, 8, 5, 3, 2, 1, 1, 0]
     assert [plan.modes for plan in plans] == [8, 8, 8, 7, 6, 5, 5, 4]
-    assert Plan.of_budget(400, 8).search_cost == 0  # short fits search for nothing
+    assert [Plan.of_budget(budget, 16).search_cost for budget in (2296, 2295, 760, 759)] == [768, 0, 0, 0]
+    assert [Plan.of_budget(budget, 16).is_quick for budget in (2296, 2295, 760, 759)] == [False] * 3 + [True]
 
 
 def test_a_later_stage_far_below_an_earlier_one_is_not_taken():

@@ -132,7 +132,10 @@ def test_first_fits_of_sticks_are_skewed_where_the_budget_allows_it():
     enough = Plan.of_budget(2 * whole.fit_cost, 49, is_damped=True, can_skew=True)
     assert enough.is_skewed
     assert enough.draws == whole.fit_cost
-    for budget, damped, can in ((2 * whole.fit_cost - 1, True, True), (None, True, False), (None, False, True)):
+    hardly = 2 * (whole.fit_cost - whole.search_cost)
+    unsearched = Plan.of_budget(hardly, 49, is_damped=True, can_skew=True)
+    assert (unsearched.is_skewed, unsearched.searches) == (True, False)
+    for budget, damped, can in ((hardly - 1, True, True), (None, True, False), (None, False, True)):
         plan = Plan.of_budget(budget, 49, damped, can)
         assert not plan.is_skewed
         assert not plan.is_quick
