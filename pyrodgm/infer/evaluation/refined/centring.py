@@ -74,7 +74,7 @@ class NormalPrior(NamedTuple):
     Attributes:
         fn: The normal; a standard one of a multivariate normal.
         transform: From it to the latent.
-        whitened: The multivariate normal, if it is one that is transformed.
+        whitened: The multivariate normal, if it is one.
     """
 
     fn: Normal
@@ -95,9 +95,9 @@ def normal_of(fn: Any) -> NormalPrior | None:
     if isinstance(fn, TransformedDistribution):
         base, transform = normal_of(fn.base_dist), ComposeTransform(fn.transforms)
         elementwise = transform.domain.event_dim == transform.codomain.event_dim == 0
-        if base is None or not elementwise or not transform.bijective:
+        if base is None or base.whitened or not elementwise or not transform.bijective:
             return None
-        return NormalPrior(base.fn, ComposeTransform([base.transform, transform]), base.whitened)
+        return NormalPrior(base.fn, ComposeTransform([base.transform, transform]))
     if isinstance(fn, MultivariateNormal):
         standard = Normal(torch.zeros_like(fn.loc), torch.ones_like(fn.loc), validate_args=False)
         return NormalPrior(standard, LowerCholeskyAffine(fn.loc, fn.scale_tril), fn)

@@ -246,3 +246,79 @@ def test_evidence_of_a_chain_of_numbers_in_closed_form(step, noise):
     assert ((found.values - pair.evidence(x)).abs() < 4.5 / found.ess.sqrt()).all()
     assert (found.stage > 0).all()
     assert (found.ess > 1000).all()
+
+
+class Bent(Pair):
+    """A latent b that is multivariate normal given a, around a parabola."""
+
+    def __init__(self, width, noise):
+        super().__init__()
+        self.covariance = width * torch.tensor([[1.0, 0.5], [0.5, 0.6]], dtype=torch.float64)
+        self.noise = torch.nn.Parameter(torch.tensor(noise, dtype=torch.float64))
+
+    def prior(self, a):
+        return dist.MultivariateNormal(torch.cat([a, a**2], -1), self.covariance)
+
+    @pyro_method
+    def model(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            a = pyro.sample("a", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+            b = pyro.sample("b", self.prior(a))
+            pyro.sample("x", dist.Normal(b, self.noise).to_event(1), obs=x)
+
+    @pyro_method
+    def guide(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            a = pyro.sample("a", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+            pyro.sample("b", self.prior(a))
+
+    def evidence(self, x):
+        a = torch.linspace(-8, 8, 8001, dtype=torch.float64).unsqueeze(-1)
+        covariance = self.covariance + self.noise.detach() ** 2 * torch.eye(2, dtype=torch.float64)
+        given = dist.MultivariateNormal(torch.cat([a, a**2], -1), covariance).log_prob(x.unsqueeze(1))
+        return (given + dist.Normal(0.0, 1.0).log_prob(a[:, 0])).logsumexp(-1) + math.log(a[1] - a[0])
+
+
+@pytest.mark.parametrize(("width", "noise", "whitened"), [(0.01, 1.0, True), (1.0, 0.05, False)])
+def test_a_multivariate_normal_given_another_latent_is_whitened_where_data_say_little(width, noise, whitened):
+    pair, x = Bent(width, noise), torch.tensor([[0.3, 1.0], [2.0, 3.0], [-1.0, -1.0]]).double()
+    for seed in range(2):
+        found = log_likelihood(pair, x, seed=seed, proposal="refined")
+        assert (found.values - pair.evidence(x)).abs().max() < 0.08
+        assert found.untrusted_share == 0.0
+    with torch.no_grad():
+        coordinates = Coordinates(pair, x[:1])
+        RefinedSampler(coordinates, x, 3, coordinates.plan(None), 2**27, "eager")
+    assert bool(coordinates.places["b"].centredness.mean() <= 0.5) == whitened
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_transformed_normal_may_have_its_event_inside_or_outside(inside):
+    base, exp = (
+        dist.Normal(torch.tensor([0.2, -0.5, 0.0]), torch.tensor([0.5, 1.0, 0.3])),
+        dist.transforms.ExpTransform(),
+    )
+
+    class LogNormals(Pair):
+        def __init__(self):
+            super().__init__()
+            self.noise = torch.nn.Parameter(torch.tensor(0.5))
+
+        @pyro_method
+        def model(self, x):
+            inner = dist.TransformedDistribution(base.to_event(1), [exp])
+            outer = dist.TransformedDistribution(base, [exp]).to_event(1)
+            with pyro.plate("data", len(x), dim=-1):
+                z = pyro.sample("z", inner if inside else outer)
+                pyro.sample("x", dist.Normal(z.log(), self.noise).to_event(1), obs=x)
+
+        @pyro_method
+        def guide(self, x):
+            with pyro.plate("data", len(x), dim=-1):
+                pyro.sample("z", dist.LogNormal(base.loc, base.scale).to_event(1))
+
+    x = torch.tensor([[0.1, 0.2, 0.3], [1.0, -1.0, 0.0]])
+    exact = dist.Normal(base.loc, (base.scale**2 + 0.25).sqrt()).log_prob(x).sum(-1)
+    for num_samples in (None, 4000):
+        found = [log_likelihood(LogNormals(), x, num_samples, seed=s, proposal="refined").values for s in range(3)]
+        assert (torch.stack(found).mean(0) - exact).abs().max() < 0.03
