@@ -114,13 +114,7 @@ class RefinedSampler:
             put(block, result)
             yield _flagged(block, fitted.proposal, result)
 
-    def _annealed(
-        self,
-        fitted: Iterable[Rows],
-        temperatures: int,
-        take: Callable[..., tuple[Tensor, Tensor]],
-        put: Callable[..., None],
-    ) -> Iterator[Rows]:
+    def _annealed(self, fitted: Iterable[Rows], temperatures: int, take: Take, put: Put) -> Iterator[Rows]:
         """Gives what stays flagged."""
         betas = torch.linspace(0.0, 1.0, temperatures + 1, dtype=torch.float64)
         cost = CHAINS * (1 + LEAPFROGS * (temperatures - 1)) * GRADIENT
