@@ -35,7 +35,7 @@ Proposal: TypeAlias = Literal["auto", "refined", "guide"]
 
 DRAWS = "draws of "
 USUAL_DRAWS = 5000  # of the guide, where no budget is given
-WORSE = 1.0  # nats by which a later stage may be below an earlier one; weights of bad fits are too low, not too high
+WORSE = 7.0  # nats by which a later stage may be below an earlier one, which is so much too high once in e^7 times
 COMPILE_AFTER = 1_000_000  # samples from which "auto" compiles
 
 

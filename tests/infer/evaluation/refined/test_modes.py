@@ -172,13 +172,13 @@ def test_a_later_stage_far_below_an_earlier_one_is_not_taken():
     class Stages:
         def weigh_again(self, rows, take, put):
             assert [part.shape for part in take(rows)] == [(3, 2), (3, 4, 1)]
-            values = torch.tensor([-700.0, -5.5, math.nan]).double()
+            values = torch.tensor([-700.0, -8.5, math.nan]).double()
             same = {"ess": torch.full((3,), 99.0).double(), "k_hat": torch.zeros(3).double()}
             stage = {"stage": torch.full((3,), 2), "evaluations": torch.full((3,), 7.0).double()}
             put(rows, {"values": values, **same, **stage})
 
     importance._weigh_flagged_again(Stages(), torch.zeros(3, 2), joined, torch.zeros(1))
-    assert joined["values"].tolist() == [-5.0, -5.5, -5.0]
+    assert joined["values"].tolist() == [-5.0, -8.5, -5.0]
     assert joined["stage"].tolist() == [1, 2, 1]
     assert joined["k_hat"].tolist() == [0.9, 0.0, 0.9]
     assert joined["evaluations"].tolist() == [17.0] * 3
