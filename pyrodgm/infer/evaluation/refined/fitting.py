@@ -77,13 +77,9 @@ class Fitting:
             moved = ~(modes[0].mean == base.mean).all(-1)
             rows = (moved | (count > 1)).nonzero().squeeze(-1)
             if len(rows):
-                moments, found = self.moments(x[rows]), list[Gaussian]()
-                for mode in modes:
-                    is_base = (mode.mean == base.mean).all(-1)[rows]
-                    fitted = fit(mode[rows], self.plan, moments, x.dtype)
-                    found.append(Gaussian.choose(is_base, base[rows], fitted))
+                moments = self.moments(x[rows])
+                found = [fit(mode[rows], self.plan, moments, x.dtype) for mode in modes]
                 fits = [base.put(rows, each) for each in found]
-                fits += [base] * bool(moved.any())  # a narrow high mode may seem to leave nothing to a wide posterior
                 for i, each in enumerate(found):
                     points[i, rows] = each.mean.to(x)
         if self.plan.is_skewed:
