@@ -37,10 +37,6 @@ class Attributes:
 
     def __init__(self, owners: dict[str, Any]) -> None:
         self.owners = owners
-        self.look()
-
-    def look(self) -> None:
-        """Take what there is by now for what there was."""
         self.names: list[str] = []
         self.leaves: list[Any] = []
         self.containers: list[Any] = []

@@ -71,9 +71,7 @@ class Fitting:
             near, log_q = student.draw(base, LEVEL_DRAWS)
             joint = self.joint(x, near.to(x.dtype))[0].double()
             known = Modes(base, (joint - log_q).logsumexp(0) - math.log(LEVEL_DRAWS))
-            draws = self._draws(x)
-            starts = draws.u[START_DRAWS : START_DRAWS + self.plan.climbs]
-            modes, count = distinct(search(x, [known], starts, draws, self.moments), draws.many)
+            modes, count = distinct(self._search(x, [known]), self.plan.draws)
             moved = ~(modes[0].mean == base.mean).all(-1)
             rows = (moved | (count > 1)).nonzero().squeeze(-1)
             if len(rows):
@@ -96,17 +94,15 @@ class Fitting:
             run = self.graphs_for(x).run
             starts.append(run(("components", u.shape), self.coordinates.components, (x, u)).squeeze(0))
         known = [climb_from(u, x, self.moments) for u in starts if u.isfinite().all(-1).any()]
-        draws = self._draws(x)
-        more = draws.u[START_DRAWS : START_DRAWS + self.plan.climbs]
-        found = search(x, known, more, draws, self.moments)
+        found = self._search(x, known)
         climbs = torch.stack([modes.integral.isfinite() for modes in found]).sum(0)
-        fits = [fit(mode, self.plan, self.moments(x), x.dtype) for mode in distinct(found, draws.many)[0]]
+        fits = [fit(mode, self.plan, self.moments(x), x.dtype) for mode in distinct(found, self.plan.draws)[0]]
         each = self.plan.rounds_cost
         if self.coordinates.has_second_derivatives:
             fits = [self._sharpened(x, fitted) for fitted in fits]
             each += self.plan.sharp_cost
         proposal = Mixture(tuple(fits))
-        cost = climbs * self.plan.climb_cost + len(draws.u) + len(fits) * each
+        cost = climbs * self.plan.climb_cost + START_DRAWS + PRIOR_DRAWS + len(fits) * each
         return Fitted(proposal, self._is_near_prior(x, proposal), points, cost)
 
     def rough(self, x: Tensor, plan: Plan) -> Gaussian:
@@ -163,10 +159,12 @@ class Fitting:
 
         return self.graphs_for(x).run(("guide", len(x)), draw, (x,))
 
-    def _draws(self, x: Tensor) -> Draws:
-        """Of the guide, then of the prior."""
-        u = torch.cat([self._guide_draws(x), self.prior_draws(x, PRIOR_DRAWS)])
-        return Draws(u, self.joint(x, u)[0], self.plan.draws)
+    def _search(self, x: Tensor, known: list[Modes]) -> list[Modes]:
+        """Known modes and those that draws of guide and prior lead to; some of the latter begin a climb in any case."""
+        guide, prior = self._guide_draws(x), self.prior_draws(x, PRIOR_DRAWS)
+        u = torch.cat([guide, prior])
+        draws = Draws(u, self.joint(x, u)[0], self.plan.draws)
+        return search(x, known, prior[: self.plan.climbs], draws, self.moments)
 
     def _sharpened(self, x: Tensor, fitted: Gaussian) -> Gaussian:
         """A fit with the Hessian itself, to sticks with skewnesses."""
