@@ -25,6 +25,7 @@ CHAINS, TEMPERATURES = 64, (24, 64)  # of the last stage; more temperatures for 
 GUIDE, REFINED, REFITTED, ANNEALED = 0, 1, 2, 3  # stages
 ROUGH = (2, 2, 2, 2)  # points of each step of the fits that say how to centre
 CENTRING_ROUNDS = 2  # times that these are made
+DOUBT = 2  # times the least effective sample size that a second fit of flagged data needs: a near pass may be chance
 OF_PRIOR = 10  # one in so many draws is the prior's where it reaches the posterior
 FEW = 2  # blocks of flagged data up to which tracing the later stages does not pay
 LONG = 100  # temperatures from which tracing a single annealing does
@@ -106,13 +107,13 @@ class RefinedSampler:
             pass
 
     def _refitted(self, rows: Tensor, take: Take, put: Put) -> Iterator[Rows]:
-        """Gives what stays flagged."""
+        """Gives what stays flagged, or nearly."""
         for block in rows.split(self.block):
             x, modes = take(block)
             fitted = self.fitting.again(x, modes.movedim(1, 0))
             result = self._summary(self._draw(x, fitted)[1], REFITTED, fitted.cost + self.plan.draws)
             put(block, result)
-            yield _flagged(block, fitted.proposal, result)
+            yield _flagged(block, fitted.proposal, result, DOUBT)
 
     def _annealed(self, fitted: Iterable[Rows], temperatures: int, take: Take, put: Put) -> Iterator[Rows]:
         """Gives what stays flagged."""
@@ -183,8 +184,8 @@ class RefinedSampler:
         return result
 
 
-def _flagged(rows: Tensor, proposal: Mixture, result: dict[str, Any]) -> Rows:
-    flagged = is_flagged(result["ess"], result["k_hat"])
+def _flagged(rows: Tensor, proposal: Mixture, result: dict[str, Any], strict: float = 1.0) -> Rows:
+    flagged = is_flagged(result["ess"] / strict, result["k_hat"])
     return rows[flagged], proposal[flagged]
 
 

@@ -6,6 +6,7 @@ from live_bytes import LiveBytes
 from toy_pairs import ProbabilisticPCA, small_mixture, small_sticks
 
 from pyrodgm.infer import log_likelihood
+from pyrodgm.infer.evaluation.diagnostics import LEAST_ESS
 from pyrodgm.infer.evaluation.refined import sampler as module
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
@@ -74,6 +75,18 @@ def test_each_datum_is_annealed_from_its_own_fit():
     found, _ = later(pair, x, "eager", 3)
     assert ((found["values"] - pair.evidence(x)).abs() < 4.5 * found["ess"].rsqrt()).all()
     assert found["ess"].min() > 10
+
+
+@pytest.mark.slow
+def test_second_fits_that_pass_narrowly_are_annealed(monkeypatch):
+    monkeypatch.setattr(module, "TEMPERATURES", (3,))
+    torch.manual_seed(0)
+    pair, x = ProbabilisticPCA(stretch=1.5), torch.randn(COUNT, 6)
+    ess = later(pair, x, "eager", 1)[0]["ess"]
+    assert ess.min() > module.DOUBT * LEAST_ESS
+    monkeypatch.setattr(module, "DOUBT", float(ess.median()) / LEAST_ESS)
+    found = later(pair, x, "eager", 1)[0]
+    assert torch.equal(found["stage"] == module.ANNEALED, ess < ess.median())
 
 
 def test_batches_join_and_cut_pieces_in_order():
