@@ -137,7 +137,7 @@ def objective(config: Config) -> ELBO | IWELBO:
 def optimizer(config: Config) -> OptimizerMaker:
     """The optimiser, made from parameters."""
     kind = AdamNormGrad if config.optimizer == "adam-norm-grad" else torch.optim.Adam
-    return partial(kind, lr=config.learning_rate)
+    return partial(kind, lr=config.learning_rate, fused=True)
 
 
 def main(config: Config) -> Iterator[str]:
