@@ -1,49 +1,81 @@
 """The refined proposal as a guide of Pyro."""
 
+from typing import Any, ClassVar
+
 import pyro
 import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
+from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.estimators.side_by_side import DATA, require_side_by_side
 from pyrodgm.infer.estimators.sites import traces
-from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.centring import evenly
 from pyrodgm.infer.evaluation.refined.choice import coordinates_of
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
-from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.evaluation.refined.sites import UnsupportedError, joint_sites
+from pyrodgm.infer.evaluation.refined.student import Mixture
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
 from pyrodgm.infer.training.feeds.columns import device_and_dtype
 
 JOINT = "_refined"  # the auxiliary site of all latents together
 
 
-class RefinedGuide:
-    """A guide that draws the latents of some data from the Student's t fitted to the posterior of each.
+class Joint(TorchDistribution):
+    """A mixture of Student's t distributions around the modes of each datum, for Pyro.
 
-    The auxiliary site ``"_refined"`` holds all latents of a datum as one vector, of which the latent sites take parts,
-    as in Pyro's own :class:`pyro.infer.autoguide.AutoContinuous`; logits of sticks through their bijection.
-
-    Attributes:
-        mean: Where each datum's t is centred, by the name of the latent site, ``[N, *event]``.
+    Args:
+        mixture: Of N data, in float64.
+        dtype: Of the draws.
     """
 
-    def __init__(self, coordinates: Coordinates, gaussian: Gaussian, x: Tensor) -> None:
-        self.coordinates, self.x = coordinates, x
-        self.loc = gaussian.mean.to(x.dtype)
-        self.skew = None if gaussian.skew is None else gaussian.skew.to(x.dtype)
-        covariance = student.WIDTH**2 * torch.cholesky_inverse(gaussian.factor)
-        self.scale_tril = torch.linalg.cholesky(covariance).to(x.dtype)
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.real_vector
+
+    def __init__(self, mixture: Mixture, dtype: torch.dtype, batch_shape: torch.Size | None = None) -> None:
+        count, size = mixture.gaussians[0].mean.shape
+        super().__init__(batch_shape or torch.Size([count]), torch.Size([size]), validate_args=False)
+        self.mixture, self.dtype = mixture, dtype
+
+    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> "Joint":
+        return Joint(self.mixture, self.dtype, torch.Size(batch_shape))
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 - an immutable one
+        shape = torch.Size(sample_shape) + self.batch_shape
+        u = self.mixture.draw_independent(shape[:-1].numel())
+        return u.reshape(*shape, -1).to(self.dtype)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        points = value.double().reshape(-1, *value.shape[-2:])
+        return self.mixture.log_density(points).to(self.dtype).reshape(value.shape[:-1])
+
+
+class RefinedGuide:
+    """A guide that draws the latents of some data from what is fitted to the posterior of each.
+
+    That is a Student's t or, of several modes, an equal mixture of them. The auxiliary site ``"_refined"`` holds all
+    latents of a datum as one vector, of which the latent sites take parts, as in Pyro's own
+    :class:`pyro.infer.autoguide.AutoContinuous`; constrained ones and logits of sticks through their bijection.
+
+    Attributes:
+        mean: Where the t of the largest mode of each datum is centred, by the name of the latent site,
+            ``[N, *event]``.
+    """
+
+    def __init__(self, coordinates: Coordinates, proposal: Mixture, x: Tensor) -> None:
+        self.coordinates, self.proposal, self.x = coordinates, proposal, x
 
     @property
     def mean(self) -> dict[str, Tensor]:
         """Centres by the name of the site."""
+        largest = self.proposal.gaussians[0]
+        centre = largest.place(torch.zeros_like(largest.mean).unsqueeze(0)).squeeze(0).to(self.x)
         with torch.no_grad():
-            return {name: value for name, (value, _) in self._placed(self._unskewed(self.loc)[0]).items()}
+            return {name: value for name, (value, _) in self._placed(centre).items()}
 
     def __call__(self, x: Tensor) -> dict[str, Tensor]:
         if x.shape != self.x.shape or not torch.equal(x.to(self.x), self.x):
@@ -51,19 +83,13 @@ class RefinedGuide:
         values = {}
         plate = pyro.plate("data", len(x), dim=-1)
         with plate:
-            joint = dist.MultivariateStudentT(student.DEGREES, self.loc, self.scale_tril)
-            u, log_slope = self._unskewed(pyro.sample(JOINT, joint, infer={"is_auxiliary": True}))
+            u = pyro.sample(JOINT, Joint(self.proposal, self.x.dtype), infer={"is_auxiliary": True})
         placed = self._placed(u)
         with plate:
             for place in self.coordinates.places.values():
                 value, log_density = placed[place.name]
-                log_density = log_density - log_slope[..., place.start : place.stop].sum(-1)
                 values[place.name] = pyro.sample(place.name, dist.Delta(value, log_density, event_dim=len(place.shape)))
         return values
-
-    def _unskewed(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """U at w, and the logarithm of du/dw for each axis."""
-        return (w, torch.zeros_like(w)) if self.skew is None else (self.skew.place(w), self.skew.log_slope(w))
 
     def _placed(self, u: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """Values at u ``[*, N, D]`` and the log-densities of their Deltas, ``[*, N]``."""
@@ -75,6 +101,9 @@ def refine(
     pair: nn.Module, x: Tensor, num_samples: int | None = None, *, max_bytes: int = 2**27, seed: int | None = None
 ) -> RefinedGuide:
     """A guide fitted to the posterior of each datum, as :func:`log_likelihood` does for its proposal.
+
+    It is what the estimate draws from where no datum needs a later stage, without the draws of the prior that
+    :func:`log_likelihood` mixes in where the posterior is near the prior.
 
     Pyro's :func:`~pyro.infer.importance.vectorized_importance_weights`, :func:`~pyro.infer.importance.psis_diagnostic`
     and :class:`~pyro.infer.Predictive` take it in place of the pair's guide, and its ``mean`` starts
@@ -120,7 +149,7 @@ def refine(
         coordinates = coordinates_of(pair, probes)
         _require_no_scale(pair, x[:1])
         sampler = RefinedSampler(coordinates, probes, len(x), coordinates.plan(num_samples), max_bytes, "auto")
-        fitted = Gaussian.cat([sampler.fitting.first(block).proposal.gaussians[0] for block in x.split(sampler.block)])
+        fitted = Mixture.cat([sampler.fitting.first(block).proposal for block in x.split(sampler.block)])
     return RefinedGuide(coordinates, fitted, x)
 
 

@@ -57,6 +57,14 @@ class Mixture:
         u = torch.cat([draw(gaussian, share + (i < more))[0] for i, gaussian in enumerate(self.gaussians)])
         return u, self.log_density(u)
 
+    def draw_independent(self, count: int) -> Tensor:
+        """The same, of components that are drawn, too: independent of each other."""
+        u = draw(self.gaussians[0], count)[0]
+        chosen = torch.randint(len(self.gaussians), u.shape[:-1], device=u.device).unsqueeze(-1)
+        for i, gaussian in enumerate(self.gaussians[1:], 1):
+            u = torch.where(chosen == i, draw(gaussian, count)[0], u)
+        return u
+
     def log_density(self, u: Tensor) -> Tensor:
         """At u ``[*, B, D]``, ``[*, B]``."""
         each = [log_density(gaussian, gaussian.standardise(u) / WIDTH) for gaussian in self.gaussians]

@@ -107,7 +107,7 @@ def test_the_refined_guide_of_sticks_has_the_density_of_its_logits():
     pair = stick_vae(GEMPrior(3, 2.0))
     x = torch.rand(1, 12).round()
     guide = refine(pair, x, seed=0)
-    assert guide.skew.epsilon.abs().max() > 0.02
+    assert guide.proposal.gaussians[0].skew.epsilon.abs().max() > 0.02
     with torch.no_grad():
         weights, _, _ = vectorized_importance_weights(pair.model, guide, x, num_samples=4000, max_plate_nesting=1)
     found = summarise(weights.unsqueeze(-1))

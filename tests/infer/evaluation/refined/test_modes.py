@@ -6,10 +6,11 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer.importance import vectorized_importance_weights
 from pyro.nn import pyro_method
 from torch import nn
 
-from pyrodgm.infer import log_likelihood
+from pyrodgm.infer import log_likelihood, refine
 from pyrodgm.infer.evaluation import importance
 from pyrodgm.infer.evaluation.refined.gauss_newton import Plan
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
@@ -68,6 +69,19 @@ def test_every_mode_of_one_latent_is_found(function, guide, at_most):
         found = log_likelihood(pair, x, seed=seed)
         assert (found.values - pair.evidence(x)).abs().max() < 0.08
         assert found.untrusted_share <= at_most
+
+
+def test_the_refined_guide_has_every_mode():
+    pair, x = Independents(NORMAL, torch.square, guide=BLIND).double(), torch.tensor([[0.6], [0.9]]).double()
+    guide = refine(pair, x, seed=0)
+    with torch.no_grad():
+        draws = pyro.infer.Predictive(pair.model, guide=guide, num_samples=500, parallel=True)(x)["z"]
+        assert ((draws > 0).double().mean(0) - 0.5).abs().max() < 0.12
+        for datum in x.split(1):
+            weights = vectorized_importance_weights(
+                pair.model, refine(pair, datum, seed=0), datum, num_samples=4000, max_plate_nesting=1
+            )[0]
+            assert (weights.logsumexp(0) - math.log(4000) - pair.evidence(datum)).abs() < 0.02
 
 
 @pytest.mark.slow
