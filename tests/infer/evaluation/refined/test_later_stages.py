@@ -110,6 +110,6 @@ def test_annealing_keeps_to_the_bound_on_the_memory(all_flagged, monkeypatch):
     monkeypatch.setattr("pyrodgm.infer.evaluation.importance.is_flagged", module.is_flagged)
     vae = VAE(StandardNormal(2), BernoulliLikelihood(mlp(2, [50], 784)), GaussianPosterior(mlp(784, [50], 4)))
     with LiveBytes() as live:
-        found = log_likelihood(vae, torch.rand(20, 784).round(), max_bytes=2**22)
+        found = log_likelihood(vae, torch.rand(8, 784).round(), 400, max_bytes=2**22)
     assert (found.stage == 3).all()
     assert live.peak < 2**22
