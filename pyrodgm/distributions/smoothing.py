@@ -116,10 +116,12 @@ class ExponentialSmoothing(Smoothing):
 
     def moments(self, like: Tensor, z: Bit) -> tuple[Tensor, Tensor]:
         beta = wide(self._given(self.beta, like))
-        tail = 1.0 / torch.expm1(beta)
-        mean = 1.0 / beta - tail
-        square = 2.0 * mean / beta - tail
-        return _reflected(mean, square, z, like)
+        flat = beta < 0.02  # where the closed forms cancel, series of mean and variance
+        safe = torch.where(flat, 1.0, beta)
+        tail = 1.0 / torch.expm1(safe)
+        mean = torch.where(flat, 0.5 - beta / 12.0 + beta**3 / 720.0, 1.0 / safe - tail)
+        series = mean.square() + 1.0 / 12.0 - beta.square() / 240.0 + beta**4 / 6048.0
+        return _reflected(mean, torch.where(flat, series, 2.0 * mean / safe - tail), z, like)
 
     def mixture_icdf(self, probability: Tensor, logits: Tensor) -> Tensor:
         beta = self._given(self.beta, probability)

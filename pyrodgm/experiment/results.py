@@ -56,16 +56,16 @@ class Results:
         elbo: Mean evidence lower bound of an image in nats.
         active_units: Number of active latent dimensions, for each latent site.
         untrusted_share: Share of the images whose Pareto k-hat exceeds 0.7, or effective sample size is below 30.
-        knn_error: Share of the images that their k nearest training images label wrongly, for each latent site, for
-            means and for one sample of the posterior, and for k = 3, 5, 10 ("z mean k=5"), as far as there are so many
-            labels.
+        knn_error: Share of the labelled images that their k nearest training images label wrongly, for each latent
+            site, for means and for one sample of the posterior, and for k = 3, 5, 10 ("z mean k=5"), as far as there
+            are so many labels.
         num_images: Number of test images for all this.
         num_samples: Importance samples per image, in the first stage of a refined proposal.
         seed: Seed of these.
         seconds_per_epoch: Median over the epochs of training, validation included, if they are known.
         bits_per_dimension: Mean of -log2 p(x) / D, where p(x) is the probability of the grey levels of the data.
         bits_standard_error: Its standard error over the images.
-        classification_error: Share of all test images that a pair with a classifier of its own labels wrongly.
+        classification_error: Share of all labelled test images that a pair with a classifier of its own labels wrongly.
         shared_error: Part of ``standard_error`` that all images share, from estimated log-partitions.
         later_share: Share of the images that needed a later stage of the estimate; None where the guide proposes.
         gap: Mean distance of bounds from both sides on simulated data, in nats, if it was asked for and can be had.
@@ -221,7 +221,7 @@ def _elbo(pair: Any, x: Tensor) -> float:
 
 def _classification_error(pair: Any, data: Dataset) -> float | None:
     """Error of the guide's site of labels ``y``; None where it has none."""
-    if data.test.labels is None:
+    if data.test.labels is None or not bool((data.test.labels >= 0).any()):
         return None
     first = next(pair.parameters())
     x = data.test.images[:1].to(first.device, first.dtype)
@@ -235,11 +235,11 @@ def _classification_error(pair: Any, data: Dataset) -> float | None:
 def _knn_errors(pair: nn.Module, data: Dataset, x: Tensor, rows: Tensor) -> dict[str, float]:
     if data.train.labels is None or data.test.labels is None:
         return {}
-    known = data.train.labels >= 0
+    known, seen = data.train.labels >= 0, data.test.labels[rows] >= 0
     ks = [k for k in KNN if k <= int(known.sum())]
-    if not ks:
+    if not ks or not bool(seen.any()):
         return {}
-    labels = data.train.labels[known], data.test.labels[rows]
+    labels, x = (data.train.labels[known], data.test.labels[rows][seen]), x[seen.to(x.device)]
     errors: dict[str, float] = {}
     for kind, latents in (("mean", posterior_means), ("sample", posterior_samples)):
         near, far = latents(pair, x), latents(pair, data.binarize(data.train.images[known]))

@@ -25,7 +25,15 @@ C = TypeVar("C", bound=TrainingConfig)
 
 # Numbers in results.json that are no results, or are errors of one.
 OTHERS = ("num_images", "num_samples", "num_draws", "seed", "seconds_per_epoch", "noise")
-ERRORS = ("standard_error", "bits_standard_error", "shared_error", "gap_error", "trusted_gap_error", "perplexity_error")
+ERRORS = (
+    "standard_error",
+    "bits_standard_error",
+    "encoder_standard_error",
+    "shared_error",
+    "gap_error",
+    "trusted_gap_error",
+    "perplexity_error",
+)
 
 
 def train_seeds(system: ImageSystem[C], config: C) -> Iterator[str]:

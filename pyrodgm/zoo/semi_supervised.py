@@ -156,10 +156,10 @@ def negative_error(pair: nn.Module, data: Dataset) -> float:
 
 def neighbours_error(data: Dataset) -> float:
     """Error of the five nearest labelled training images, by pixels."""
-    labels, test = labels_of(data.train), data.test
-    known = labels >= 0
+    labels, truth = labels_of(data.train), labels_of(data.test)
+    known, seen = labels >= 0, truth >= 0
     k = min(5, int(known.sum()))
-    return knn_error(data.train.images[known], labels[known], test.images, labels_of(test), k)
+    return knn_error(data.train.images[known], labels[known], data.test.images[seen], truth[seen], k)
 
 
 def objective(config: Config) -> SemiSupervisedELBO:

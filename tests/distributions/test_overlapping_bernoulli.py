@@ -226,3 +226,14 @@ def test_gaussian_draws_have_both_tails():
     assert draws.min() > -6.5  # a normal number lies there once in 25 billion
     assert (draws < -4.5).sum().item() == pytest.approx(170, abs=65)
     assert (draws > 4.5).sum().item() == pytest.approx(170, abs=65)
+
+
+@pytest.mark.parametrize("beta", [1e-9, 1e-5, 0.0199, 0.0201, 1.0, 1000.0])
+def test_moments_of_exponential_parts_from_flat_to_steep(beta):
+    with mp.workdps(60):
+        b = mp.mpf(beta)
+        tail = 1 / mp.expm1(b)
+        mean, square = 1 / b - tail, 2 * (1 / b - tail) / b - tail
+        expected = torch.tensor([[mean, square], [1 - mean, 1 - 2 * mean + square]], dtype=torch.float64)
+    found = [dgm.ExponentialSmoothing(beta).moments(torch.zeros((), dtype=torch.float64), z) for z in (0, 1)]
+    assert torch.allclose(torch.tensor(found), expected, rtol=1e-9, atol=0.0)

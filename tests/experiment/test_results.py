@@ -1,7 +1,7 @@
 """Evaluation of trained pairs, and tables of what it finds."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 
 from pyrodgm import experiment
 from pyrodgm.datasets import Dataset, evenly_spaced
+from pyrodgm.experiment import seeds
 from pyrodgm.experiment.results import has_bits
 from pyrodgm.infer import log_likelihood
 from pyrodgm.likelihoods import (
@@ -19,9 +20,9 @@ from pyrodgm.likelihoods import (
     GreyBernoulliLikelihood,
     PixelCNNLikelihood,
 )
-from pyrodgm.models import VAE
-from pyrodgm.nn import PixelCNN, mlp
-from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.models import VAE, SemiSupervisedVAE
+from pyrodgm.nn import PixelCNN, joint_mlp, mlp
+from pyrodgm.posteriors import CategoricalPosterior, GaussianPosterior
 from pyrodgm.priors import StandardNormal
 
 
@@ -60,6 +61,32 @@ def test_no_more_neighbours_than_labels(count, ks):
     data.train.labels[count:] = -1
     results = experiment.evaluate(coins(data.mean), data, num_samples=4)[0]
     assert results.knn_error.keys() == {f"z {kind} k={k}" for kind in ("mean", "sample") for k in ks}
+
+
+def test_test_images_without_a_label_count_for_no_error():
+    data = dataset()
+    model = SemiSupervisedVAE(
+        StandardNormal(LATENT),
+        BernoulliLikelihood(joint_mlp([LATENT, 2], [4], 12)),
+        CategoricalPosterior(mlp(12, [], 2)),
+        GaussianPosterior(joint_mlp([12, 2], [4], 2 * LATENT)),
+        num_classes=2,
+    )
+    data.test.labels[8:] = -1
+    some = experiment.evaluate(model, data, num_samples=4)[0]
+    wrong = model.classifier(data.test.images[:8]).logits.argmax(-1) != data.test.labels[:8]
+    assert some.classification_error == wrong.double().mean().item()
+    copied = experiment.evaluate(coins(data.mean, copied=[0]), data, num_samples=4)[0]
+    assert copied.knn_error["z mean k=5"] == 0.0
+    data.test.labels.fill_(-1)
+    none = experiment.evaluate(model, data, num_samples=4)[0]
+    assert none.knn_error == {}
+    assert none.classification_error is None
+
+
+def test_standard_errors_are_no_results_of_several_seeds():
+    names = {field.name for field in fields(experiment.Results) if field.name.endswith("_error")}
+    assert names - {"knn_error", "classification_error"} == set(seeds.ERRORS)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pyro
 import pytest
@@ -85,6 +86,10 @@ def test_the_refined_proposal_meets_the_exact_evidence(prior):
     assert judged.value == pytest.approx(by_hand, rel=0.02)
     assert judged.num_symbols == int(counts.sum())
     assert judged.bits == pytest.approx(math.log2(judged.value))
+    moved = replace(found, values=found.values + 0.01)  # an error of log Z moves the values of all sentences alike
+    shared = math.log(judged.value / perplexity(moved).value) * judged.value
+    with_shared = perplexity(replace(found, shared_error=0.01)).standard_error
+    assert with_shared == pytest.approx(math.hypot(judged.standard_error, shared))
 
 
 @pytest.mark.slow

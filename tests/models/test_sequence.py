@@ -14,7 +14,7 @@ from pyro.infer.importance import vectorized_importance_weights
 from torch import nn
 
 from pyrodgm.distributions import Kumaraswamy, divergence_given
-from pyrodgm.infer import ELBO, IWELBO, TrainStep
+from pyrodgm.infer import ELBO, IWELBO, TrainStep, posterior_means, posterior_samples
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import SequenceModel
 from pyrodgm.nn import stick_weights
@@ -77,6 +77,20 @@ def test_sites(pair, x, y):
     assert drawn.shape == (B, T)
     assert (drawn >= 0).all()
     assert (drawn < K).all()
+
+
+def test_reports_hold_the_weights_of_the_steps(x, y):
+    pair = make("sticks").eval()
+    torch.manual_seed(1)
+    drawn = posterior_samples(pair, x)
+    torch.manual_seed(1)
+    sticks = poutine.trace(pair.guide).get_trace(x).nodes["sticks"]
+    assert drawn.keys() == {"pi"}
+    assert torch.equal(drawn["pi"], stick_weights(sticks["value"]))
+    with torch.no_grad():
+        many = stick_weights(sticks["fn"].sample((3000,)))
+    error = many.std(0) * (1 / 3000 + 1 / (16 * 10)) ** 0.5
+    assert ((posterior_means(pair, x)["pi"] - many.mean(0)).abs() < 5 * error).all()
 
 
 @pytest.mark.parametrize("name", ["sticks", "sticks_gru"])

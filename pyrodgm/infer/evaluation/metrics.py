@@ -28,7 +28,9 @@ from pyrodgm.processes import Share, gather_rows, sharing, world
 def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples: int = 10) -> dict[str, Tensor]:
     """Mean of the guide's distribution at each latent site.
 
-    Left out are sites with finitely many values, which have no mean, and those outside the data plate, which are the
+    Where a distribution has no mean in closed form, it is estimated: that of groups which depend on each other is the
+    one given a draw in each pass (:class:`~pyrodgm.distributions.Hierarchical`), any other one that of 16 draws. Left
+    out are sites with finitely many values, which have no mean, and those outside the data plate, which are the
     same for all data. Sites of sticks, which hold logits, are reported as the weights, under the name that the site's
     ``infer={"weights": name}`` gives them.
 
@@ -36,7 +38,7 @@ def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples
         pair: A module with ``guide(x)``.
         x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split.
         batch_size: Data per pass.
-        num_samples: Passes that are averaged where sites depend on samples of others.
+        num_samples: Passes that are averaged where sites depend on samples of others, or means are estimated.
 
     Returns:
         A tensor ``[N, *plates, *event]`` for each latent site; ``plates`` are those that it is in left of that of the
@@ -68,12 +70,13 @@ def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, 
 
     .. math:: \mathrm{Var}_x\bigl(\mathbb E_{q(u \mid x)}[u]\bigr)
 
-    Where a site depends on samples of others, what these samples add to the variance is taken off again.
+    Where a site depends on samples of others, or its mean is estimated, what the samples add to the variance is taken
+    off again.
 
     Args:
         pair: A module with ``guide(x)``.
         x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split; at least two.
-        num_samples: Samples of the other sites, at least two where there are others.
+        num_samples: Samples, at least two where there are any.
 
     Returns:
         A tensor ``[*plates, *event]`` of at least 0 for each latent site that :func:`posterior_means` reports.
@@ -95,7 +98,7 @@ def _finite(found: dict[str, Tensor], what: str) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Means of a site over passes ``[N, *plates, *event]``, and how far draws of other sites move them."""
+    """Means of a site over passes ``[N, *plates, *event]``, and how far draws move them."""
 
     mean: Tensor
     own: Tensor  # the sum over data of their variances, [*plates, *event]
@@ -129,9 +132,12 @@ def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, 
         passes: dict[str, list[Tensor]] = {}
         for _ in range(num_samples):
             sites = samples(_guide_trace(pair, block))
+            moved = sum(not site["is_observed"] for site in sites) > 1  # by draws of others that it may depend on
             for site in _reported(sites, block):
-                passes.setdefault(reported_name(site), []).append(data_first(site, reported_mean(site)))
-            if sum(not site["is_observed"] for site in sites) == 1:  # there are no others that it could depend on
+                mean, drawn = reported_mean(site)
+                passes.setdefault(reported_name(site), []).append(data_first(site, mean))
+                moved |= drawn
+            if not moved:
                 break
         return {name: torch.stack(means, 1) for name, means in passes.items()}
 
@@ -171,13 +177,13 @@ def active_units(pair: nn.Module, x: Any, threshold: float = 1e-2) -> dict[str, 
 
 
 def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y", batch_size: int = 1000) -> float:
-    """Share of the data whose most probable value of a discrete guide site is not their label.
+    """Share of the labelled data whose most probable value of a discrete guide site is not their label.
 
     Args:
         pair: A module with ``guide(x)``.
         x: Data ``[N, *event]``.
         labels: Values of the site ``[N]``, those of a one-hot site as numbers from 0; or, of any site with K values,
-            one-hot vectors ``[N, K]``.
+            one-hot vectors ``[N, K]``. Data whose label is -1 do not count, unless that is a value of the site.
         site: The site of the guide, one for each datum, whose values are finitely many numbers, or one-hot vectors,
             relaxed or not.
         batch_size: Data a pass.
@@ -186,7 +192,8 @@ def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y
         A share in [0, 1].
 
     Raises:
-        ValueError: If there are not as many labels as data or they have another shape, or the guide has no such site.
+        ValueError: If there are not as many labels as data, they have another shape or are all missing, or the guide
+            has no such site.
     """
     programs(pair, "guide")
     batch_size = whole_number("batch_size", batch_size)
@@ -197,7 +204,7 @@ def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y
     tensors(labels=labels)
     if labels.dim() not in (1, 2):
         raise ValueError(f"labels must be [N], or one-hot [N, K], got shape {list(labels.shape)}")
-    wrong, count = torch.zeros((), dtype=torch.int64), 0
+    wrong, labelled, count = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.int64), 0
     with evaluating(pair):
         for block in batches_of(x, pair, batch_size, "x"):
             size = len(first_tensor(block))
@@ -211,11 +218,15 @@ def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y
             best, classes = most_probable(sites[site])
             if best.shape[-1:].numel() != size or best.numel() != size:
                 raise ProgramError(site, f"must have one value a datum, {[size]}, got {list(best.shape)}")
-            found, best = _class_values(known, classes).to(best.device), best.flatten()
-            wrong = wrong.to(best.device) + (classes.to(best.device)[best] != found).sum()
+            found, classes = _class_values(known, classes).to(best.device), classes.to(best.device)
+            there = (found.double() != -1) | (classes == -1).any()
+            wrong = wrong.to(best.device) + ((classes[best.flatten()] != found) & there).sum()
+            labelled = labelled.to(best.device) + there.sum()
     if count != len(labels):
         raise ValueError(f"labels must be as many as the data, at least {count}, got {len(labels)}")
-    return float(wrong) / count
+    if not labelled:
+        raise ValueError(f"labels must hold at least one that is not missing, got -1 for all {count} data")
+    return float(wrong) / float(labelled)
 
 
 def _class_values(labels: Tensor, classes: Tensor) -> Tensor:

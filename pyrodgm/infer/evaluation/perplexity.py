@@ -12,7 +12,7 @@ class Perplexity:
 
     Attributes:
         value: The perplexity, at least 1 if all is right.
-        standard_error: Its standard error over the sentences.
+        standard_error: Its standard error over the sentences, that of estimated log-partition functions included.
         num_symbols: Symbols of all sentences, ends included.
     """
 
@@ -64,5 +64,5 @@ def perplexity(likelihood: LogLikelihood) -> Perplexity:
     nats, total = -likelihood.values, counts.sum()
     rate = nats.sum() / total
     spread = (nats - rate * counts).square().sum() * len(x) / max(len(x) - 1, 1)
-    value = float(rate.exp())
-    return Perplexity(value, value * float(spread.sqrt() / total), int(total))
+    value, shared = float(rate.exp()), likelihood.shared_error * len(x)  # which all sentences have alike
+    return Perplexity(value, value * math.hypot(float(spread.sqrt()), shared) / float(total), int(total))

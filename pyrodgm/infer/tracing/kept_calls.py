@@ -14,6 +14,7 @@ from pyrodgm.infer.tracing._compat import (
     TorchDispatchMode,
     get_call,
     has_hooks,
+    is_draw,
     registers,
     set_call,
     version_of,
@@ -88,7 +89,7 @@ class _Kept:
                 self.changes = 0
                 return self.result
             self.changes += 1
-        effects, statements, states = _Randomness(), _Statements(), outside_randomness(key[0])
+        effects, statements, states = Randomness(), _Statements(), outside_randomness(key[0])
         with effects, statements, torch.no_grad():  # also where latents are differentiated
             result = self.call()
         after = self.inputs.key()
@@ -100,13 +101,13 @@ class _Kept:
         return result
 
 
-class _Randomness(TorchDispatchMode):
+class Randomness(TorchDispatchMode):
     """Finds out whether an operation drew random numbers."""
 
     found = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if is_draw(func):
             self.found = True
         return func(*args, **(kwargs or {}))
 

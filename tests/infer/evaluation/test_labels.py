@@ -62,6 +62,27 @@ def test_error_of_every_family_with_labels_of_both_kinds(family, one_hot):
         assert classification_error(Labels(FAMILIES[family]), X, given, batch_size=4) == pytest.approx(error)
 
 
+@pytest.mark.parametrize("family", ["numbers", "one-hot", "relaxed"])
+def test_missing_labels_do_not_count(family):
+    labels = torch.tensor([-1, 1, -1, 0, -1, 3])  # of those that are there one is wrong
+    pair = Labels(FAMILIES[family])
+    assert classification_error(pair, X, labels, batch_size=4) == pytest.approx(1 / 3)
+    with pytest.raises(ValueError, match="labels must hold at least one that is not missing, got -1 for all 6 data"):
+        classification_error(pair, X, torch.full((6,), -1))
+
+
+def test_minus_one_may_be_a_value():
+    class Signs(dist.Bernoulli):
+        def enumerate_support(self, expand=True):
+            return 2.0 * super().enumerate_support(expand) - 1.0
+
+        def log_prob(self, value):
+            return super().log_prob((value + 1.0) / 2.0)
+
+    pair, x = Labels(lambda logits: Signs(logits=logits[..., 0] - 1.0)), torch.tensor([[5.0], [-5.0], [-5.0]])
+    assert classification_error(pair, x, torch.tensor([1, -1, 1])) == pytest.approx(1 / 3)
+
+
 def test_values_that_are_no_numbers_from_0_are_compared_as_values():
     pair = Labels(lambda logits: dist.Bernoulli(logits=logits[..., 0] - 1.0))
     x = torch.tensor([[5.0, 0.0, 0.0, 0.0], [-5.0, 0.0, 0.0, 0.0]])

@@ -5,6 +5,7 @@ import torch
 from pyro.nn import pyro_method
 from torch import nn
 
+from pyrodgm.distributions import Hierarchical, Implicit
 from pyrodgm.infer import (
     active_units,
     knn_error,
@@ -72,6 +73,48 @@ def test_what_samples_of_other_sites_add_is_no_activity():
     assert active_units(pair, x, threshold=0.02) == {"z2": 3, "z1": 1}
     means = posterior_means(pair, x[:2], num_samples=4000)["z1"]
     assert torch.allclose(means, torch.stack([x[:2, 0], torch.zeros(2), 0.05 * x[:2, 2]], 1), atol=0.1)
+
+
+def groups(x):
+    """z0 ~ N(0, 1), and z1, z2 given z0 and x, side by side."""
+
+    def conditional(earlier):
+        if not earlier:
+            return dist.Normal(torch.zeros_like(x[..., :1]), 1.0).to_event(1)
+        return dist.Normal(torch.cat([earlier[0], earlier[0] + x[..., :1]], -1), 1e-6).to_event(1)
+
+    return Hierarchical(conditional, [1, 2])
+
+
+def shifted(x):
+    """Means of which the last alone knows something of x."""
+    return torch.cat([torch.zeros_like(x[..., 1:]), x[..., :1]], -1)
+
+
+ESTIMATED = {
+    "groups": groups,
+    "groups under a mask": lambda x: groups(x).mask(torch.ones(len(x), dtype=torch.bool)),
+    "no mean": lambda x: dist.TransformedDistribution(
+        dist.Normal(0.5 * shifted(x), 0.5), [dist.transforms.AffineTransform(0.0, 2.0)]
+    ).to_event(1),
+    "no density": lambda x: Implicit(lambda shape: shifted(x) + torch.randn(*shape, *x.shape), [len(x)], [3]),
+    "a point": lambda x: Implicit(lambda shape: shifted(x).expand(*shape, *x.shape), [len(x)], [3]),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATED)
+def test_what_samples_within_a_site_add_is_no_activity(name):
+    class One(Known):
+        @pyro_method
+        def guide(self, x):
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", ESTIMATED[name](x))
+
+    pair, x = One(), torch.randn(2000, 3)
+    x[:, 0] = (x[:, 0] - x[:, 0].mean()) / x[:, 0].std()
+    assert torch.allclose(unit_variances(pair, x)["z"], torch.tensor([0.0, 0.0, 1.0]), atol=0.02)
+    means = posterior_means(pair, x[:2].repeat(500, 1))["z"].view(500, 2, 3).mean(0)
+    assert torch.allclose(means, shifted(x[:2]), atol=0.1)
 
 
 def test_reconstructions_come_from_the_guide_and_samples_from_the_prior():
