@@ -38,12 +38,18 @@ def data_first(site: Any, value: Tensor, before: int = 0) -> Tensor:
     return value.squeeze(unused).movedim(len(batch_shape) - 1 - len(unused), before)
 
 
+def has_rows(site: Any, value: Tensor) -> bool:
+    """Whether values of a site in the data plate have as many dimensions as :func:`data_first` gives them."""
+    batch_shape = site["fn"].batch_shape
+    return value.dim() == len(batch_shape) - len(_unused(site, batch_shape, 0)) + site["fn"].event_dim
+
+
 def data_last(site: Any, value: Tensor) -> Tensor:
     """What undoes :func:`data_first`; values of another number of dimensions are left as they are."""
     batch_shape = site["fn"].batch_shape
     unused = _unused(site, batch_shape, 0)
     kept = len(batch_shape) - len(unused)
-    if kept < 2 or value.dim() != kept + site["fn"].event_dim:
+    if kept < 2 or not has_rows(site, value):
         return value
     value = value.movedim(0, kept - 1)
     for dim in unused:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import programs, whole_number
 from pyrodgm.infer.estimators.sites import Site, samples
-from pyrodgm.infer.evaluation.per_datum import data_first, data_last, require_data_plate
+from pyrodgm.infer.evaluation.per_datum import data_first, data_last, has_rows, in_data_plate, require_data_plate
 from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.infer.training.feeds.columns import Columns, device_and_dtype, is_in_memory
@@ -60,8 +60,8 @@ def sample(pair: nn.Module, like: Any, given: Given | None = None, *, site: str 
         pair: A module with ``model``.
         like: The number N of draws; or data whose number and shape they are to have, which a model needs that looks at
             more of its argument than the length. Their values do not matter but for covariates.
-        given: Values ``[N, *plates, *event]`` of latent sites that are not sampled, or functions that make them from a
-            sample.
+        given: Values ``[N, *plates, *event]`` of latent sites that are not sampled, or ``[1, *plates, *event]`` for
+            all data, or functions that make them from a sample.
         site: The observed site that is meant; by default the only one, or that which observes the first argument.
 
     Returns:
@@ -98,28 +98,37 @@ def sample_means(pair: nn.Module, like: Any, given: Given | None = None, *, site
 def _drawn(pair: nn.Module, like: Any, given: Given | None, site: str | None) -> Iterator[Site]:
     """The observed site of the model, drawn, for each batch of ``like``."""
     programs(pair, "model")
+    values = _Given(given or {})
     with evaluating(pair):
         for batch in _batches(like, pair, "like"):
             program = poutine.uncondition(pair.model)
+            values.count = len(first_tensor(batch))
             try:
-                values = _Given(given or {})
                 found = _observed(values(program), batch, site)
                 values.require_all()
                 yield found
+                values.begin += values.count
             except (RuntimeError, IndexError, TypeError) as error:
                 if not isinstance(like, numbers.Number):
                     raise
                 raise TypeError(
                     f"like must be data for this model, which cannot run on a number of draws: {error}"
                 ) from error
+    values.require_no_more()
 
 
 class _Given(Messenger):
-    """Values of latent sites, datum by datum, or changes of what is drawn there."""
+    """Values of latent sites, datum by datum, or changes of what is drawn there, for one batch after another.
+
+    Attributes:
+        begin: Number of data in the batches before.
+        count: Number of data in the batch.
+    """
 
     def __init__(self, given: Given) -> None:
         super().__init__()
-        self.given, self.met = given, set[str]()
+        self.given, self.met, self.rows = given, set[str](), dict[str, int]()
+        self.begin = self.count = 0
 
     def require_all(self) -> None:
         """Refuse names that no site had."""
@@ -127,11 +136,32 @@ class _Given(Messenger):
             if name not in self.met:
                 raise ValueError(f"given must be values of sample sites of the model, got {name!r}")
 
+    def require_no_more(self) -> None:
+        """Refuse values of more data than there were."""
+        for name, rows in self.rows.items():
+            if rows > self.begin:
+                raise self._wrong(name, rows, self.begin)
+
+    def _of_batch(self, site: Any, value: Tensor) -> Tensor:
+        if len(value) == 1 or not (in_data_plate(site, self.count) and has_rows(site, value)):
+            return value  # the same for all data
+        own = value[self.begin : self.begin + self.count]
+        if len(own) < self.count:
+            raise self._wrong(site["name"], len(value), self.begin + self.count)
+        self.rows[site["name"]] = len(value)
+        return own
+
+    @staticmethod
+    def _wrong(name: str, rows: int, count: int) -> ValueError:
+        return ValueError(
+            f"given must have a value of '{name}' for each of the {count} data, or one for all, got {rows}"
+        )
+
     def _pyro_sample(self, msg: Any) -> None:
         self.met.add(msg["name"])
         value = self.given.get(msg["name"])
         if isinstance(value, Tensor):
-            msg["value"] = data_last(msg, value)
+            msg["value"] = data_last(msg, self._of_batch(msg, value) if value.dim() else value)
 
     def _pyro_post_sample(self, msg: Any) -> None:
         change = self.given.get(msg["name"])

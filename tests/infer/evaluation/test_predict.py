@@ -73,6 +73,18 @@ def test_the_observed_site_is_found_or_named():
         sample(pair, x, site="code")
 
 
+def test_given_values_are_those_of_the_data_however_they_come():
+    pair, z = Shifted(), torch.randn(7)
+    stream = DataLoader(TensorDataset(torch.zeros(7)), 3)
+    for like in (7, torch.zeros(7), stream):
+        assert torch.equal(sample_means(pair, like, {"code": z}), 2 * z)
+        assert torch.equal(sample_means(pair, like, {"code": z[:1]}), 2 * z[:1].expand(7))
+        assert torch.equal(sample_means(pair, like, {"code": z[0]}), 2 * z[:1].expand(7))
+        for rows in (2, 3, 6, 9):
+            with pytest.raises(ValueError, match=rf"given must have a value of 'code' for each of the .* got {rows}"):
+                sample_means(pair, like, {"code": torch.zeros(rows)})
+
+
 def test_a_model_that_needs_data_says_so():
     class Needy(Shifted):
         @pyro_method
