@@ -49,8 +49,9 @@ class SequenceModel(Pair):
 
     With a ``StickBreakingRNN`` the logits of the sticks that weigh the inner steps are the latent site "sticks",
     ``[T, M - 1]``, their weights the deterministic one "pi", ``[T, M]``; with
-    ``AdaptiveComputationTime`` the cost of its steps is the factor "ponder"; the other networks have neither. The
-    observed site is "y".
+    ``AdaptiveComputationTime`` the cost of its steps is the factor "ponder", in training mode alone: bounds and
+    log-likelihoods in evaluation mode are those of the targets. The other networks have neither. The observed site is
+    "y".
 
     Args:
         network: maps features ``[*, T, F]`` to hidden states ``[*, T, H]``.
@@ -140,7 +141,7 @@ class SequenceModel(Pair):
                     out = network.forward_given(features, pi, state)
             else:
                 out = network(*self._encoded(x, x.shape[:1]))
-            if isinstance(network, AdaptiveComputationTime):
+            if isinstance(network, AdaptiveComputationTime) and self.training:  # a price, no part of p(y | x)
                 pyro.factor("ponder", -self.time_penalty * network.ponder_cost(out).sum(-1))
             self._reach(x, out)
             pyro.sample("y", self.likelihood(out.hidden).to_event(1), obs=y)

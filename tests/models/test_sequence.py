@@ -14,7 +14,7 @@ from pyro.infer.importance import vectorized_importance_weights
 from torch import nn
 
 from pyrodgm.distributions import Kumaraswamy, divergence_given
-from pyrodgm.infer import ELBO, IWELBO, TrainStep, posterior_means, posterior_samples
+from pyrodgm.infer import ELBO, IWELBO, TrainStep, log_likelihood, posterior_means, posterior_samples
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import SequenceModel
 from pyrodgm.nn import stick_weights
@@ -276,8 +276,8 @@ def test_compiled_step_equals_the_eager_one():
 def test_windows_with_the_state_carried_are_one_sequence(name):
     pair = make(name)
     x, y = torch.randint(0, K, (2, B, 9))
-    whole = ELBO().differentiable_loss(pair.model, pair.guide, x, y)
-    pair.train()
+    evaluated = ELBO().differentiable_loss(pair.eval().model, pair.guide, x, y)  # without the price of steps
+    whole = ELBO().differentiable_loss(pair.train().model, pair.guide, x, y)
     pair.carry(B)
     parts = []
     for a, b in zip(x.split(3, 1), y.split(3, 1), strict=True):
@@ -287,7 +287,7 @@ def test_windows_with_the_state_carried_are_one_sequence(name):
         pair.advance()
     assert torch.allclose(torch.stack(parts).sum(), whole)
     pair.eval()
-    assert torch.allclose(ELBO().differentiable_loss(pair.model, pair.guide, x, y), whole)
+    assert torch.allclose(ELBO().differentiable_loss(pair.model, pair.guide, x, y), evaluated)
     pair.train()
     pair.restart()
     assert torch.allclose(ELBO().differentiable_loss(pair.model, pair.guide, x[:, :3], y[:, :3]), parts[0])
@@ -306,6 +306,10 @@ def test_the_price_of_steps_is_in_the_loss(x, y):
     free = step(x, y)
     cheap.time_penalty.fill_(2.0)
     assert torch.allclose((step(x, y) - free) * len(x), 2.0 * cost)
+    # In evaluation there is none.
+    exact = dear.eval().predict(x, y).log_prob.sum(-1)
+    assert torch.allclose(log_likelihood(dear, (x, y)).values, exact)
+    assert torch.allclose(-ELBO().differentiable_loss(dear.model, dear.guide, x, y), exact.sum())
 
 
 def test_predictions_are_normalised_and_go_on_from_their_states(pair, x):
