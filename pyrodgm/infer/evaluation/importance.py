@@ -25,6 +25,7 @@ from pyrodgm.infer.evaluation.refined.sites import UnsupportedError
 from pyrodgm.infer.evaluation.require_density import require_density
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.evaluation.sampler import ImportanceSampler
+from pyrodgm.infer.tracing.arguments import called_with
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
 from pyrodgm.infer.training.feeds.columns import device_and_dtype
 from pyrodgm.infer.training.parallel.log_partitions import estimate_log_partitions
@@ -154,7 +155,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         x = x.clone() if x.is_inference() else x  # which no gradient may see
         one = x[:1].to(device, dtype)
         estimate_log_partitions(pair)
-        with fork_rng(device):
+        with fork_rng(device), called_with((one,), "x"):
             guide, model = traces(pair, one)
         require_density(guide, model)
         supports, budget = _supports(model, one), num_samples or USUAL_DRAWS

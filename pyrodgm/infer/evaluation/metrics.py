@@ -17,7 +17,7 @@ from pyrodgm.infer.estimators.sites import Site, Trace, samples
 from pyrodgm.infer.evaluation.per_datum import data_first, require_data_plate
 from pyrodgm.infer.evaluation.reported import reported_mean, reported_name, reported_value
 from pyrodgm.infer.evaluation.shared import on_all_rows
-from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
+from pyrodgm.infer.tracing.arguments import Batch, called_with, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.infer.tracing.program_error import ProgramError
 from pyrodgm.infer.training.feeds.columns import from_array
@@ -151,7 +151,8 @@ def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, 
 
 def _guide_trace(pair: Any, batch: Batch) -> Trace:
     args, kwargs = split_arguments(batch)
-    return poutine.trace(pair.guide).get_trace(*args, **kwargs)
+    with called_with(batch, "x"):
+        return poutine.trace(pair.guide).get_trace(*args, **kwargs)
 
 
 def _reported(sites: list[Site], block: Batch) -> list[Site]:

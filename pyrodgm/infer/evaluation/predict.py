@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pyrodgm.arithmetic.arguments import programs, whole_number
 from pyrodgm.infer.estimators.sites import Site, samples
 from pyrodgm.infer.evaluation.per_datum import data_first, data_last, has_rows, in_data_plate, require_data_plate
-from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
+from pyrodgm.infer.tracing.arguments import Batch, called_with, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.infer.training.feeds.columns import Columns, device_and_dtype, is_in_memory
 from pyrodgm.infer.training.feeds.make import batches_of
@@ -44,7 +44,8 @@ def reconstruct(pair: nn.Module, x: Any, *, site: str | None = None) -> Tensor:
     with evaluating(pair):
         for batch in _batches(x, pair, "x"):
             args, kwargs = split_arguments(batch)
-            guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
+            with called_with(batch, "x"):
+                guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
             found = _observed(poutine.replay(pair.model, trace=guide_trace), batch, site)
             parts.append(data_first(found, _mean(found)))
     result = torch.cat(parts)

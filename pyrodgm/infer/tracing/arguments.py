@@ -1,10 +1,13 @@
 """The arguments that model and guide are called with."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.tracing._compat import tree_leaves
 
 
@@ -41,8 +44,8 @@ def first_tensor(batch: Batch) -> Tensor:
     raise TypeError(f"a batch must hold a tensor, got {[type(part).__name__ for part in batch]}")
 
 
-def check_arguments(pair: Any, batch: Batch) -> None:
-    """Require model and guide to take the arguments of a batch.
+def check_arguments(pair: Any, batch: Batch, data: str = "data") -> None:
+    """Require model and guide to take the arguments of a batch, of what errors call ``data``.
 
     Raises:
         TypeError: If one of them does not; names the arguments.
@@ -53,12 +56,33 @@ def check_arguments(pair: Any, batch: Batch) -> None:
         try:
             signature.bind(*args, **kwargs)
         except TypeError as error:
-            given = ", ".join([*map(_shape, args), *(f"{name}={_shape(value)}" for name, value in kwargs.items())])
             name = getattr(program, "__name__", type(program).__name__)
             raise TypeError(
-                f"data must be the arguments of model and guide, called as {name}({given}), but {name}{signature} has "
-                f"{error}: pass a tuple or a dict of tensors, or a collate_fn to the DataLoader"
+                f"{data} must be the arguments of model and guide, called as {name}({_shapes(batch)}), but "
+                f"{name}{signature} has {error}: pass a tuple or a dict of tensors, or a collate_fn to the DataLoader"
             ) from None
+
+
+@contextmanager
+def called_with(batch: Batch, data: str = "data") -> Iterator[None]:
+    """Context that runs the programs on a batch; their errors get a note with the name and shapes of the data.
+
+    Errors of the library name a site or an argument already.
+    """
+    try:
+        yield
+    except PyrodgmError:
+        raise
+    except Exception as error:
+        error.add_note(f"{data}: model and guide were called with ({_shapes(batch)}), rows as given, nothing reshaped")
+        raise
+
+
+def _shapes(batch: Batch) -> str:
+    """The arguments of a call, of very many the first and the number."""
+    args, kwargs = split_arguments(batch)
+    given = [*map(_shape, args), *(f"{name}={_shape(value)}" for name, value in kwargs.items())]
+    return ", ".join(given if len(given) <= 8 else [*given[:3], f"... {len(given)} arguments"])
 
 
 def _shape(value: Any) -> str:

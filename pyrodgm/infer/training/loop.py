@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pyrodgm.infer.estimators.adversarial.objective import AdversarialObjective, without_critic
 from pyrodgm.infer.estimators.protocols import KLWeighted
+from pyrodgm.infer.tracing.arguments import called_with
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng, frozen_parts
 from pyrodgm.infer.tracing.precision import layers_in
 from pyrodgm.infer.training.callbacks import Event, Moment, call, listening
@@ -112,9 +113,10 @@ class Training(Resumable):
     def _rehearse(self, objective: Any) -> None:
         with fork_rng(self.device):
             first = self.feed.first()
-            with self._context(*first), frozen_parts((False,)):
-                rehearse(self.pair, objective, self.feed.arguments(*first))
-                refuse_local_autoguides(self.pair, self.feed.arguments(*first))
+            batch = self.feed.arguments(*first)
+            with self._context(*first), frozen_parts((False,)), called_with(batch):
+                rehearse(self.pair, objective, batch)
+                refuse_local_autoguides(self.pair, batch)
 
     @property
     def finished(self) -> bool:

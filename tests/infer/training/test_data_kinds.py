@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
-from pyrodgm.datasets import Dataset
+from pyrodgm.datasets import Dataset, Split
 from pyrodgm.infer import (
     ELBO,
     FitSettings,
@@ -28,7 +28,10 @@ from pyrodgm.infer import (
     refine,
     sample,
 )
-from pyrodgm.models import Pair
+from pyrodgm.likelihoods import BernoulliLikelihood, GaussianLikelihood
+from pyrodgm.models import VAE, Pair
+from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.priors import StandardNormal
 
 QUIET = FitSettings(progress=False)
 SGD = partial(torch.optim.SGD, lr=0.3)
@@ -212,10 +215,65 @@ def test_values_outside_the_support_are_refused_in_the_words_of_the_likelihood()
         fit(Counts(lambda raw: dist.Poisson(raw[0].exp())), np.array([0, 4, 2, -1]), epochs=1, settings=QUIET)
 
 
+@pytest.mark.parametrize("form", ["tensor", "Dataset", "valid", "Dataset's valid", "loader", "valid loader"])
+@pytest.mark.parametrize("wrong", [0.5, math.inf, math.nan])
+def test_every_way_in_has_its_rows_looked_at(form, wrong):
+    pair = VAE(StandardNormal(1), BernoulliLikelihood(nn.Linear(1, 2)), GaussianPosterior(nn.Linear(2, 2)))
+    if math.isinf(wrong):
+        pair.likelihood = GaussianLikelihood(nn.Linear(1, 2))
+    fine, x = torch.ones(4, 2), torch.ones(4, 2)
+    x[2, 1] = wrong
+    splits = [Split(fine[:0]), (1, 1, 2), "grey", "none"]
+    data, valid, name = {
+        "tensor": (x, None, "data"),
+        "Dataset": (Dataset("own", Split(x), Split(fine), *splits), None, "data"),
+        "valid": (fine, x, "valid"),
+        "Dataset's valid": (Dataset("own", Split(fine), Split(x), *splits), None, "valid"),
+        "loader": (DataLoader(TensorDataset(x), 4), None, "data"),
+        "valid loader": (fine, DataLoader(TensorDataset(x), 4), "valid"),
+    }[form]
+    outside = torch.get_rng_state()
+    with pytest.raises(ValueError, match=rf"^{name} must lie in the support of site 'x', .* in row 2$"):
+        fit(pair, data, epochs=1, settings=FitSettings(progress=False, valid=valid))
+    assert torch.equal(outside, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("form", ["tensor", "valid", "Dataset", "loader", "log_likelihood", "reconstruct", "means"])
+def test_errors_of_the_programs_say_which_data_they_ran_on(form):
+    pair = VAE(StandardNormal(1), BernoulliLikelihood(nn.Linear(1, 8)), GaussianPosterior(nn.Linear(8, 2)))
+    fine, x = torch.ones(4, 8), torch.ones(4, 2, 4)  # not flattened
+    run, name, rows = {
+        "tensor": (lambda: fit(pair, x, epochs=1, settings=QUIET), "data", 2),
+        "valid": (lambda: fit(pair, fine, epochs=1, settings=FitSettings(progress=False, valid=x)), "valid", 2),
+        "Dataset": (
+            lambda: fit(pair, Dataset.from_tensors(torch.ones(4, 6), binarization="dynamic"), epochs=1, settings=QUIET),
+            "data",
+            4,
+        ),
+        "loader": (lambda: fit(pair, DataLoader(TensorDataset(x), 4), epochs=1, settings=QUIET), "data", 2),
+        "log_likelihood": (lambda: log_likelihood(pair, x, 10), "x", 1),
+        "reconstruct": (lambda: reconstruct(pair, x), "x", 4),
+        "means": (lambda: posterior_means(pair, x), "x", 4),
+    }[form]
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied") as caught:
+        run()
+    shape = "6" if form == "Dataset" else "2, 4"
+    found = [n for n in caught.value.__notes__ if n.startswith(f"{name}: model and guide were called with")]
+    assert f"([{rows}, {shape}])" in found[0]
+
+
+def test_read_only_arrays_are_taken_in_silence(tmp_path, recwarn):
+    y, c = columns()
+    np.save(tmp_path / "y.npy", y.numpy())
+    assert trained((np.load(tmp_path / "y.npy", mmap_mode="r"), c))[0] == trained((y, c))[0]
+    assert not recwarn
+
+
 def test_data_that_fit_no_program_or_are_none_are_refused():
     y, c = columns()
     cases = [
         ((y, c, c), TypeError, r"called as model\(\[1\], \[1\], \[1\]\), but .* too many positional arguments"),
+        ([*torch.ones(500, 1)], TypeError, r"called as model\(\[1\], \[1\], \[1\], \.\.\. 500 arguments\)"),
         ({"y": y, "d": c}, TypeError, "unexpected keyword argument 'd'"),
         (DataLoader(TensorDataset(y, c, c), 4), TypeError, r"called as model\(\[4\], \[4\], \[4\]\)"),
         ((y, c[:5]), ValueError, r"data\[1\] must hold as many data as the first argument, 24, got 5"),

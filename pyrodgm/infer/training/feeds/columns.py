@@ -1,5 +1,6 @@
 """Data in memory: tensors whose rows belong together, on one device."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -104,7 +105,9 @@ def from_array(array: Any, name: str) -> Tensor:
         raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
     if np.ma.isMaskedArray(array):
         raise TypeError(f"{name} must be an array without a mask, got a masked one: pass its .filled() and the mask")
-    return torch.from_numpy(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)))
+    with warnings.catch_warnings():  # of arrays that cannot be written to, as memory maps of files: nobody writes here
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)))
 
 
 def device_and_dtype(module: nn.Module) -> tuple[torch.device, torch.dtype]:

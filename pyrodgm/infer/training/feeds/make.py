@@ -1,5 +1,6 @@
 """The feed for data of each kind."""
 
+import itertools
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -8,7 +9,8 @@ import torch
 from torch import nn
 
 from pyrodgm.datasets import Dataset
-from pyrodgm.infer.tracing.arguments import Batch, check_arguments
+from pyrodgm.infer.tracing.arguments import Batch, check_arguments, split_arguments
+from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.training.feeds.columns import KINDS, Columns, device_and_dtype, is_in_memory
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.memory import MemoryFeed, images_feed
@@ -43,7 +45,7 @@ def make_feed(
         valid = data.valid
     held_out = None if valid is None else _held_out(valid, pair, max(batch_size, VALIDATION_BATCH))
     if isinstance(data, Dataset):
-        if data.values in ("counts", "symbols"):
+        if data.binarization != "dynamic" and labelled_batch_size is None:  # else images are no argument as they are
             check_support(pair, Columns(data.train, pair))
         return images_feed(data, batch_size, labelled_batch_size, held_out)
     if labelled_batch_size is not None:
@@ -51,22 +53,39 @@ def make_feed(
             f"labelled_batch_size must be None unless data are a pyrodgm Dataset, got {type(data).__name__}"
         )
     if is_in_memory(data):
-        columns = Columns(data, pair)
-        check_arguments(pair, columns.pick(slice(0, 1)))
-        check_support(pair, columns)
+        columns = _checked(Columns(data, pair), pair)
         rows = torch.arange(len(columns), device=columns.values[0].device)
         return MemoryFeed(columns.pick, Passes(rows, batch_size), len(rows), held_out)
     if is_stream(data):
         feed = StreamFeed(as_loader(data, batch_size, shuffle=True), pair, held_out)
-        check_arguments(pair, feed.arguments(*feed.first()))
+        _check_batch(feed.arguments(*feed.first()), pair)
         return feed
     raise TypeError(f"data must be {KINDS}, got {type(data).__name__}")
 
 
+def _checked(columns: Columns, pair: nn.Module, name: str = "data") -> Columns:
+    """Data of which model and guide take each row."""
+    check_arguments(pair, columns.pick(slice(0, 1)), name)
+    check_support(pair, columns, name)
+    return columns
+
+
+def _check_batch(batch: Batch, pair: nn.Module, name: str = "data") -> None:
+    """Refuse a batch of a stream that model and guide do not take; arguments may be of other lengths than the rest."""
+    check_arguments(pair, batch, name)
+    args, kwargs = split_arguments(batch)
+    if len({len(value) if value.dim() else 0 for value in (*args, *kwargs.values())}) == 1:
+        check_support(pair, Columns(kwargs or args, pair, name), name)
+
+
 def _held_out(valid: Any, pair: nn.Module, batch_size: int) -> ValidBatches:
     if is_in_memory(valid):
-        return partial(Columns(valid, pair, "valid").batches, batch_size)
-    return partial(batches_of, valid, pair, batch_size, "valid")
+        return partial(_checked(Columns(valid, pair, "valid"), pair, "valid").batches, batch_size)
+    batches = partial(batches_of, valid, pair, batch_size, "valid")
+    with fork_rng(device_and_dtype(pair)[0]):
+        for batch in itertools.islice(batches(), 1):
+            _check_batch(batch, pair, "valid")
+    return batches
 
 
 def batches_of(data: Any, pair: nn.Module, batch_size: int, name: str = "data") -> Iterator[Batch]:

@@ -7,7 +7,7 @@ import torch
 from pyro.distributions import MaskedDistribution
 from torch import Tensor, nn
 
-from pyrodgm.infer.tracing.arguments import split_arguments
+from pyrodgm.infer.tracing.arguments import called_with, split_arguments
 from pyrodgm.infer.tracing.contexts import unchanged
 from pyrodgm.infer.tracing.parameters import own_parameters
 from pyrodgm.infer.training.feeds.columns import Columns
@@ -17,7 +17,7 @@ BLOCK = 1000  # rows per check: a temporary copy of colour images would be large
 
 
 def check_support(pair: nn.Module, columns: Columns, data: str = "data") -> None:
-    """Require all rows of the data that a site observes to lie in the support of its distribution.
+    """Require all rows of the data that a site observes to be finite and in the support of its distribution.
 
     Sites that are masked, or observe anything but an unchanged argument, are left to the likelihood itself. ``data`` is
     what the error calls them.
@@ -27,8 +27,8 @@ def check_support(pair: nn.Module, columns: Columns, data: str = "data") -> None
     """
     batch = columns.pick(slice(0, min(2, len(columns))))
     args, kwargs = split_arguments(batch)
-    without_effect = unchanged(pair, columns.values[0].device)
-    with torch.no_grad(), without_effect, own_parameters(pair), pyro.validation_enabled(False):
+    without_effect, unchecked = unchanged(pair, columns.values[0].device), pyro.validation_enabled(False)
+    with torch.no_grad(), without_effect, own_parameters(pair), unchecked, called_with(batch, data):
         trace = try_model(pair, *args, **kwargs)
     arguments = [*args, *kwargs.values()]
     for name, site in trace.nodes.items():
@@ -45,9 +45,12 @@ def _check_column(data: str, name: str, fn: Any, column: Tensor) -> None:
             inside = fn.support.check(block)
         except (NotImplementedError, RuntimeError):  # no support, or one that depends on the row
             return
-        if not inside.dim() or bool(inside.all()):
+        if not inside.dim():
             continue
-        row = int((~inside).flatten(1).any(1).int().argmax()) if inside.dim() > 1 else int((~inside).int().argmax())
+        inside = inside.reshape(len(block), -1).all(1) & block.reshape(len(block), -1).isfinite().all(1)
+        if bool(inside.all()):
+            continue
+        row = int((~inside).int().argmax())
         low, high = block[row].min().item(), block[row].max().item()
         raise ValueError(
             f"{data} must lie in the support of site '{name}', {fn.support} of {_family(fn)}, got values from {low:g} "
