@@ -58,7 +58,8 @@ class LogLikelihood:
     @property
     def standard_error(self) -> float:
         """Standard error of the mean, in nats, over the data, including the common error; NaN for a single datum."""
-        return math.hypot(float(self.values.std()) / math.sqrt(len(self.values)), self.shared_error)
+        count = len(self.values)
+        return math.hypot(float(self.values.std()) / math.sqrt(count), self.shared_error) if count > 1 else math.nan
 
     @property
     def untrusted(self) -> Tensor:
@@ -77,8 +78,10 @@ class LogLikelihood:
 
     def __str__(self) -> str:
         fallback = f", {100 * self.fallback_share:.1f} % by a later stage" if bool((self.stage > 0).any()) else ""
+        count = len(self.values)
+        error, data = (f" ± {self.standard_error:.2f}", f"{count} data") if count > 1 else ("", "1 datum")
         return (
-            f"log p(x) = {self.mean:.2f} ± {self.standard_error:.2f} nats ({len(self.values)} data, "
+            f"log p(x) = {self.mean:.2f}{error} nats ({data}, "
             f"{self.num_samples} samples of {'a refined proposal' if fallback else 'the guide'}{fallback}, "
             f"{100 * self.untrusted_share:.1f} % with k-hat > {LIMIT} or effective sample size < {LEAST_ESS:.0f}, "
             f"median effective sample size {self.ess.median():.0f})"

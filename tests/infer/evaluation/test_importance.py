@@ -186,6 +186,13 @@ def test_progress_is_shown_on_terminals_or_where_it_is_asked_for(progress, capfd
     assert ("datum/s" in capfd.readouterr().err) == (progress is True)
 
 
+def test_one_datum_has_no_standard_error(recwarn):
+    result = log_likelihood(ProbabilisticPCA(), torch.zeros(1, D), 20, proposal="guide")
+    assert math.isnan(result.standard_error)
+    assert str(result).startswith(f"log p(x) = {result.mean:.2f} nats (1 datum, ")
+    assert not recwarn
+
+
 def test_bad_input_is_named():
     pair = ProbabilisticPCA()
     with pytest.raises(ValueError, match="num_samples"):
