@@ -48,7 +48,8 @@ def compare(prior: str, size: str, rounds: int) -> None:
     options = {"epochs": 10**6, "batch_size": SIZES[size][3], "settings": FitSettings(compile="traced", progress=False)}
     with ExitStack() as stack:
         together, alone = (
-            [begin_member(make(prior, size), seed, data, options, stack) for seed in range(COUNT)] for _ in range(2)
+            [begin_member(make(prior, size), n, data, options, stack, f"runs[{n}]") for n in range(COUNT)]
+            for _ in range(2)
         )
         models = Stack(together)
 

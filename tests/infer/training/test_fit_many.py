@@ -1,12 +1,14 @@
 """Many models trained together: each is what its single run of the same seed gives, to rounding."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 from toy_pairs import small_vae
 
 from pyrodgm.datasets import Dataset, Split
-from pyrodgm.infer import ELBO, Callback, FitSettings, fit, fit_many
+from pyrodgm.infer import ELBO, Callback, FitSettings, NonFiniteError, fit, fit_many
 from pyrodgm.infer.tracing.draws import _table
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE
@@ -106,7 +108,17 @@ def test_a_callback_stops_the_model_that_it_belongs_to():
     compare(lambda run: small_vae(D, 2, 4), [0, 1], settings)
 
 
+@pytest.mark.slow
+def test_a_model_that_diverges_is_named():
+    runs = [{"seed": 7}, {"seed": 8, "optimizer": partial(torch.optim.SGD, lr=1e300)}]
+    with pytest.raises(NonFiniteError, match=r"^runs\[1\] of seed 8: not finite at step 1: ") as caught:
+        fit_many(lambda run: small_vae(D, 2, 4), runs, DATA, optimizer=partial(torch.optim.SGD, lr=0.1), **COMMON)
+    assert caught.value.step == 1
+
+
 def test_what_cannot_be_stacked_is_refused():
+    with pytest.raises(ValueError, match=r"run_dir must be named in each of runs, .*got 'runs/all'"):
+        fit_many(lambda run: small_vae(D, 2, 4), [0, 1], DATA, epochs=1, run_dir="runs/all")
     with pytest.raises(ValueError, match="make_pair must make pairs of one shape, got "):
         fit_many(lambda run: small_vae(D, 2, 4 + run), [0, 1], DATA, epochs=1)
     with pytest.raises(ValueError, match="runs must be at least one"):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng
@@ -19,6 +19,7 @@ from pyrodgm.infer.training.fit import FitResult, begin, device_of, feed_of, res
 from pyrodgm.infer.training.loop import CHECK_EVERY, Epoch
 from pyrodgm.infer.training.many.member import Member, options_of
 from pyrodgm.infer.training.many.stack import Stack, take_out
+from pyrodgm.infer.training.nonfinite import nonfinite_parameters
 from pyrodgm.infer.training.refusals import refuse_two_players
 from pyrodgm.infer.training.settings import FitSettings, Plan, require
 from pyrodgm.processes import world
@@ -65,7 +66,10 @@ def fit_many(
         The trained pairs in the order of ``runs``, each with its result.
 
     Raises:
-        ValueError: If the pairs are not of one shape, ``data`` are a stream, or several processes work together.
+        NonFiniteError: If a model stops being finite; names it among ``runs``. All end with it; those that have a
+            ``run_dir`` can be resumed.
+        ValueError: If the pairs are not of one shape, ``data`` are a stream, several processes work together, or one
+            ``run_dir`` is given for all.
         UntraceableError: If an operation of the pair cannot be traced or stacked; names it.
 
     Example:
@@ -88,10 +92,14 @@ def fit_many(
     if isinstance(runs, str) or not isinstance(runs, Sequence):
         raise TypeError(f"runs must be a sequence of seeds or options, got {runs!r}")
     require(len(runs) > 0, "runs", list(runs), "at least one")
+    shared = options.get("run_dir")
+    each = "named in each of runs, as {'seed': 0, 'run_dir': ...}, where there are several"
+    require(shared is None or len(runs) == 1, "run_dir", shared, each)
     require(world().size == 1, "processes", world().size, "1 where models share a graph, as in processes.alone()")
     with ExitStack() as stack:
         stack.enter_context(fork_rng(torch.device("cpu")))
-        members = [begin_member(make_pair, run, data, {**options, "settings": settings}, stack) for run in runs]
+        common = {**options, "settings": settings}
+        members = [begin_member(make_pair, run, data, common, stack, f"runs[{i}]") for i, run in enumerate(runs)]
         lengths = {(m.training.steps_per_epoch, m.training.total_steps) for m in members}
         require(len(lengths) == 1, "runs", sorted(lengths), "of as many steps each")
         with flushing_denormals():
@@ -100,9 +108,9 @@ def fit_many(
 
 
 def begin_member(
-    make_pair: Callable[[Any], nn.Module], run: Any, data: Any, common: dict[str, Any], stack: ExitStack
+    make_pair: Callable[[Any], nn.Module], run: Any, data: Any, common: dict[str, Any], stack: ExitStack, name: str
 ) -> Member:
-    """One of many runs, where it begins or is resumed; ``stack`` closes its records."""
+    """One of many runs, where it begins or is resumed; ``stack`` closes its records, errors of it have its name."""
     options = {"objective": None, "optimizer": None, "epochs": None, **common, **options_of(run)}
     run_dir, resume = options.pop("run_dir", None), options.pop("resume", False)
     plan = Plan.of(options.pop("objective"), options.pop("optimizer"), **options)
@@ -122,7 +130,7 @@ def begin_member(
         return made, None
 
     training, records = begin(pair, feed, plan, run_dir, resume, partial(describe_data, data, settings.valid), stack)
-    return Member(training, records, run_dir)
+    return Member(training, records, run_dir, f"{name} of seed {plan.seed}")
 
 
 def _train(members: Sequence[Member]) -> None:
@@ -167,7 +175,7 @@ def _run_epoch(stack: Stack) -> None:
         for member in members:
             member.training.schedule_step(i)
             inputs.append(member.next_rows())
-        losses[:, i] = stack.losses(inputs)
+        losses[:, i] = _losses(stack, epochs, inputs)
         for member, epoch in zip(members, epochs, strict=True):
             member.training.step.descend()
             member.training.steps += 1
@@ -179,6 +187,18 @@ def _run_epoch(stack: Stack) -> None:
             if any(member.training.stopped for member in members):
                 break
     _end_epoch(stack, epochs)
+
+
+def _losses(stack: Stack, epochs: Sequence[Epoch], inputs: Sequence[tuple[Tensor, ...]]) -> Tensor:
+    """The losses of a step of all models; what a step that checks its values raises is said of the model it is of."""
+    try:
+        return stack.losses(inputs)
+    except (RuntimeError, ValueError):
+        for member, epoch in zip(stack.members, epochs, strict=True):
+            if nonfinite_parameters(member.training.pair):
+                with member.own_randomness():
+                    member.training.find_fault(epoch.start)
+        raise
 
 
 def _end_epoch(stack: Stack, epochs: Sequence[Epoch]) -> None:

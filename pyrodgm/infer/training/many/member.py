@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pyrodgm.infer.tracing.graph import LossModule
 from pyrodgm.infer.training.feeds.memory import MemoryFeed
 from pyrodgm.infer.training.loop import Training
+from pyrodgm.infer.training.nonfinite import NonFiniteError
 from pyrodgm.infer.training.records import Records
 
 
@@ -23,10 +24,11 @@ class Member:
         training: The run, where it begins or goes on; the random state is that which it has.
         records: Its folder and loggers.
         run_dir: The folder.
+        name: What errors call it.
     """
 
-    def __init__(self, training: Training, records: Records, run_dir: Path | str | None) -> None:
-        self.training, self.records, self.run_dir = training, records, run_dir
+    def __init__(self, training: Training, records: Records, run_dir: Path | str | None, name: str) -> None:
+        self.training, self.records, self.run_dir, self.name = training, records, run_dir, name
         self.generator = torch.Generator()
         self.generator.set_state(torch.get_rng_state())
         self.bound = 0.0
@@ -40,11 +42,14 @@ class Member:
 
     @contextmanager
     def own_randomness(self) -> Iterator[None]:
-        """Context in which the default generator draws what this model has to draw."""
+        """Context in which the default generator draws what this model has to draw, and errors of training name it."""
         outside = torch.get_rng_state()
         torch.set_rng_state(self.generator.get_state())
         try:
             yield
+        except NonFiniteError as error:
+            error.args = (f"{self.name}: {error}",)
+            raise
         finally:
             self.generator.set_state(torch.get_rng_state())
             torch.set_rng_state(outside)
