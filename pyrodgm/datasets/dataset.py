@@ -67,6 +67,7 @@ class Dataset:
             valid: validation images, likewise.
             test: test images, likewise.
             image_shape: channels, height, width; the default is that of the training images, (1, 1, D) for `[N, D]`.
+                More than 4 channels of 1, 3 or 4 columns, which are mostly channels that come last, need it.
             binarization: see `Dataset`. With "dynamic", validation and test images are drawn here, from fixed seeds,
                 which leaves images of 0 and 1 as they are.
             num_bins: see `Dataset`; 256 for bytes divided by 255.
@@ -153,6 +154,11 @@ def _image_shape(images: Tensor, given: tuple[int, int, int] | None) -> tuple[in
     channels, height, width = (1, 1, *images.shape[1:])[-3:]
     own = (channels, height, width)
     if given is None:
+        if images.dim() == 4 and width in (1, 3, 4) and channels > 4:  # as image files are read
+            raise ValueError(
+                f"train: expected images [N, channels, height, width], got {list(images.shape)}, whose channels seem "
+                f"to be last: pass images.permute(0, 3, 1, 2), or image_shape={own} if they are not"
+            )
         return own
     channels, height, width = whole_numbers("image_shape", given, length=3)
     if channels * height * width != math.prod(own) or (images.dim() > 2 and (channels, height, width) != own):

@@ -89,6 +89,8 @@ def _check_labels(part: str, labels: Tensor, count: int) -> None:
         raise TypeError(f"{part}: expected labels as an int64 tensor, got {got}")
     if labels.shape != (count,):
         raise ValueError(f"{part}: expected labels [{count}], one an image; got {list(labels.shape)}")
+    if (labels < -1).any():
+        raise ValueError(f"{part}: expected labels from 0, or -1 where one is missing, got {int(labels.min())}")
 
 
 def shuffled(count: int, seed: int) -> Tensor:

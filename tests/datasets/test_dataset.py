@@ -136,6 +136,8 @@ LABELS = torch.arange(5)
         ({"train": Split(GREY, [1, 2])}, TypeError, "train: expected labels as an int64 tensor, got list"),
         ({"train": Split(GREY, LABELS[:4])}, ValueError, r"train: expected labels \[5\], one an image; got \[4\]"),
         ({"train": Split(GREY, LABELS[:, None])}, ValueError, r"train: expected labels \[5\].*got \[5, 1\]"),
+        ({"train": Split(GREY, LABELS - 2)}, ValueError, "train: expected labels from 0, or -1 .*, got -2"),
+        ({"train": torch.rand(2, 5, 6, 3)}, ValueError, r"train: .*\[2, 5, 6, 3\], whose channels seem to be last"),
         ({"train": GREY, "image_shape": (1, 3, 3)}, ValueError, r"image_shape: .*images \[5, 12\], got \(1, 3, 3\)"),
         ({"train": GREY, "image_shape": (3, 4)}, ValueError, "image_shape must be 3 whole numbers, got 2"),
         ({"train": GREY, "image_shape": (1, -3, -4)}, ValueError, r"image_shape\[1\] must be at least 1, got -3"),
