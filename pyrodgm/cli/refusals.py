@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from pyrodgm.arithmetic.arguments import finite_number, whole_number
+from pyrodgm.infer import DamagedFileError, FolderInUseError
 
 # The smallest whole number of a flag where that is not 1; None for no limit.
 LEAST = {"seed": None, "chains": 2, "states": 2, "valid_symbols": 2}
@@ -54,7 +55,8 @@ def check_flags(config: Any) -> None:
 def in_one_line(*configs: type[Any]) -> Iterator[None]:
     """Context, or decorator, that ends a command with status 2 and one line where it refuses an argument.
 
-    Errors that name no flag of the dataclasses ``configs`` are no refusals, and pass.
+    So do files that are missing, damaged or in use. Errors that name no flag of the dataclasses ``configs`` are no
+    refusals, and pass.
     """
     names = {field.name for config in configs for field in dataclasses.fields(config)}
     try:
@@ -65,7 +67,9 @@ def in_one_line(*configs: type[Any]) -> Iterator[None]:
             raise
         text, cause = refusal(end.code, names) or end.code, end.__cause__
     except FileExistsError as error:
-        text, cause = f"--run: {error}".replace("resume=True", "--resume").replace("run_dir", "--run"), error
+        text, cause = f"--run: {_as_flags(error)}", error
+    except (FileNotFoundError, PermissionError, DamagedFileError, FolderInUseError) as error:
+        text, cause = _as_flags(error), error
     except (TypeError, ValueError) as error:
         found = refusal(str(error), names)
         if found is None:
@@ -75,6 +79,12 @@ def in_one_line(*configs: type[Any]) -> Iterator[None]:
     ended = SystemExit(text)
     ended.code = 2
     raise ended from cause
+
+
+def _as_flags(error: Exception) -> str:
+    """The text of an error about files, with flags in place of arguments."""
+    text = str(error).replace("resume=True", "--resume").replace("run_dir", "--run")
+    return text.replace("set root or", "set --root or")
 
 
 def refusal(text: str, names: set[str]) -> str | None:

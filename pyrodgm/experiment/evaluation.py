@@ -124,7 +124,7 @@ def rebuild(system: "ImageSystem[Any]", run: Run, root: str | None = None) -> tu
     """
     config = restore_config(system.config, run)
     try:
-        data = system.load_data(config, root)
+        data = system.read_data(config, root)
         return config, system.build(config, data), data
     except (RuntimeError, TypeError, ValueError) as error:
         raise DamagedFileError(f"{run.path / 'config.json'} describes no pair that can be built: {error}") from error

@@ -142,8 +142,10 @@ def evaluate(  # noqa: PLR0913 - what to evaluate, and how long each estimate ta
         The results, and the log-likelihood of each image.
 
     Raises:
-        ValueError: If ``data`` has fewer test images than ``num_images``, or ``num_images`` is less than 2.
+        ValueError: If ``data`` has fewer than two test images, or fewer than ``num_images``, or that is less than 2.
     """
+    if len(data.test) < 2:
+        raise ValueError(f"data must hold at least two test images, got {len(data.test)}: pass a test split")
     rows = evenly_spaced(len(data.test), len(data.test) if num_images is None else num_images)
     first = next(pair.parameters())
     x = data.test.images[rows].to(first.device, first.dtype)

@@ -11,6 +11,8 @@ from torch import nn
 
 from pyrodgm.datasets import Dataset, Text, load_text
 from pyrodgm.datasets import load as load_dataset
+from pyrodgm.datasets.registry import LOADERS
+from pyrodgm.datasets.texts import TEXTS
 from pyrodgm.infer import DamagedFileError, load_weights
 from pyrodgm.infer.training.feeds.identity import describe_data
 from pyrodgm.infer.training.fingerprint import differences
@@ -54,8 +56,9 @@ class SavedRun:
             ValueError: If it is none of these, or no longer the one that the run was trained on.
         """
         name, text = self.data.get("name"), "image_shape" not in self.data
-        if name is None:
-            raise ValueError(f"the data of {self.path} have no name: they were a user's own, {self.data}")
+        if name is None or name not in (TEXTS if text else LOADERS):
+            own = f"they were a user's own, {self.data}"
+            raise ValueError(f"the data of {self.path} have no name that can be loaded: {own}")
         found = load_text(name, root) if text else load_dataset(name, root)
         changed = differences(self.data, describe_data(found))
         if changed:

@@ -58,7 +58,7 @@ def train_seeds(system: ImageSystem[C], config: C) -> Iterator[str]:
         configs = [replace(one, run=f"{config.run}-{one.seed}") for one in configs]
     for one in configs:
         check_resumable(one.folder, system.name, one, FREE)
-    data = system.load_data(config, None)
+    data = system.read_data(config)
     check_evaluation(data, config.num_samples, config.num_images)
     pairs = _together(system, configs, data) if can_train_together(system, config, data) else None
     for i, one in enumerate(configs):

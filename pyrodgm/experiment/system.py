@@ -80,6 +80,7 @@ class ImageSystem(Generic[C]):
             :class:`pyrodgm.infer.FitSettings` calls them.
         load_data: Called with flags and the folder of the data, reads the data.
         report: Evaluates a pair and writes results and figures, with the arguments of :func:`report`; returns text.
+        values: The kinds of data that it takes, as :class:`pyrodgm.datasets.Dataset` calls them.
         own_seeds: Whether ``main`` itself trains several seeds, whose data differ say; else
             :func:`pyrodgm.experiment.train_seeds` does.
     """
@@ -93,7 +94,20 @@ class ImageSystem(Generic[C]):
     settings: Callable[[C, Dataset], Mapping[str, Any]] = no_options
     load_data: Callable[[C, str | None], Dataset] = load_data
     report: Callable[..., str] = text_report
+    values: tuple[str, ...] = ("binary", "grey")
     own_seeds: bool = False
+
+    def read_data(self, config: C, root: str | None = None) -> Dataset:
+        """The data of a run, as ``load_data`` reads them.
+
+        Raises:
+            ValueError: If the system does not take their values; names them.
+        """
+        data = self.load_data(config, root)
+        if data.values not in self.values:
+            taken = " or ".join(self.values)
+            raise ValueError(f"--data must be {taken} for {self.name}, got {data.name}, whose values are {data.values}")
+        return data
 
     def evaluate(self, path: Path, flags: Evaluation) -> str:
         """Evaluate the best weights of a run folder; returns the text to print."""

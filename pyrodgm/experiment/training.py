@@ -53,7 +53,7 @@ def train(system: ImageSystem[C], config: C, report: Callable[..., R]) -> Traine
     """
     with flushing_denormals():  # before PyTorch starts its threads
         check_resumable(config.folder, system.name, config, FREE)
-        data = system.load_data(config, None)
+        data = system.read_data(config)
         check_evaluation(data, config.num_samples, config.num_images)
         torch.manual_seed(config.seed)
         pair = system.build(config, data)

@@ -116,4 +116,4 @@ def main(config: Config) -> Iterator[str]:
     yield experiment.summary(config, experiment.train(SYSTEM, config, experiment.report).report.results)
 
 
-SYSTEM = experiment.ImageSystem("count_vae", Config, build, objective, optimizer, main)
+SYSTEM = experiment.ImageSystem("count_vae", Config, build, objective, optimizer, main, values=("counts",))

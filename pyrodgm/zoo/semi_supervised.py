@@ -208,5 +208,14 @@ def _mean(values: tuple[float, ...]) -> str:
 
 
 SYSTEM = experiment.ImageSystem(
-    "semi_supervised", Config, build, objective, optimizer, main, settings, load_data=load_data, own_seeds=True
+    "semi_supervised",
+    Config,
+    build,
+    objective,
+    optimizer,
+    main,
+    settings,
+    load_data=load_data,
+    values=tuple(LIKELIHOODS),
+    own_seeds=True,
 )

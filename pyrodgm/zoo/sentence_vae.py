@@ -211,4 +211,6 @@ def main(config: Config) -> Iterator[str]:
     yield experiment.train(SYSTEM, config, report).report
 
 
-SYSTEM = experiment.ImageSystem("sentence_vae", Config, build, objective, optimizer, main, settings, load_data, report)
+SYSTEM = experiment.ImageSystem(
+    "sentence_vae", Config, build, objective, optimizer, main, settings, load_data, report, values=("symbols",)
+)

@@ -10,6 +10,7 @@ from fresh_process import ROOT
 import pyrodgm
 from pyrodgm import cli, zoo
 from pyrodgm.cli.refusals import check_flags, in_one_line, refusal
+from pyrodgm.infer import DamagedFileError, FolderInUseError
 
 TINY = ("--data", "digits", "--num-images", "6", "--no-figures")
 
@@ -58,6 +59,8 @@ def test_wrong_flags_of_training_are_named(args, message, capsys, tmp_path):
     ("args", "message"),
     [
         ("train vampprior --data nosuch", "--data: no data set 'nosuch'; known are"),
+        ("train vampprior --data digit_counts", "--data must be binary or grey for vampprior, got digit_counts"),
+        ("train count_vae --data digits", "--data must be counts for count_vae, got digits, whose values are binary"),
         ("train parity --batch-size 0", "--batch-size must be at least 1, got 0"),
         ("evaluate nosuch", "nosuch cannot be evaluated"),
         ("evaluate nosuch --num-samples 0", "--num-samples must be at least 1, got 0"),
@@ -100,6 +103,26 @@ def test_every_number_of_every_system_has_a_range_that_holds_its_default(name):
             with pytest.raises(ValueError, match=f"^--{field.name.replace('_', '-')} must be"):
                 check_flags(dataclasses.replace(config, **{field.name: type(value)(-1)}))
     assert numbers > 5
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            FileNotFoundError("a.gz is not in b: set root or PYRODGM_DATA"),
+            "a.gz is not in b: set --root or PYRODGM_DATA",
+        ),
+        (FileNotFoundError("state.pt is missing: name another run_dir"), "state.pt is missing: name another --run"),
+        (DamagedFileError("best.safetensors is damaged"), "best.safetensors is damaged"),
+        (FolderInUseError("a is in use: name another run_dir"), "a is in use: name another --run"),
+    ],
+)
+def test_files_that_are_missing_damaged_or_in_use_are_named_in_one_line(error, text, capsys):
+    @in_one_line(zoo.SYSTEMS["vampprior"].config)
+    def fails():
+        raise error
+
+    assert refused(fails, capsys) == text
 
 
 def test_other_errors_keep_their_traceback():

@@ -9,7 +9,7 @@ from coins import LATENT, coins, dataset, pair
 from torch import nn
 
 from pyrodgm import experiment
-from pyrodgm.datasets import Dataset, evenly_spaced
+from pyrodgm.datasets import Dataset, Split, evenly_spaced
 from pyrodgm.experiment import seeds
 from pyrodgm.experiment.results import has_bits
 from pyrodgm.infer import log_likelihood
@@ -104,6 +104,12 @@ def test_evaluation_is_reproducible_and_leaves_the_random_state():
 def test_impossible_number_of_images_is_named(count):
     with pytest.raises(ValueError, match=f"from 1 to 20, got {count}"):
         experiment.evaluate(pair(), dataset(), num_samples=5, num_images=count)
+
+
+def test_data_without_test_images_are_named():
+    data = dataset()
+    with pytest.raises(ValueError, match="data must hold at least two test images, got 0: pass a test split"):
+        experiment.evaluate(pair(), replace(data, test=Split(data.test.images[:0])), num_samples=5)
 
 
 def test_table_has_a_row_a_model():

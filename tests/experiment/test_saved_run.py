@@ -63,8 +63,12 @@ def test_data_that_are_gone_or_changed_are_named(run, tmp_path):
     with pytest.raises(ValueError, match=r"digits is not what .*training\.digest: was 'other'"):
         pyrodgm.load_run(folder).load_data()
     fit(build(), torch.ones(20, 64), epochs=1, run_dir=tmp_path / "own", settings=QUICK)
-    with pytest.raises(ValueError, match="have no name: they were a user's own"):
+    with pytest.raises(ValueError, match="have no name that can be loaded: they were a user's own"):
         pyrodgm.load_run(tmp_path / "own").load_data()
+    own = datasets.Dataset.from_tensors(torch.ones(20, 64), name="mine")
+    fit(build(), own, epochs=1, run_dir=tmp_path / "mine", settings=QUICK)
+    with pytest.raises(ValueError, match=r"have no name that can be loaded: they were a user's own, .*'name': 'mine'"):
+        pyrodgm.load_run(tmp_path / "mine").load_data()
 
 
 def test_a_pair_that_is_no_data_takes_the_weights(tmp_path):
