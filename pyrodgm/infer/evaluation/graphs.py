@@ -4,6 +4,9 @@ import warnings
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from torch import Tensor
+
+from pyrodgm.infer.tracing._compat import tree_flatten, tree_unflatten
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.tracing.graph import UntraceableError, flatten
 
@@ -22,6 +25,9 @@ class Graphs:
 
     def run(self, key: Hashable, program: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False) -> Any:
         """The program's results on inputs, whose shapes the key must tell apart."""
+        if self.mode != "eager":  # a graph's views are those of the layout that it was traced on
+            leaves, form = tree_flatten(inputs)
+            inputs = tree_unflatten([x.contiguous() if isinstance(x, Tensor) else x for x in leaves], form)
         if self.mode != "eager" and key not in self.made:
             try:
                 with fork_rng(inputs[0].device):  # tracing draws too

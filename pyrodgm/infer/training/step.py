@@ -207,7 +207,7 @@ class TrainStep:
         modes = tuple([module.training for module in self._modules])
         require_batch(inputs)
         values = self._changes.current if self.mode == "eager" else self._values()
-        key = (values, trained, modes, *((x.shape, x.dtype, x.device) for x in inputs))
+        key = (values, trained, modes, *((x.shape, x.stride(), x.dtype, x.device) for x in inputs))
         if key not in self._gradients:
             with fork_rng(inputs[0].device), self.context(*inputs), refusing_new_parameters(self.pair):
                 rehearse(self.pair, self.objective, self.prepare(*inputs))

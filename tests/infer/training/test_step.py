@@ -137,6 +137,30 @@ def test_a_replaced_part_is_seen(mode):
     assert 4 * math.log(2) < loss() < 20
 
 
+class Rows(VAE):
+    """A VAE of images that it takes for rows of numbers."""
+
+    @pyro_method
+    def model(self, x):
+        super().model(x.flatten(1))
+
+    @pyro_method
+    def guide(self, x):
+        super().guide(x.flatten(1))
+
+
+def test_batches_of_every_layout_have_the_eager_loss():
+    x = torch.rand(6, 2, D // 2).round()
+    layouts = [x, x.transpose(0, 2).contiguous().transpose(0, 2), x.repeat_interleave(2, 2)[..., ::2], x]
+    losses = []
+    for mode in ("traced", "eager"):
+        pyro.set_rng_seed(0)
+        pair = Rows(StandardNormal(2), BernoulliLikelihood(mlp(2, [6], D)), GaussianPosterior(mlp(D, [6], 4)))
+        step = TrainStep(pair, ELBO(), torch.optim.Adam(pair.parameters(), lr=1e-2), compile=mode)
+        losses.append(torch.stack([step(batch) for batch in layouts]))
+    assert torch.equal(*losses)
+
+
 def test_graphs_are_kept_for_so_many_shapes_and_no_more(monkeypatch):
     monkeypatch.setattr("pyrodgm.infer.training.step.MOST_GRAPHS", 2)
     pair = VAE(StandardNormal(1), BernoulliLikelihood(mlp(1, [], 4)), GaussianPosterior(mlp(4, [], 2)))
