@@ -68,7 +68,7 @@ def exemplar_step(mode: Any, hidden: int, batch_size: int, count: int = 50_000) 
         from pyrodgm.models import dense_hvae
     images = torch.bernoulli(torch.full((count, 784), 0.13))
     pair = dense_hvae(lambda posterior: ExemplarPrior(posterior, images), hidden=hidden)
-    optimizer = infer.AdamNormGrad(pair.parameters(), lr=5e-4)
+    optimizer = infer.AdamNormGrad(pair.parameters(), lr=5e-4, fused=True)
     prepare, context = lambda rows: (images[rows],), partial(training_rows, total=count)
     step = infer.TrainStep(pair, infer.ELBO(), optimizer, compile=mode, prepare=prepare, context=context)
     batches = cycle(torch.randperm(count).split(batch_size))

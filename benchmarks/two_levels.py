@@ -54,7 +54,7 @@ def time_step(pair: HVAE, images: torch.Tensor, batch_size: int, rounds: int) ->
     step = TrainStep(
         pair,
         ELBO(),
-        AdamNormGrad(pair.parameters(), lr=5e-4),
+        AdamNormGrad(pair.parameters(), lr=5e-4, fused=True),
         compile="traced",
         prepare=lambda rows: (images[rows],),
         context=partial(training_rows, total=len(images)),
