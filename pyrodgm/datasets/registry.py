@@ -20,6 +20,7 @@ from pyrodgm.datasets.sentences import load_ptb_characters, load_ptb_words
 from pyrodgm.datasets.static_mnist import load_static_mnist
 from pyrodgm.datasets.svhn import load_svhn, load_svhn_pca
 from pyrodgm.datasets.toy_sentences import load_toy_sentences
+from pyrodgm.errors import DamagedFileError
 
 LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "caltech101_silhouettes": load_caltech101_silhouettes,
@@ -92,8 +93,9 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
         The data on the CPU, images as float32 `[N, D]` in [0, 1], or counts; symbols as int64.
 
     Raises:
-        ValueError: `name` is unknown, or a file is truncated or altered (both checksums are in the message) or cannot
-            be verified.
+        ValueError: `name` is unknown.
+        DamagedFileError: a file is truncated or altered (both checksums are in the message) or cannot be verified; a
+            ValueError too.
         FileNotFoundError: a file is missing and cannot be downloaded.
 
     Sources: Alpaydin and Kaynak (1998), UCI optical recognition of handwritten digits; LeCun, Bottou, Bengio and
@@ -116,4 +118,7 @@ def load(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
     """
     if name not in LOADERS:
         raise ValueError(f"name: no data set {name!r}; known are {', '.join(sorted(LOADERS))}")
-    return LOADERS[name](root)
+    try:
+        return LOADERS[name](root)
+    except ValueError as error:
+        raise DamagedFileError(f"data set {name!r}: {error}") from error

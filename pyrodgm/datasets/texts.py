@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from pyrodgm.datasets.files import DataFile, data_root, read
 from pyrodgm.datasets.text import Text
+from pyrodgm.errors import DamagedFileError
 
 Root = str | os.PathLike[str] | None
 
@@ -108,7 +109,8 @@ def load_text(name: str, root: Root = None) -> Text:
         root: folder of the data; by default the environment variable `PYRODGM_DATA`, else the user's cache folder.
 
     Raises:
-        ValueError: there is no such text, or a file is altered.
+        ValueError: there is no such text.
+        DamagedFileError: a file is altered; a ValueError too.
         FileNotFoundError: a file is missing and cannot be downloaded.
 
     Sources: Marcus et al. (1993) and Mikolov et al. (2010); Mahoney (2006); Karpathy, Johnson and Fei-Fei (2015), arXiv
@@ -116,4 +118,7 @@ def load_text(name: str, root: Root = None) -> Text:
     """
     if name not in TEXTS:
         raise ValueError(f"name: no text {name!r}; known are {', '.join(sorted(TEXTS))}")
-    return TEXTS[name](root)
+    try:
+        return TEXTS[name](root)
+    except ValueError as error:
+        raise DamagedFileError(f"text {name!r}: {error}") from error

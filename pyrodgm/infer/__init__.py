@@ -1,5 +1,6 @@
 """Estimators, training and evaluation for any model/guide pair."""
 
+from pyrodgm.errors import DamagedFileError
 from pyrodgm.infer.estimators.adversarial.autoencoder import AdversarialAutoencoderLoss
 from pyrodgm.infer.estimators.adversarial.elbo import AdversarialELBO
 from pyrodgm.infer.estimators.adversarial.games import Hinge, NonSaturating, Wasserstein
@@ -31,7 +32,7 @@ from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.evaluation.two_samples import PrecisionRecall, TwoSample, knn_two_sample, precision_recall
 from pyrodgm.infer.tracing.program_error import ProgramError
 from pyrodgm.infer.training.callbacks import Callback, Moment
-from pyrodgm.infer.training.checkpoint import DamagedFileError, load_weights, save_weights
+from pyrodgm.infer.training.checkpoint import load_weights, save_weights
 from pyrodgm.infer.training.fit import FitResult, fit
 from pyrodgm.infer.training.fit_text import TextFitResult, fit_text
 from pyrodgm.infer.training.folder_lock import FolderInUseError

@@ -125,6 +125,23 @@ def test_files_that_are_missing_damaged_or_in_use_are_named_in_one_line(error, t
     assert refused(fails, capsys) == text
 
 
+@pytest.mark.parametrize(
+    ("system", "flags", "file"),
+    [
+        ("vampprior", ["--data", "frey_faces"], "frey_faces/freyfaces.pkl"),
+        ("adaptive_language_model", ["--data", "tiny_shakespeare"], "text/tinyshakespeare/input.txt"),
+        ("sentence_vae", ["--data", "ptb_words"], "text/ptb/ptb.train.txt"),
+    ],
+)
+def test_a_damaged_data_file_is_named_in_one_line(system, flags, file, tmp_path, capsys):
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"cut off")
+    argv = ["train", system, *flags, "--root", str(tmp_path), "--run", str(tmp_path / "run")]
+    text = refused(lambda: cli.main(argv), capsys)
+    assert text.startswith((f"data set '{flags[1]}': {path} is ", f"text '{flags[1]}': {path} is "))
+
+
 def test_other_errors_keep_their_traceback():
     @in_one_line(zoo.SYSTEMS["vampprior"].config)
     def fails(error):

@@ -13,14 +13,10 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.errors import PyrodgmError
+from pyrodgm.errors import DamagedFileError
 from pyrodgm.extras import needs_extra
 
 SEAL = 32  # bytes
-
-
-class DamagedFileError(PyrodgmError, ValueError):
-    """A file on disk is not what was written there."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
