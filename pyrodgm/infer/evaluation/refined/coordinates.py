@@ -1,6 +1,5 @@
 """The latents of a pair as one real vector a datum, and what the programs are in it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import constraints
-from torch.func import grad, jvp, vmap
+from torch.func import grad
 
 from pyrodgm.infer.estimators.reading import counted
 from pyrodgm.infer.estimators.sites import Trace, traces
@@ -23,10 +22,10 @@ from pyrodgm.infer.evaluation.refined.centring import (
     is_conditional,
     normal_of,
 )
-from pyrodgm.infer.evaluation.refined.components import most_responsible
+from pyrodgm.infer.evaluation.refined.components import between_sites, most_responsible
 from pyrodgm.infer.evaluation.refined.constrained import Fractions
 from pyrodgm.infer.evaluation.refined.curvature import NoCurvatureError, curvature, observed_features
-from pyrodgm.infer.evaluation.refined.gates import GatesInParts
+from pyrodgm.infer.evaluation.refined.derivatives import forward_derivatives, value_gradient
 from pyrodgm.infer.evaluation.refined.gauss_newton import Plan
 from pyrodgm.infer.evaluation.refined.gaussian import Skew
 from pyrodgm.infer.evaluation.refined.programs import Placed, particles
@@ -149,15 +148,23 @@ class Coordinates:
 
     def gradient(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """The gradient ``[points, B, D]`` of log p(x, u) in u, and log p(x, u) itself, ``[points, B]``."""
-        return _gradient(lambda v: self._log_joint(x, v)[0], u)
+        return value_gradient(lambda v: self._log_joint(x, v)[0], u)
 
-    def moments(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def moments(self, x: Tensor, u: Tensor) -> tuple[Tensor, ...]:
         """Means over points u of gradient ``[B, D]``, curvature ``[B, D, D]`` and value ``[B]``.
 
-        The curvature is the Gauss-Newton one, by forward derivatives.
+        The curvature is the Gauss-Newton one, by forward derivatives. Where a prior is a mixture the last result is
+        what that lacks, ``[B, D, D]`` (:func:`~.components.between_components`).
         """
-        slope, joint = self.gradient(x, u)
-        return slope.mean(0), curvature(_tangents(lambda v: self._features(x, v), u)), joint.mean(0)
+        lacking: list[Tensor] = []
+
+        def density(v: Tensor) -> Tensor:
+            trace = self._run(x, v)
+            lacking.extend([between_sites(trace, self.places, v)] if self.has_components else [])
+            return self._densities(trace, v)[0]
+
+        slope, joint = value_gradient(density, u)
+        return slope.mean(0), curvature(forward_derivatives(lambda v: self._features(x, v), u)), joint.mean(0), *lacking
 
     def second_moments(self, x: Tensor, u: Tensor, skew: Skew | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """:meth:`moments` with minus the Hessian itself, which need not be positive definite, as the curvature.
@@ -170,8 +177,8 @@ class Coordinates:
                 return self._log_joint(x, points)[0]
             return self._log_joint(x, skew.place(points))[0] + skew.log_slope(points).sum(-1)
 
-        slope, joint = _gradient(density, u)
-        hessian = _tangents(grad(lambda v: density(v).sum()), u)  # [D, points, B, D]
+        slope, joint = value_gradient(density, u)
+        hessian = forward_derivatives(grad(lambda v: density(v).sum()), u)  # [D, points, B, D]
         return slope.mean(0), -hessian.mean(1).transpose(0, 1), joint.mean(0)
 
     @cached_property
@@ -249,9 +256,12 @@ class Coordinates:
         return torch.cat(parts, -1)
 
     def _log_joint(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        return self._densities(self._run(x, u), u)
+
+    def _densities(self, trace: Trace, u: Tensor) -> tuple[Tensor, Tensor]:
         given: Any = 0.0
         prior: Any = 0.0
-        for site in joint_sites(self._run(x, u)):
+        for site in joint_sites(trace):
             fn, value = site["fn"], site["value"]
             if site["is_observed"]:
                 given = given + scale_and_mask(fn.log_prob(value), mask=site["mask"])
@@ -280,20 +290,6 @@ class Coordinates:
                 parts = place.bijection(fn).features(place.of(u), site["value"])
             found += [part.expand(*u.shape[:2], *part.shape[2:]).flatten(2) for part in parts]
         return found
-
-
-def _gradient(density: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.enable_grad():
-        u = u.detach().requires_grad_()
-        value = density(u)
-        return torch.autograd.grad(value.sum(), u)[0], value.detach()
-
-
-def _tangents(function: Callable[[Tensor], Any], u: Tensor) -> Any:
-    """Forward derivatives of what a function gives at u, stacked over the coordinates, in one batched pass."""
-    basis = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
-    with GatesInParts():
-        return vmap(lambda direction: jvp(function, (u,), (direction.expand_as(u),))[1], randomness="same")(basis)
 
 
 def _value(place: Place, u: Tensor, fn: Any) -> Tensor:

@@ -43,6 +43,7 @@ from pyrodgm.distributions import (
 from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.tracing._compat import mask_of_distribution
 
+KEPT = 0.5  # least share of a curvature that is left in any direction where a part is taken away
 FLOORS = (1e-9, 1e-7, 1e-5, 1e-3)  # shares of a mean diagonal that a matrix may lack; float32 rounds to the second
 
 
@@ -239,6 +240,18 @@ def curvature(features: list[Tensor]) -> Tensor:
     """Mean over points of J'J, ``[B, D, D]``, from tangents of features, ``[D, points, B, n]`` each."""
     terms = [part.permute(2, 0, 1, 3).flatten(2) for part in features]
     return sum((part @ part.mT for part in terms[1:]), terms[0] @ terms[0].mT) / features[0].shape[1]
+
+
+def without(matrix: Tensor, part: Tensor) -> Tensor:
+    """The difference of positive semidefinite matrices ``[*, D, D]``, in float64.
+
+    No direction falls below the share :data:`KEPT` of the first.
+    """
+    factor = positive_definite(matrix)
+    inverse = torch.linalg.inv(factor)
+    values, vectors = torch.linalg.eigh(inverse @ part.double() @ inverse.mT)
+    turned = factor @ vectors
+    return turned @ torch.diag_embed((1.0 - values).clamp(min=KEPT, max=1.0)) @ turned.mT
 
 
 def positive_definite(matrix: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from pyrodgm.infer.evaluation.graphs import Graphs
 from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
+from pyrodgm.infer.evaluation.refined.curvature import without
 from pyrodgm.infer.evaluation.refined.gauss_newton import (
     GRADIENT,
     LEVEL_DRAWS,
@@ -125,7 +126,12 @@ class Fitting:
     def moments(self, x: Tensor) -> Moments:
         """Those of some data."""
         graphs = self.graphs_for(x)
-        return lambda u: graphs.run(("moments", u.shape), self.coordinates.moments, (x, u))
+
+        def found(u: Tensor) -> tuple[Tensor, ...]:
+            slope, curvature, value, *lacking = graphs.run(("moments", u.shape), self.coordinates.moments, (x, u))
+            return slope, without(curvature, *lacking) if lacking else curvature, value
+
+        return found
 
     def graphs_for(self, x: Tensor) -> Graphs:
         """Those of a block; one smaller than usual comes once, which does not pay for tracing."""
