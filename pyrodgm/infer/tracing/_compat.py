@@ -23,12 +23,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
-    "DRAWS_BY_REJECTION",
     "OWN_NAMES",
-    "REPLACED_WHEN_STACKED",
     "SLOTS",
     "TRANSIENT",
     "UNSAVED",
+    "OpOverload",
     "TorchDispatchMode",
     "TreeSpec",
     "adopt",
@@ -52,6 +51,7 @@ __all__ = [
     "lazy_clone",
     "mask_of_distribution",
     "names_in_store",
+    "node_of",
     "pickled_state",
     "registers",
     "set_call",
@@ -72,37 +72,28 @@ UNSAVED = ("_compiled_call_impl",)
 # What PyTorch and Pyro themselves keep in every module, apart from what Pyro draws or constrains.
 OWN_NAMES = frozenset({*vars(nn.Module()), *UNSAVED, "_pyro_name", "_pyro_context"})
 
-# They take as many random numbers as the values ask for.
-DRAWS_BY_REJECTION = (
-    torch.ops.aten._standard_gamma.default,
-    torch.ops.aten._sample_dirichlet.default,
-    torch.ops.aten.poisson.default,
-    torch.ops.aten.binomial.default,
-)
-
-# A view of what is contiguous for one model need not be one of a stack.
-REPLACED_WHEN_STACKED: dict[Any, Callable[..., Any]] = {
-    torch.ops.aten.view.default: torch.reshape,
-    torch.ops.aten._unsafe_view.default: torch.reshape,
-}
-
 Decompositions: TypeAlias = dict[Any, Callable[..., Any]]
+Look: TypeAlias = Callable[[Node], None]
 
 
-def trace_graph(function: Callable[..., Any], leaves: list[Any], decompositions: Decompositions | None) -> GraphModule:
+def trace_graph(
+    function: Callable[..., Any], leaves: list[Any], decompositions: Decompositions | None, look: Look
+) -> GraphModule:
     """The tensor operations of ``function(*leaves)`` as a graph, those without a use left out.
 
-    Python code is made of the graph when it first runs.
+    Python code is made of the graph when it first runs. ``look`` is called with each node that has a result, whose
+    dtype is in its ``meta``.
     """
     trace = make_fx(function, decomposition_table=decompositions)
     with _use_lazy_graph_module(True):
         try:
-            with _results_not_described():
+            with _looking(look, described=False):
                 graph = trace(*leaves)
         except KeyError as error:
             if error.args != ("val",):
                 raise
-            graph = trace(*leaves)  # an operator for control flow has looked for a description
+            with _looking(look, described=True):  # an operator for control flow has looked for a description
+                graph = trace(*leaves)
     for node in graph.graph.nodes:
         node.meta.clear()  # it holds tensors that tracing met
     graph.graph.eliminate_dead_code(does_more_than_it_returns)
@@ -119,17 +110,22 @@ def _forget_source(graph_class: type[GraphModule]) -> None:
 
 
 @contextmanager
-def _results_not_described() -> Iterator[None]:
-    """In the context, and in this thread, tracing does not describe each tensor by a fake one of its shape and layout.
+def _looking(look: Look, described: bool) -> Iterator[None]:
+    """In the context, and in this thread, tracing looks at each node, and describes tensors only if it is to.
 
-    That takes two thirds of the time of tracing, and a graph that is run, or given to the compiler with its inputs, has
-    no use for it. Fake tensors, which PyTorch's operators for control flow trace with, are described as ever.
+    To describe each by a fake one of its shape and layout takes two thirds of the time of tracing, and graphs have no
+    use for it. Fake tensors, which PyTorch's operators for control flow trace with, are described as ever.
     """
     describe, here = proxy_tensor.set_meta, get_ident()
 
     def describe_others(proxy: Proxy, value: Any) -> Proxy:
-        plain = type(value) in (Tensor, nn.Parameter) and get_ident() == here
-        return proxy if plain else describe(proxy, value)
+        if get_ident() != here:
+            return describe(proxy, value)
+        if described or type(value) not in (Tensor, nn.Parameter):
+            describe(proxy, value)
+        proxy.node.meta["dtype"] = getattr(value, "dtype", None)
+        look(proxy.node)
+        return proxy
 
     proxy_tensor.set_meta = describe_others  # type: ignore[assignment]
     try:
@@ -153,13 +149,17 @@ def shares_memory(tensor: Tensor) -> bool:
     return bool(torch._C._is_cow_tensor(tensor))  # type: ignore[attr-defined]
 
 
+def node_of(tensor: Tensor) -> Node | None:
+    """The node of a tensor in the graph that is being traced; None where it is of none, or its values are known."""
+    mode = proxy_tensor.get_proxy_mode()
+    slot: Any = None if mode is None else proxy_tensor.get_proxy_slot(tensor, mode.tracer, None)
+    return None if slot is None or slot.constant is not None else slot.proxy.node
+
+
 def does_more_than_it_returns(node: Node) -> bool:
     """Whether a node has to stay without a use: it changes an input, or moves on the random state."""
-    if node.op in ("placeholder", "output"):
-        return True
-    if isinstance(node.target, OpOverload):
-        return is_in_place(node.target) or is_draw(node.target)
-    return False
+    drawn = isinstance(node.target, OpOverload) and is_draw(node.target)
+    return drawn or changes_an_argument(node) or node.op in ("placeholder", "output")
 
 
 def is_draw(func: Any) -> bool:

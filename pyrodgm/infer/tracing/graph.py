@@ -27,6 +27,7 @@ from pyrodgm.infer.tracing.attributes import watching
 from pyrodgm.infer.tracing.compiled import FOR_THE_COMPILER, Compiled
 from pyrodgm.infer.tracing.contexts import fork_rng, loss_per_datum
 from pyrodgm.infer.tracing.one_hot import TraceableOneHot
+from pyrodgm.infer.tracing.unseen_effects import OnlyOperations, require_fixed_shape
 from pyrodgm.processes import register_state
 
 Prepare = Callable[..., Batch]
@@ -66,18 +67,19 @@ def trace(
     owners: dict[str, Any] | None = None,
 ) -> tuple[GraphModule, TreeSpec]:
     """The graph of a function of flat inputs, and the form of its flat results; as :func:`flatten`."""
-    watcher = _Watcher()
+    watcher, only_operations = _Watcher(), OnlyOperations()
     leaves, form = tree_flatten(inputs)
     result_forms: list[TreeSpec] = []
 
     def flat(*leaves: Any) -> tuple[Any, ...]:
         results, result_form = tree_flatten(function(*tree_unflatten(leaves, form)))
+        only_operations.require_same_state()
         result_forms.append(result_form)
         return tuple(results)
 
     try:
-        with watching(owners or {}) as found, watcher, TraceableOneHot(), large_blocks_mapped():
-            graph = trace_graph(flat, leaves, FOR_THE_COMPILER if for_compiler else None)
+        with watching(owners or {}) as found, watcher, TraceableOneHot(), only_operations, large_blocks_mapped():
+            graph = trace_graph(flat, leaves, FOR_THE_COMPILER if for_compiler else None, require_fixed_shape)
     except UntraceableError:
         raise
     except Exception as error:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from pyrodgm.infer.tracing._compat import (
-    DRAWS_BY_REJECTION,
     TorchDispatchMode,
     argument_names,
     is_draw,
@@ -19,6 +18,14 @@ from pyrodgm.processes import Share, gather_rows, sharing
 
 Layout = tuple[tuple[int, ...], ...]
 """For each draw of a program, how many times the rows of the batch each of its dimensions is; 0 where it is not."""
+
+# They take as many random numbers as the values ask for.
+BY_REJECTION = (
+    torch.ops.aten._standard_gamma.default,  # noqa: SLF001 - the name of an operator
+    torch.ops.aten._sample_dirichlet.default,  # noqa: SLF001
+    torch.ops.aten.poisson.default,
+    torch.ops.aten.binomial.default,
+)
 
 
 class _Shapes(TorchDispatchMode):
@@ -85,7 +92,7 @@ class RowNoise(TorchDispatchMode):
             raise ValueError("a permutation of the rows of a batch cannot be drawn where processes share the batch")
         if is_in_place(func):
             return self._in_place(func, times, args, kwargs)
-        extend = _gathered if func in DRAWS_BY_REJECTION else _padded
+        extend = _gathered if func in BY_REJECTION else _padded
         whole = [
             self._whole_size(value, times)
             if name == "size"

@@ -10,7 +10,6 @@ from torch import Generator, Tensor
 from torch.fx import GraphModule, Node
 
 from pyrodgm.infer.tracing._compat import (
-    REPLACED_WHEN_STACKED,
     changes_an_argument,
     disable_proxy_modes_tracing,
     is_draw,
@@ -24,8 +23,15 @@ from pyrodgm.infer.tracing._compat import (
 from pyrodgm.infer.tracing.contexts import fork_rng
 from pyrodgm.infer.tracing.draws import Draws, Hole, draw_each, forget_draws, is_supported, note_draws
 from pyrodgm.infer.tracing.graph import UntraceableError, trace
+from pyrodgm.infer.tracing.unseen_effects import require_fixed_shape
 
 aten = torch.ops.aten
+
+# A view of what is contiguous for one model need not be one of a stack.
+REPLACED: dict[Any, Callable[..., Any]] = {
+    aten.view.default: torch.reshape,
+    aten._unsafe_view.default: torch.reshape,  # noqa: SLF001 - the name of an operator
+}
 
 
 class Stacked:
@@ -71,7 +77,7 @@ class StackedFunction:
         stacked = [torch.stack([x.detach()] * len(self.generators)) if isinstance(x, Tensor) else x for x in leaves]
         states = [generator.get_state() for generator in self.generators]
         with torch.no_grad():
-            self.graph = trace_graph(lambda *flat: self._run(graph, flat), stacked, None)
+            self.graph = trace_graph(lambda *flat: self._run(graph, flat), stacked, None, require_fixed_shape)
         for generator, state in zip(self.generators, states, strict=True):
             generator.set_state(state)
 
@@ -119,7 +125,7 @@ class StackedFunction:
         if operation in TOGETHER and all(isinstance(x, Stacked) for x in args) and not kwargs:
             return Stacked(TOGETHER[operation](*(x.tensor for x in args)))
         forms: list[Any] = []
-        operation = REPLACED_WHEN_STACKED.get(operation, operation)
+        operation = REPLACED.get(operation, operation)
 
         def call(*tensors: Tensor) -> tuple[Tensor, ...]:
             given = iter(tensors)
