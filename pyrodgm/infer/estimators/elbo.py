@@ -199,10 +199,14 @@ class ELBO(TensorELBO):
             for latent in reading.latents:
                 terms = self._divergence(latent).terms
                 divergence = torch.as_tensor(sum(enumeration.expectation(term) for term in terms))
-                if self.free_bits:
-                    divergence = with_free_bits(divergence, latent.q, self.free_bits)
-                loss = loss + self.kl_weight.to(divergence) * divergence
+                loss = loss + self._weighted(divergence, latent)
         return torch.as_tensor(loss) / self.num_particles
+
+    def _weighted(self, divergence: Tensor, latent: Latent) -> Tensor:
+        """What a site adds to the loss: its divergence, summed over its plates, with the free bits and the weight."""
+        if self.free_bits:
+            divergence = with_free_bits(divergence, latent.q, self.free_bits)
+        return self.kl_weight.to(divergence) * divergence
 
     def describe(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> dict[str, str]:
         """How each latent site is served: its divergence ``"exact"``, ``"sampled"`` or a ``"bound"``.

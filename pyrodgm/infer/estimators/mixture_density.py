@@ -40,6 +40,8 @@ class MixtureDensityELBO(StratifiedELBO):
         kl_weight: Multiplies all terms but log p(x | z).
         num_particles: Number of draws of weights and of each component, in one vectorised pass.
         pairing: ``"full"``, each draw under the density of the whole mixture, or ``"own"``, as published.
+        free_bits: As in :class:`ELBO`.
+        kl_fallback, divergence: As in :class:`ELBO`, for latents that are no mixtures.
         max_plate_nesting: As in :class:`pyro.infer.ELBO`.
 
     Raises:
@@ -69,7 +71,7 @@ class MixtureDensityELBO(StratifiedELBO):
             else:
                 terms = [strata.expectation(t, latent.q, expected) for t in self._divergence(latent).terms]
                 divergence = torch.stack(terms).sum()
-            loss = loss + self.kl_weight.to(divergence) * divergence
+            loss = loss + self._weighted(divergence, latent)
         return torch.as_tensor(loss) / self.num_particles
 
     def _expected_weights(self, name: str, guide_sites: dict[str, Site], strata: Strata) -> Tensor:

@@ -34,6 +34,7 @@ class SemiSupervisedELBO(ELBO):
             the number of data over that of labelled ones (with w None), and 0 is the bound alone.
         site: The guide's site of the labels.
         kl_weight, num_particles, vectorize_particles, max_plate_nesting: As in :class:`ELBO`.
+        free_bits: As in :class:`ELBO`, of labelled data and of the others apart.
 
     Raises:
         ValueError: If a weight is out of range; from the loss, if there are more labels than data, or (a

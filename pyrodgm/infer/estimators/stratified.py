@@ -29,8 +29,7 @@ class StratifiedELBO(ELBO):
     such sites all combinations of components are drawn. Other sites are served as by :class:`ELBO`.
 
     Args:
-        kl_weight: As in :class:`ELBO`.
-        kl_fallback: As in :class:`ELBO`.
+        kl_weight, kl_fallback, divergence, free_bits: As in :class:`ELBO`.
         num_particles: Number of draws from each component, in one vectorised pass.
         max_plate_nesting: As in :class:`pyro.infer.ELBO`.
 
@@ -62,8 +61,8 @@ class StratifiedELBO(ELBO):
             loss = loss - strata.expectation(log_prob(site), site)
         for latent in reading.latents:
             terms = self._divergence(latent).terms
-            divergence = sum(strata.expectation(term, latent.q) for term in terms)
-            loss = loss + self.kl_weight.to(divergence) * divergence
+            divergence = torch.as_tensor(sum(strata.expectation(term, latent.q) for term in terms))
+            loss = loss + self._weighted(divergence, latent)
         return torch.as_tensor(loss) / self.num_particles
 
 
