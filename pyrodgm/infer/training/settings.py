@@ -57,7 +57,7 @@ class FitSettings:
         valid_score: Called with the pair and the data at each validation, under the same noise each time, decides which
             weights are best (the highest) and how long to wait, in place of the validation bound.
         valid_every: Epochs from one validation to the next; there is one after the last epoch too.
-        clip_grad_norm: Largest Euclidean norm of the gradient of all parameters together.
+        clip_grad_norm: Largest Euclidean norm of the gradient of all parameters that the optimiser has together.
         compile: How steps run, as in :class:`TrainStep`: ``"auto"``, ``"eager"``, ``"traced"`` or ``"compiled"``.
         device: Where to train; by default where the pair is.
         config: Anything that JSON can hold, kept in ``config.json``.

@@ -70,7 +70,7 @@ class TrainStep:
         pair: The module with ``model`` and ``guide``.
         objective: Any :class:`pyro.infer.ELBO` whose loss is a tensor; it is divided by the size of the batch.
         optimizer: Optimiser of the pair's parameters.
-        clip_grad_norm: Largest Euclidean norm of the gradient of all parameters together; no limit by default.
+        clip_grad_norm: Largest Euclidean norm of the gradient of all that the optimiser has; no limit by default.
         compile: How the program runs. ``"eager"`` runs it through Pyro each time. ``"traced"`` runs it once for each
             shape of batch and then replays the tensor operations that it made: the same numbers, bit for bit.
             ``"compiled"`` compiles these. ``"auto"`` is ``"compiled"`` from 20,000 expected steps on and ``"traced"``
@@ -165,10 +165,8 @@ class TrainStep:
             with flushing_denormals():
                 value = self._gradients[key](*inputs)
             loss, total = loss.to(value.device) + size * value, total + size
-            for parameter in self._parameters:
-                if parameter.grad is not None:
-                    grown = size * parameter.grad
-                    sums[parameter] = sums[parameter] + grown if parameter in sums else grown
+            grown = {p: size * p.grad for p in self._parameters if p.grad is not None}
+            sums |= {p: sums[p] + grown[p] if p in sums else grown[p] for p in grown}
         for parameter, gradient in sums.items():
             parameter.grad = gradient / total
         loss = self._pooled(loss, self._weights[key])
@@ -266,6 +264,7 @@ class TrainStep:
 
     def _eager(self, module: LossModule, *inputs: Tensor) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
+        self.pair.zero_grad(set_to_none=True)  # gradients of what the optimiser lacks would add up
         loss: Tensor = module(None, *inputs)
         alone = self.player is nn.Module.parameters  # else the other player's gradients are not wanted
         loss.backward(inputs=None if alone else [p for p in self.player(self.pair) if p.requires_grad])
@@ -291,7 +290,8 @@ class TrainStep:
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         if self.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.player(self.pair), self.clip_grad_norm)
+            own = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(own, self.clip_grad_norm)
         if self.scaler is None:
             self.optimizer.step()
         else:

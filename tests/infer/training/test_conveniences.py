@@ -97,6 +97,29 @@ def test_accumulated_gradients_are_those_of_one_large_batch(mode):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("mode", ["eager", "traced"])
+def test_clipping_is_of_the_gradient_that_the_optimiser_follows(mode, frozen, batches):
+    """What it lacks, frozen with an old gradient or not, has no part in the norm, nor do gradients of earlier steps."""
+    pair, twin = build(), build()
+    for parameter in pair.posterior.parameters():
+        parameter.grad = torch.full_like(parameter, 1e3)
+        parameter.requires_grad_(not frozen)
+    step = TrainStep(pair, Certain(), torch.optim.SGD(pair.likelihood.parameters(), lr=1.0), 0.05, compile=mode)
+    own, objective = list(twin.likelihood.parameters()), Certain()
+    for _ in range(4):
+        step(X) if batches == 1 else step.on_batches((x,) for x in X.split(len(X) // batches))
+        gradients = torch.autograd.grad(objective.differentiable_loss(twin.model, twin.guide, X) / len(X), own)
+        norm = torch.cat([g.flatten() for g in gradients]).norm()
+        assert norm > 0.05
+        with torch.no_grad():
+            for parameter, gradient in zip(own, gradients, strict=True):
+                parameter -= gradient * 0.05 / norm
+    for a, b in zip(pair.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-8)
+
+
 @pytest.mark.slow
 def test_fit_counts_optimiser_steps_where_it_accumulates():
     settings = FitSettings(accumulate=2, progress=False)
