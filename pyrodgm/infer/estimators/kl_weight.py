@@ -24,5 +24,6 @@ class KLWeight:
     def __set__(self, objective: Any, weight: float | Tensor) -> None:
         if not isinstance(weight, Tensor):
             number, before = finite_number("kl_weight", weight, least=0.0), vars(objective).get("kl_weight")
-            weight = torch.tensor(number) if before is None else torch.full_like(before, number)
+            with torch.inference_mode(False):  # gradients are to see it
+                weight = torch.tensor(number) if before is None else torch.full_like(before, number)
         vars(objective)["kl_weight"] = weight

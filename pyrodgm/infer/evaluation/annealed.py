@@ -22,7 +22,8 @@ from pyrodgm.infer.evaluation.refined.student import Mixture
 from pyrodgm.infer.evaluation.require_density import require_density
 from pyrodgm.infer.evaluation.result import LogLikelihood
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
-from pyrodgm.infer.training.feeds.columns import device_and_dtype
+from pyrodgm.infer.training.feeds.columns import Columns, device_and_dtype
+from pyrodgm.infer.training.feeds.support import check_support
 
 DRAWS, STARTS = 200, 4  # draws of the guide, and those of the largest joint density from which modes are looked for
 
@@ -59,7 +60,8 @@ def annealed_log_likelihood(
         The estimates, with the effective size of the ``chains`` weights; k-hat needs at least 25 of these.
 
     Raises:
-        ValueError: If a number is not positive, or the pair's latents allow no fit, with the reason.
+        ValueError: If a number is not positive, a datum lies outside the support of its likelihood, or the pair's
+            latents allow no fit, with the reason.
         NoDensityError: If prior or likelihood have no density; names the site.
 
     Source: Wu, Burda, Salakhutdinov and Grosse (2017), arXiv 1611.04273; Neal (2001), Statistics and Computing 11, 125.
@@ -89,6 +91,7 @@ def annealed_log_likelihood(
         one = x[:1].to(*device_dtype)
         with fork_rng(one.device):
             require_density(*traces(pair, one))
+        check_support(pair, Columns(x, pair, "x"), "x")
         probes = evenly(x).to(one)
         require_side_by_side(pair, (probes[:DATA],))
         coordinates = coordinates_of(pair, probes)

@@ -1,5 +1,7 @@
 """How noisy the gradients of an estimator are."""
 
+import contextlib
+import math
 from typing import Any
 
 import pyro
@@ -9,8 +11,10 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.estimators.objective import check_objective
-from pyrodgm.infer.tracing.contexts import fork_rng
+from pyrodgm.infer.tracing.contexts import unchanged
 from pyrodgm.infer.tracing.parameters import own_parameters
+from pyrodgm.infer.training.feeds.columns import Columns
+from pyrodgm.infer.training.feeds.support import check_support
 
 
 def gradient_snr(
@@ -25,18 +29,20 @@ def gradient_snr(
     not matter, nor does a constant factor of the objective.
 
     Args:
-        pair: A module with ``model(x)`` and ``guide(x)``; its gradients are left as they were.
+        pair: A module with ``model(x)`` and ``guide(x)``, run in the mode that it is in; its gradients and buffers are
+            left as they were.
         objective: Any :class:`pyro.infer.ELBO` whose loss is a tensor.
         x: Data ``[N, *event]``.
         num_draws: Number of gradients, at least 2.
         seed: Seed of their noise; the caller's random state is left as it was.
 
     Returns:
-        The ratio for each child module of the pair that has parameters with a gradient, by its name. A module that
-        two parts share counts for the first.
+        The ratio for each child module of the pair that has parameters with a gradient, by its name; 0 where that is
+        always 0. A module that two parts share counts for the first.
 
     Raises:
-        ValueError: If ``num_draws`` is less than 2.
+        ValueError: If ``num_draws`` is less than 2, or a datum lies outside the support of its likelihood.
+        FloatingPointError: If a loss or gradient is not finite.
 
     Source: Rainforth et al. (2018), arXiv 1802.04537, with norms over all parameters of a part.
 
@@ -61,7 +67,13 @@ def gradient_snr(
     parameters = {name: p for name, p in pair.named_parameters() if p.requires_grad}
     mean: dict[str, Any] = dict.fromkeys(parameters, 0.0)
     square: dict[str, Any] = dict.fromkeys(parameters, 0.0)
-    with fork_rng(x.device), own_parameters(pair), pyro.validation_enabled(False):
+    with contextlib.ExitStack() as stack:
+        for context in (torch.inference_mode(False), torch.enable_grad(), unchanged(pair, x.device)):
+            stack.enter_context(context)
+        x = x.clone() if x.is_inference() else x  # which no gradient may see
+        check_support(pair, Columns(x, pair, "x"), "x")
+        stack.enter_context(own_parameters(pair))
+        stack.enter_context(pyro.validation_enabled(False))
         torch.manual_seed(seed)
         for count in range(1, num_draws + 1):
             loss = objective.differentiable_loss(pair.model, pair.guide, x)
@@ -69,6 +81,8 @@ def gradient_snr(
                 raise FloatingPointError(f"x must have a finite loss, got {float(loss.detach())}")
             gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
             for name, gradient in zip(parameters, gradients, strict=True):
+                if gradient is not None and not gradient.isfinite().all():
+                    raise FloatingPointError(f"x must have finite gradients, but that of {name} is not")
                 if gradient is not None:  # Welford's running mean and sum of squared deviations
                     change = gradient.double() - mean[name]
                     mean[name] = mean[name] + change / count
@@ -79,5 +93,5 @@ def gradient_snr(
         if names:
             variance = float(sum(square[n].sum() for n in names)) / (num_draws - 1)
             signal = float(sum(mean[n].square().sum() for n in names)) - variance / num_draws
-            ratios[part] = (max(signal, 0.0) / variance) ** 0.5 if variance else float("inf")
+            ratios[part] = (max(signal, 0.0) / variance) ** 0.5 if variance else math.inf if signal else 0.0
     return ratios

@@ -5,11 +5,11 @@ import torch
 from adversarial_pairs import data, gan
 from torch import nn
 
-from pyrodgm.infer import annealed_log_likelihood
+from pyrodgm.infer import annealed_log_likelihood, refine
 from pyrodgm.likelihoods import BernoulliLikelihood, GaussianLikelihood, ImplicitLikelihood
 from pyrodgm.models import GAN, VAE, DensityNetwork
 from pyrodgm.nn import Dense, Discriminator, mlp
-from pyrodgm.posteriors import ImplicitPosterior
+from pyrodgm.posteriors import GaussianPosterior, ImplicitPosterior
 from pyrodgm.priors import MixtureOfGaussians, StandardNormal
 
 
@@ -56,3 +56,12 @@ def test_refusals():
     dense = GAN(StandardNormal(3), BernoulliLikelihood(nn.Linear(3, 4)), Discriminator.dense(4, [4]))
     with pytest.raises(TypeError, match="likelihood must be an ImplicitLikelihood"):
         dense.with_density(0.1)
+
+
+@pytest.mark.parametrize("evaluate", [annealed_log_likelihood, refine])
+def test_data_outside_the_support_are_refused(evaluate):
+    """Bernoulli's formula gives numbers for them, which are no densities."""
+    vae = VAE(StandardNormal(2), BernoulliLikelihood(nn.Linear(2, 4)), GaussianPosterior(nn.Linear(4, 4)))
+    x = torch.tensor([[0.0, 1.0, 1.0, 0.0], [0.0, -1.0, 1.0, 0.0]])
+    with pytest.raises(ValueError, match=r"x must lie in the support of site 'x', .*Boolean.* in row 1"):
+        evaluate(vae, x)

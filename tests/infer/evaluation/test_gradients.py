@@ -1,5 +1,6 @@
 """Signal-to-noise ratios against closed forms, and the orderings of the literature."""
 
+import contextlib
 import math
 
 import pyro
@@ -10,6 +11,10 @@ from pyro.nn import PyroModule, pyro_method
 from torch import nn
 
 from pyrodgm.infer import ELBO, IWELBO, gradient_snr
+from pyrodgm.likelihoods import BernoulliLikelihood
+from pyrodgm.models import VAE
+from pyrodgm.posteriors import GaussianPosterior
+from pyrodgm.priors import StandardNormal
 
 
 class Place(nn.Module):
@@ -78,6 +83,42 @@ def test_nothing_is_left_behind():
     assert torch.equal(state, torch.get_rng_state())
     assert all(p.grad is None for p in pair.parameters())
     assert len(pyro.get_param_store()) == 0
+
+
+class Normalised(Shifted):
+    """The same with batch normalisation in the guide, which training mode advances."""
+
+    def __init__(self):
+        super().__init__()
+        self.posterior, self.rest = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1)), nn.Linear(1, 1)
+
+    @pyro_method
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            loc = self.posterior(x.unsqueeze(-1)).squeeze(-1) + 0.0 * self.rest(x.unsqueeze(-1)).squeeze(-1)
+            pyro.sample("z", dist.Normal(loc, self.scale))
+
+
+@pytest.mark.parametrize("around", [contextlib.nullcontext, torch.no_grad, torch.inference_mode])
+def test_surroundings_change_nothing_and_buffers_stay(around):
+    pair, x = Normalised(), torch.tensor([0.3, -1.2, 2.0])
+    before = {name: value.clone() for name, value in pair.named_buffers()}
+    expected = gradient_snr(pair, ELBO(), x, 5)
+    with around():
+        assert gradient_snr(pair, ELBO(), x.clone(), 5) == expected
+    assert pair.training
+    assert all(torch.equal(value, before[name]) for name, value in pair.named_buffers())
+    assert expected["posterior"] > expected["rest"] == 0.0  # which has no gradient but zeros
+
+
+def test_what_has_no_gradient_is_refused():
+    pair = VAE(StandardNormal(2), BernoulliLikelihood(nn.Linear(2, 3)), GaussianPosterior(nn.Linear(3, 4)))
+    with pytest.raises(ValueError, match=r"x must lie in the support of site 'x', .*Boolean.* in row 1"):
+        gradient_snr(pair, ELBO(), torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.5, 1.0]]), 2)
+    pair = Shifted()
+    pair.posterior.value.register_hook(lambda gradient: gradient / 0.0)
+    with pytest.raises(FloatingPointError, match=r"x must have finite gradients, but that of posterior\.value is not"):
+        gradient_snr(pair, ELBO(), torch.tensor([0.3]), 2)
 
 
 def test_noise_alone_has_no_signal_and_certainty_no_noise():

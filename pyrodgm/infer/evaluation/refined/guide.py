@@ -20,7 +20,8 @@ from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.evaluation.refined.sites import UnsupportedError, joint_sites
 from pyrodgm.infer.evaluation.refined.student import Mixture
 from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
-from pyrodgm.infer.training.feeds.columns import device_and_dtype
+from pyrodgm.infer.training.feeds.columns import Columns, device_and_dtype
+from pyrodgm.infer.training.feeds.support import check_support
 
 JOINT = "_refined"  # the auxiliary site of all latents together
 
@@ -118,8 +119,8 @@ def refine(
         seed: Seed of the fit; the caller's random state is left as it was. None draws from the current state.
 
     Raises:
-        ValueError: If the pair does not allow it, with the reason, its data plate is subsampled, or ``num_samples`` is
-            too small.
+        ValueError: If the pair does not allow it, with the reason, its data plate is subsampled, ``num_samples`` is too
+            small, or a datum lies outside the support of its likelihood.
 
     Example:
         >>> from pyro.infer.importance import psis_diagnostic
@@ -144,6 +145,7 @@ def refine(
     with evaluating(pair), fork_rng(x.device) if seed is not None else torch.no_grad():
         if seed is not None:
             torch.manual_seed(seed)
+        check_support(pair, Columns(x, pair, "x"), "x")
         probes = evenly(x)
         require_side_by_side(pair, (probes[:DATA],))
         coordinates = coordinates_of(pair, probes)
