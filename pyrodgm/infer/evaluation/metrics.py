@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pyrodgm.arithmetic.arguments import finite_number, finite_tensor, programs, tensors, whole_number, whole_numbers
+from pyrodgm.arithmetic.arguments import finite_number, finite_tensor, programs, whole_number, whole_numbers
 from pyrodgm.extras import needs_extra
 from pyrodgm.infer.estimators.labels import most_probable
 from pyrodgm.infer.estimators.sites import Site, Trace, samples
@@ -202,7 +202,7 @@ def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y
         labels = torch.as_tensor(labels)
     elif hasattr(labels, "__array__") and not isinstance(labels, Tensor):
         labels = from_array(np.asanyarray(labels), "labels")
-    tensors(labels=labels)
+    finite_tensor("labels", labels)
     if labels.dim() not in (1, 2):
         raise ValueError(f"labels must be [N], or one-hot [N, K], got shape {list(labels.shape)}")
     wrong, labelled, count = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.int64), 0
@@ -277,17 +277,24 @@ def knn_errors(
         ("train_labels", train_labels, len(train_features)),
         ("test_labels", test_labels, len(test_features)),
     ):
-        tensors(**{name: value})
+        finite_tensor(name, value)
         if value.shape != (count,):
             raise ValueError(f"{name} must have shape [{count}], one for each row of features, got {list(value.shape)}")
     ks = whole_numbers("ks", ks)
     if not ks or not 1 <= min(ks) <= max(ks) <= len(train_features):
         raise ValueError(f"ks: each k must lie between 1 and the {len(train_features)} training points, got {list(ks)}")
-    search = NearestNeighbors(n_neighbors=max(ks)).fit(train_features.flatten(1).cpu().numpy())
+    train_rows, test_rows = (_plain(features) for features in (train_features, test_features))
+    search = NearestNeighbors(n_neighbors=max(ks)).fit(train_rows.numpy())
     with sharing(Share.of(len(test_features), world())) as share:
-        own = test_features[share.rows].flatten(1).cpu().numpy()
+        own = test_rows[share.rows].numpy()
         nearest = gather_rows(torch.from_numpy(search.kneighbors(own, return_distance=False)))
     classes, train = train_labels.cpu().unique(return_inverse=True)
     votes = F.one_hot(train[nearest], len(classes)).cumsum(1)
     truth = test_labels.cpu()
     return {k: float((classes[votes[:, k - 1].argmax(1)] != truth).double().mean()) for k in ks}
+
+
+def _plain(features: Tensor) -> Tensor:
+    """Features as rows of a dtype that scikit-learn has, without gradient."""
+    rows = features.detach().flatten(1).cpu()
+    return rows if rows.dtype in (torch.float32, torch.float64) else rows.double()

@@ -1,6 +1,7 @@
 """Comparisons of two sets of draws by nearest neighbours: a two-sample test, precision and recall."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 from pyrodgm.arithmetic.arguments import tensors, whole_number
 
 BLOCK = 1000  # rows of distances at a time
-TIED = 1e-9  # difference of squared distances, in units of the mean square of the data, that rounding can make
+TIED = 1e-9  # relative difference of squared distances that rounding can make
+NEAR = 1e-5  # square of a distance over that of a datum, below which products would lose more digits than that
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def knn_two_sample(real: Tensor, fake: Tensor, k: int = 1) -> TwoSample:
     shares = []
     for own, other in ((real, fake), (fake, real)):
         near, far = _kth(own, own, middle, others=True), _kth(own, other, middle)
-        tied = (near - far).abs() <= TIED
+        tied = (near - far).abs() <= TIED * torch.maximum(near, far)
         shares.append(float(((near < far) & ~tied).double().add(0.5 * tied).mean()))
     return TwoSample(shares[0], shares[1], len(real))
 
@@ -122,30 +124,52 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
 def _covered(points: Tensor, centres: Tensor, k: int) -> float:
     """Share of the points in a ball around a centre, which reaches its k-th nearest neighbour."""
     radii = _kth(centres, centres, k, others=True)
-    inside = [(_squares(rows, centres) <= radii + TIED).any(1) for rows in points.split(BLOCK)]
+    near, reach = _is_near(radii, centres), radii * (1.0 + TIED)
+    inside = [
+        (_squares(rows, centres[~near]) <= reach[~near]).any(1) | (_exact(rows, centres[near]) <= reach[near]).any(1)
+        for rows in points.split(BLOCK)
+    ]
     return float(torch.cat(inside).double().mean())
 
 
 def _kth(points: Tensor, among: Tensor, k: int, others: bool = False) -> Tensor:
     """Squared distance of each point to its k-th nearest; with ``others``, which are the points, but itself."""
     found = []
-    for begin, rows in zip(range(0, len(points), BLOCK), points.split(BLOCK), strict=True):
-        distances = _squares(rows, among)
-        if others:
-            own = torch.arange(len(rows), device=rows.device)
-            distances[own, begin + own] = math.inf
-        found.append(distances.kthvalue(k, dim=1).values)
+    for numbers in torch.arange(len(points), device=points.device).split(BLOCK):
+        kth = _kth_of(_squares, points, numbers, among, k, others)
+        near = _is_near(kth, points[numbers])
+        if bool(near.any()):
+            kth[near] = _kth_of(_exact, points, numbers[near], among, k, others)
+        found.append(kth)
     return torch.cat(found)
 
 
+def _kth_of(
+    squares: Callable[[Tensor, Tensor], Tensor], points: Tensor, numbers: Tensor, among: Tensor, k: int, others: bool
+) -> Tensor:
+    distances = squares(points[numbers], among)
+    if others:
+        distances[torch.arange(len(numbers), device=numbers.device), numbers] = math.inf
+    return distances.kthvalue(k, dim=1).values
+
+
+def _is_near(squares: Tensor, points: Tensor) -> Tensor:
+    return squares <= NEAR * points.square().sum(1)
+
+
 def _squares(rows: Tensor, among: Tensor) -> Tensor:
-    """Squared distances by products, which round those of twins to 1e-13 or so."""
+    """Squared distances by products, with an error of 1e-15 or so of the squares of the data."""
     products = torch.addmm(among.square().sum(1), rows, among.T, alpha=-2.0)
     return products + rows.square().sum(1, keepdim=True)
 
 
+def _exact(rows: Tensor, among: Tensor) -> Tensor:
+    """Squared distances by differences, which takes much longer."""
+    return torch.cdist(rows, among, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
 def _checked(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Both as rows in double precision, shifted and scaled alike to a mean of 0 and a mean square of 1."""
+    """Both as rows in double precision, shifted and scaled alike to a median of 0 and a mean square of 1."""
     tensors(real=real, fake=fake)
     if real.shape[1:] != fake.shape[1:]:
         raise ValueError(f"real and fake must have one event shape, got {list(real.shape)} and {list(fake.shape)}")
@@ -157,6 +181,6 @@ def _checked(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
             raise ValueError(f"{name} must be finite, got NaN or infinity")
         both.append(data.detach().double().reshape(len(data), -1))
     real, fake = both[0], both[1].to(both[0].device)
-    mean = torch.cat([real, fake]).mean(0)
-    size = torch.cat([real - mean, fake - mean]).square().sum(1).mean().sqrt().clamp(min=1e-300)
-    return (real - mean) / size, (fake - mean) / size
+    middle = torch.cat([real, fake]).median(0).values  # which few far ones do not move
+    size = torch.cat([real - middle, fake - middle]).square().sum(1).mean().sqrt().clamp(min=1e-300)
+    return (real - middle) / size, (fake - middle) / size

@@ -8,6 +8,7 @@ from torch import nn
 from pyrodgm.distributions import Hierarchical, Implicit
 from pyrodgm.infer import (
     active_units,
+    classification_error,
     knn_error,
     knn_errors,
     posterior_means,
@@ -134,6 +135,20 @@ def test_nearest_neighbours_by_hand():
     assert knn_error(train, labels, test, torch.tensor([0, 1, 1]), k=3) == pytest.approx(1 / 3)
     with pytest.raises(ValueError, match="each k must lie between 1 and the 5"):
         knn_error(train, labels, test, labels[:3], k=6)
+
+
+def test_labels_that_are_no_numbers_are_refused_and_features_of_any_dtype_are_taken():
+    train, labels = torch.tensor([[0.0], [1.0], [10.0]], requires_grad=True), torch.tensor([0.0, 0.0, 1.0])
+    for dtype in (torch.float16, torch.bfloat16, torch.int64, torch.float32):
+        test = torch.tensor([[2.0], [9.0]]).to(dtype)
+        assert knn_error(train.to(dtype), labels, test, torch.tensor([0.0, 0.0]), k=1) == 0.5
+    wrong = torch.tensor([0.0, torch.nan, 1.0])
+    with pytest.raises(ValueError, match="train_labels must be finite"):
+        knn_error(train, wrong, train, labels, k=1)
+    with pytest.raises(ValueError, match="test_labels must be finite"):
+        knn_error(train, labels, train, wrong, k=1)
+    with pytest.raises(ValueError, match="labels must be finite"):
+        classification_error(Known(), torch.zeros(3, 3), wrong)
 
 
 def test_knn_errors_are_those_of_scikit_learn():

@@ -68,6 +68,35 @@ def test_distances_do_not_depend_on_blocks_shifts_or_dtype():
     assert knn_two_sample(a.reshape(1100, 1, 3), b.reshape(1100, 1, 3)) == whole
 
 
+FAR = {
+    "one outlier": lambda n: torch.cat([torch.full((1, 2), 1e7), torch.zeros(n - 1, 2)]),
+    "two modes": lambda n: 1e6 * torch.randint(2, (n, 1)).expand(n, 2),
+    "a feature of another unit": lambda n: torch.stack([torch.zeros(n), torch.full((n,), 1e9)], 1),
+    "heavy tails": lambda n: torch.distributions.StudentT(0.3).sample((n, 1)).expand(n, 2).clamp(-1e9, 1e9),
+}
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("name", FAR)
+def test_neighbours_are_told_apart_however_far_other_data_are(name, k):
+    """Against differences of all pairs."""
+    torch.manual_seed(0)
+    n = 150
+    real, fake = torch.randn(n, 2).double() + FAR[name](n), 0.2 * torch.randn(n, 2).double() + FAR[name](n)
+    both, labels = torch.cat([real, fake]), torch.arange(2 * n) < n
+    distances = (both.unsqueeze(1) - both).square().sum(-1).fill_diagonal_(torch.inf)
+    same = (labels[distances.topk(k, largest=False).indices] == labels.unsqueeze(1)).double().mean(1) > 0.5
+    found = knn_two_sample(real, fake, k)
+    assert (found.real, found.fake) == pytest.approx((same[:n].double().mean().item(), same[n:].double().mean().item()))
+
+    def covered(points, centres):
+        around = distances[centres][:, centres].kthvalue(k, 1).values
+        return (distances[points][:, centres] <= around).any(1).double().mean().item()
+
+    manifold = precision_recall(real, fake, k)
+    assert (manifold.precision, manifold.recall) == pytest.approx((covered(~labels, labels), covered(labels, ~labels)))
+
+
 def test_bad_input_is_named():
     a = torch.rand(10, 2)
     for call, message in (
