@@ -245,11 +245,13 @@ def curvature(features: list[Tensor]) -> Tensor:
 def without(matrix: Tensor, part: Tensor) -> Tensor:
     """The difference of positive semidefinite matrices ``[*, D, D]``, in float64.
 
-    No direction falls below the share :data:`KEPT` of the first.
+    No direction falls below the share :data:`KEPT` of the first; what is not finite is not taken away.
     """
     factor = positive_definite(matrix)
     inverse = torch.linalg.inv(factor)
-    values, vectors = torch.linalg.eigh(inverse @ part.double() @ inverse.mT)
+    relative = inverse @ part.double() @ inverse.mT
+    relative = torch.where(relative.isfinite().all(-1).all(-1)[..., None, None], relative, 0.0)
+    values, vectors = torch.linalg.eigh(relative)
     turned = factor @ vectors
     return turned @ torch.diag_embed((1.0 - values).clamp(min=KEPT, max=1.0)) @ turned.mT
 

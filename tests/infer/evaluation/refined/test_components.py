@@ -53,6 +53,10 @@ def test_of_a_matrix_a_share_is_left_in_each_direction():
     part = torch.tensor([[1.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
     torch.testing.assert_close(without(a, part), torch.tensor([[3.0, 0.0], [0.0, KEPT]]).double())
     torch.testing.assert_close(without(a, 0.0 * a), a)
+    overflown = torch.stack([part, part.clone().fill_(math.inf), part * math.nan])
+    found = without(a, overflown)
+    torch.testing.assert_close(found[1:], a.expand(2, 2, 2))
+    torch.testing.assert_close(found[0], without(a, part))
 
 
 def test_overlapping_exemplars_are_one_wide_mode():
