@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import programs, tensors, whole_number
 from pyrodgm.infer.estimators.reading import counted
+from pyrodgm.infer.estimators.require_observed import require_observed
 from pyrodgm.infer.estimators.side_by_side import DATA, require_side_by_side
 from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.evaluation.by_row import by_row
@@ -148,9 +149,11 @@ def bidirectional(
 def _data_site(pair: nn.Module, x: Tensor) -> str:
     """The one site that the model observes, whose value must be the data as they came."""
     with fork_rng(x.device):
-        found = [site for site in counted(traces(pair, x)[1]) if site["is_observed"]]
+        sites = counted(traces(pair, x)[1])
+    require_observed(sites)
+    found = [site for site in sites if site["is_observed"]]
     if len(found) != 1 or found[0]["value"] is not x:
-        names = ", ".join(f"'{site['name']}'" for site in found) or "none"
+        names = ", ".join(f"'{site['name']}'" for site in found)
         raise ValueError(
             "pair must have a model that observes its data argument, unchanged, at one site and nothing else, so that "
             f"data can be simulated; got the observed sites {names}"

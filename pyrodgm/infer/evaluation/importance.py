@@ -14,6 +14,7 @@ from pyrodgm.arithmetic.arguments import programs, whole_number
 from pyrodgm.datasets.split import aligned
 from pyrodgm.extras import needs_extra
 from pyrodgm.infer.estimators.reading import counted, fn_of, mask_of
+from pyrodgm.infer.estimators.require_observed import require_observed
 from pyrodgm.infer.estimators.side_by_side import DATA, require_side_by_side
 from pyrodgm.infer.estimators.sites import Trace, traces
 from pyrodgm.infer.evaluation.by_row import ByRow, by_row
@@ -157,6 +158,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         estimate_log_partitions(pair)
         with fork_rng(device), called_with((one,), "x"):
             guide, model = traces(pair, one)
+        require_observed(counted(model))
         require_density(guide, model)
         supports, budget = _supports(model, one), num_samples or USUAL_DRAWS
         rows = evenly(torch.arange(len(x)))

@@ -10,7 +10,9 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import nn
 
+from pyrodgm.infer.estimators.require_observed import require_observed
 from pyrodgm.infer.estimators.side_by_side import require_side_by_side
+from pyrodgm.infer.estimators.sites import Site
 from pyrodgm.infer.tracing.arguments import Batch, Keywords, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating, loss_of, unchanged
 from pyrodgm.infer.tracing.parameters import trained_parameters
@@ -24,17 +26,52 @@ def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:
 
     Raises:
         ProgramError: If a site gives such draws other densities than one alone; among all that the objective raises.
+        ValueError: If the model observes nothing, and has no ``pyro.factor``.
     """
     with torch.no_grad(), unchanged(pair, first_tensor(batch).device):
         draws = _LeftOfPlates()
-        model, guide = draws.noticing(pair, pair.model), draws.noticing(pair, pair.guide)
+        observed = _Observing()
+        model, guide = draws.noticing(pair, observed.noticing(pair.model)), draws.noticing(pair, pair.guide)
         try:
             with trained_parameters(pair), draws:
                 loss_of(objective, model, guide, batch)
         finally:  # what the objective raised may be a consequence
+            observed.require()
             with evaluating(pair):
                 for part in draws.found.values():
                     require_side_by_side(pair, part)
+
+
+class _Observing(Messenger):
+    """Notices which sites of the model that count are observed, be it but for ``poutine.uncondition``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sites: dict[str, Site] = {}
+        self.complete = False
+
+    def noticing(self, program: Any) -> Callable[..., Any]:
+        """The program in this context; one that Pyro knows by its kind as it is."""
+        if isinstance(program, Messenger):
+            return program
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                result = program(*args, **kwargs)
+            self.complete = True
+            return result
+
+        return run
+
+    def require(self) -> None:
+        """Refuse a model that ran to its end and observed nothing."""
+        if self.complete:
+            require_observed(self.sites.values())
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if not site_is_subsample(msg) and not msg["infer"].get("_deterministic"):
+            observed = msg["is_observed"] or msg["infer"].get("was_observed", False)
+            self.sites[msg["name"]] = {"name": msg["name"], "is_observed": observed}
 
 
 class _LeftOfPlates(Messenger):

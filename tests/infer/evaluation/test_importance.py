@@ -212,9 +212,12 @@ def test_bad_input_is_named():
             self.a = nn.Parameter(torch.zeros(()))
 
         def model(self, x):
-            pyro.sample("theta", dist.Normal(self.a, 1.0))
+            self.guide(x)
+            with pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Normal(self.a, 1.0).expand([D]).to_event(1), obs=x)
 
-        guide = model
+        def guide(self, x):
+            pyro.sample("theta", dist.Normal(self.a, 1.0))
 
     with pytest.raises(ValueError, match="site 'theta' lies outside the data plate"):
         log_likelihood(Outside(), torch.zeros(3, D), 10)

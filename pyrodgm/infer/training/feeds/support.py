@@ -7,6 +7,8 @@ import torch
 from pyro.distributions import MaskedDistribution
 from torch import Tensor, nn
 
+from pyrodgm.infer.estimators.reading import counted
+from pyrodgm.infer.estimators.require_observed import require_observed
 from pyrodgm.infer.tracing.arguments import called_with, split_arguments
 from pyrodgm.infer.tracing.contexts import unchanged
 from pyrodgm.infer.tracing.parameters import own_parameters
@@ -23,13 +25,14 @@ def check_support(pair: nn.Module, columns: Columns, data: str = "data") -> None
     what the error calls them.
 
     Raises:
-        ValueError: If a row does not; names the site, its distribution and the row.
+        ValueError: If a row does not; names the site, its distribution and the row. If the model observes nothing.
     """
     batch = columns.pick(slice(0, min(2, len(columns))))
     args, kwargs = split_arguments(batch)
     without_effect, unchecked = unchanged(pair, columns.values[0].device), pyro.validation_enabled(False)
     with torch.no_grad(), without_effect, own_parameters(pair), unchecked, called_with(batch, data):
         trace = try_model(pair, *args, **kwargs)
+    require_observed(counted(trace))
     arguments = [*args, *kwargs.values()]
     for name, site in trace.nodes.items():
         if site["type"] != "sample" or not site["is_observed"] or _is_masked(site):
