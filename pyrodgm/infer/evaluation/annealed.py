@@ -21,6 +21,7 @@ from pyrodgm.infer.evaluation.refined.sampler import ANNEALED
 from pyrodgm.infer.evaluation.refined.student import Mixture
 from pyrodgm.infer.evaluation.require_density import require_density
 from pyrodgm.infer.evaluation.result import LogLikelihood
+from pyrodgm.infer.tracing.arguments import called_with
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
 from pyrodgm.infer.training.feeds.columns import Columns, device_and_dtype
 from pyrodgm.infer.training.feeds.support import check_support
@@ -89,7 +90,7 @@ def annealed_log_likelihood(
         if seed is not None:
             torch.manual_seed(seed)
         one = x[:1].to(*device_dtype)
-        with fork_rng(one.device):
+        with fork_rng(one.device), called_with((one,), "x"):
             require_density(*traces(pair, one))
         check_support(pair, Columns(x, pair, "x"), "x")
         probes = evenly(x).to(one)

@@ -17,6 +17,7 @@ from pyrodgm.infer.evaluation.importance import log_likelihood
 from pyrodgm.infer.evaluation.refined.centring import evenly
 from pyrodgm.infer.evaluation.refined.choice import refined_sampler
 from pyrodgm.infer.evaluation.result import LogLikelihood
+from pyrodgm.infer.tracing.arguments import called_with
 from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_rng
 from pyrodgm.infer.training.feeds.columns import device_and_dtype
 
@@ -148,7 +149,7 @@ def bidirectional(
 
 def _data_site(pair: nn.Module, x: Tensor) -> str:
     """The one site that the model observes, whose value must be the data as they came."""
-    with fork_rng(x.device):
+    with fork_rng(x.device), called_with((x,), "like"):
         sites = counted(traces(pair, x)[1])
     require_observed(sites)
     found = [site for site in sites if site["is_observed"]]

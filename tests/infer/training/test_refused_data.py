@@ -16,6 +16,7 @@ from pyrodgm.infer import (
     FitSettings,
     active_units,
     annealed_log_likelihood,
+    bidirectional,
     classification_error,
     fit,
     gradient_snr,
@@ -65,7 +66,11 @@ def test_every_way_in_has_its_rows_looked_at(form, wrong):
     assert torch.equal(outside, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("form", ["tensor", "valid", "Dataset", "loader", "log_likelihood", "reconstruct", "means"])
+FORMS = ["tensor", "valid", "Dataset", "loader", "log_likelihood", "reconstruct", "means"]
+FORMS += ["refine", "annealed", "bidirectional", "gradient_snr"]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_errors_of_the_programs_say_which_data_they_ran_on(form):
     pair = VAE(StandardNormal(1), BernoulliLikelihood(nn.Linear(1, 8)), GaussianPosterior(nn.Linear(8, 2)))
     fine, x = torch.ones(4, 8), torch.ones(4, 2, 4)  # not flattened
@@ -81,6 +86,10 @@ def test_errors_of_the_programs_say_which_data_they_ran_on(form):
         "log_likelihood": (lambda: log_likelihood(pair, x, 10), "x", 1),
         "reconstruct": (lambda: reconstruct(pair, x), "x", 4),
         "means": (lambda: posterior_means(pair, x), "x", 4),
+        "refine": (lambda: refine(pair, x), "x", 2),
+        "annealed": (lambda: annealed_log_likelihood(pair, x), "x", 1),
+        "bidirectional": (lambda: bidirectional(pair, 3, x), "like", 1),
+        "gradient_snr": (lambda: gradient_snr(pair, ELBO(), x), "x", 2),
     }[form]
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied") as caught:
         run()
