@@ -1,24 +1,22 @@
 """Draws of a trained pair, and means of the data under it."""
 
 import numbers
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 import pyro.distributions as dist
 import pyro.poutine as poutine
 import torch
-from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import programs, whole_number
 from pyrodgm.infer.estimators.sites import Site, samples
-from pyrodgm.infer.evaluation.per_datum import data_first, data_last, has_rows, in_data_plate, require_data_plate
+from pyrodgm.infer.evaluation.given import Given, GivenValues
+from pyrodgm.infer.evaluation.per_datum import data_first, require_data_plate
 from pyrodgm.infer.tracing.arguments import Batch, called_with, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.infer.training.feeds.columns import Columns, device_and_dtype, is_in_memory
 from pyrodgm.infer.training.feeds.make import batches_of
-
-Given: TypeAlias = Mapping[str, Tensor | Callable[[Tensor], Tensor]]
 
 
 def reconstruct(pair: nn.Module, x: Any, *, site: str | None = None) -> Tensor:
@@ -46,7 +44,7 @@ def reconstruct(pair: nn.Module, x: Any, *, site: str | None = None) -> Tensor:
             args, kwargs = split_arguments(batch)
             with called_with(batch, "x"):
                 guide_trace = poutine.trace(pair.guide).get_trace(*args, **kwargs)
-            found = _observed(poutine.replay(pair.model, trace=guide_trace), batch, site)
+                found = _observed(poutine.replay(pair.model, trace=guide_trace), batch, site)
             parts.append(data_first(found, _mean(found)))
     result = torch.cat(parts)
     if not result.isfinite().all():
@@ -61,17 +59,19 @@ def sample(pair: nn.Module, like: Any, given: Given | None = None, *, site: str 
         pair: A module with ``model``.
         like: The number N of draws; or data whose number and shape they are to have, which a model needs that looks at
             more of its argument than the length. Their values do not matter but for covariates.
-        given: Values ``[N, *plates, *event]`` of latent sites that are not sampled, or ``[1, *plates, *event]`` for
-            all data, or functions that make them from a sample.
+        given: Finite values ``[N, *plates, *event]`` of sites that are not sampled, or ``[1, *plates, *event]`` for
+            all data, or functions that make them from a sample; of any but the site that is meant.
         site: The observed site that is meant; by default the only one, or that which observes the first argument.
 
     Returns:
         Draws of the data, ``[N, *plates, *event]``, as :func:`reconstruct` has them.
 
     Raises:
-        TypeError: If the model cannot run on a number of draws alone.
+        TypeError: If the model cannot run on a number of draws alone; if a value of ``given`` is neither a tensor nor a
+            function, or of a dtype with which the model does not run.
         ValueError: If it is unclear which site is meant, it lies outside the data plate, or ``like`` is a number
-            below 1; if ``given`` has the name of no site.
+            below 1; if ``given`` has the name of no site or of the one that is meant, or a value of another shape, or
+            that is not finite.
 
     Example:
         >>> from pyrodgm.likelihoods import BernoulliLikelihood
@@ -99,75 +99,30 @@ def sample_means(pair: nn.Module, like: Any, given: Given | None = None, *, site
 def _drawn(pair: nn.Module, like: Any, given: Given | None, site: str | None) -> Iterator[Site]:
     """The observed site of the model, drawn, for each batch of ``like``."""
     programs(pair, "model")
-    values = _Given(given or {})
+    values = GivenValues(given)
     with evaluating(pair):
         for batch in _batches(like, pair, "like"):
             program = poutine.uncondition(pair.model)
             values.count = len(first_tensor(batch))
             try:
-                found = _observed(values(program), batch, site)
-                values.require_all()
-                yield found
-                values.begin += values.count
-            except (RuntimeError, IndexError, TypeError) as error:
+                with called_with(batch, "like"):
+                    found = _observed(values(program), batch, site)
+            except Exception as error:
+                if values.refusal is not None:
+                    raise values.refusal from None
+                if not isinstance(error, (RuntimeError, IndexError, TypeError)):
+                    raise
+                values.require_dtypes(pair, first_tensor(batch).device, error)
                 if not isinstance(like, numbers.Number):
                     raise
                 raise TypeError(
                     f"like must be data for this model, which cannot run on a number of draws: {error}"
                 ) from error
+            values.require_all()
+            values.require_not(found["name"])
+            yield found
+            values.begin += values.count
     values.require_no_more()
-
-
-class _Given(Messenger):
-    """Values of latent sites, datum by datum, or changes of what is drawn there, for one batch after another.
-
-    Attributes:
-        begin: Number of data in the batches before.
-        count: Number of data in the batch.
-    """
-
-    def __init__(self, given: Given) -> None:
-        super().__init__()
-        self.given, self.met, self.rows = given, set[str](), dict[str, int]()
-        self.begin = self.count = 0
-
-    def require_all(self) -> None:
-        """Refuse names that no site had."""
-        for name in self.given:
-            if name not in self.met:
-                raise ValueError(f"given must be values of sample sites of the model, got {name!r}")
-
-    def require_no_more(self) -> None:
-        """Refuse values of more data than there were."""
-        for name, rows in self.rows.items():
-            if rows > self.begin:
-                raise self._wrong(name, rows, self.begin)
-
-    def _of_batch(self, site: Any, value: Tensor) -> Tensor:
-        if len(value) == 1 or not (in_data_plate(site, self.count) and has_rows(site, value)):
-            return value  # the same for all data
-        own = value[self.begin : self.begin + self.count]
-        if len(own) < self.count:
-            raise self._wrong(site["name"], len(value), self.begin + self.count)
-        self.rows[site["name"]] = len(value)
-        return own
-
-    @staticmethod
-    def _wrong(name: str, rows: int, count: int) -> ValueError:
-        return ValueError(
-            f"given must have a value of '{name}' for each of the {count} data, or one for all, got {rows}"
-        )
-
-    def _pyro_sample(self, msg: Any) -> None:
-        self.met.add(msg["name"])
-        value = self.given.get(msg["name"])
-        if isinstance(value, Tensor):
-            msg["value"] = data_last(msg, self._of_batch(msg, value) if value.dim() else value)
-
-    def _pyro_post_sample(self, msg: Any) -> None:
-        change = self.given.get(msg["name"])
-        if change is not None and not isinstance(change, Tensor):
-            msg["value"] = data_last(msg, change(data_first(msg, msg["value"])))
 
 
 def _observed(program: Any, batch: Batch, name: str | None) -> Site:

@@ -81,8 +81,71 @@ def test_given_values_are_those_of_the_data_however_they_come():
         assert torch.equal(sample_means(pair, like, {"code": z[:1]}), 2 * z[:1].expand(7))
         assert torch.equal(sample_means(pair, like, {"code": z[0]}), 2 * z[:1].expand(7))
         for rows in (2, 3, 6, 9):
-            with pytest.raises(ValueError, match=rf"given must have a value of 'code' for each of the .* got {rows}"):
+            with pytest.raises(ValueError, match=rf"^given\['code'\] must have a row for each of the .* got {rows}$"):
                 sample_means(pair, like, {"code": torch.zeros(rows)})
+
+
+WRONG = {  # given for z [4, 2], and what is said of it
+    "shape": (
+        lambda: torch.zeros(4, 3),
+        ValueError,
+        r"given\['z'\] must have shape \[4, 2\], or \[1, 2\] .* got \[4, 3\]$",
+    ),
+    "no event": (lambda: torch.zeros(()), ValueError, r"given\['z'\] must have shape \[4, 2\], .* got \[\]$"),
+    "further dimension": (
+        lambda: torch.zeros(5, 4, 2),
+        ValueError,
+        r"given\['z'\] must have shape .* got \[5, 4, 2\]$",
+    ),
+    "rows": (lambda: torch.zeros(3, 2), ValueError, r"given\['z'\] must have a row for each of the 4 data, .* got 3$"),
+    "whole numbers": (
+        lambda: torch.zeros(4, 2, dtype=torch.int64),
+        TypeError,
+        r"given\['z'\] must be of dtype .* got torch.int64",
+    ),
+    "NaN": (
+        lambda: torch.full((4, 2), torch.nan),
+        ValueError,
+        r"given\['z'\] must be finite, got NaN or infinite values$",
+    ),
+    "infinite": (
+        lambda: torch.full((1, 2), torch.inf),
+        ValueError,
+        r"given\['z'\] must be finite, got NaN or infinite",
+    ),
+    "list": (lambda: [[0.0, 0.0]] * 4, TypeError, r"given\['z'\] must be a tensor or a function, got list$"),
+    "None": (lambda: None, TypeError, r"given\['z'\] must be a tensor or a function, got NoneType$"),
+    "complex": (lambda: 1j * torch.ones(4, 2), TypeError, r"given\['z'\] must be of real numbers, got torch.complex"),
+    "shape made": (lambda: lambda z: z[:, :1], ValueError, r"given\['z'\] must have shape \[4, 2\], .* got \[4, 1\]$"),
+    "list made": (lambda: lambda z: z.tolist(), TypeError, r"the result of given\['z'\] must be a tensor, got \[\["),
+    "dtype made": (lambda: lambda z: z > 0, TypeError, r"given\['z'\] must be of dtype .* got torch.bool"),
+    "NaN made": (lambda: lambda z: z / 0 * 0, ValueError, r"the result of given\['z'\] must be finite, got NaN"),
+    "error": (lambda: lambda z: z @ z, RuntimeError, "cannot be multiplied"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_with_a_given_value_is_said_of_it(name):
+    make, kind, message = WRONG[name]
+    stream = DataLoader(TensorDataset(torch.zeros(4, 5)), 4)
+    for draw in (sample, sample_means):
+        for like in (4, torch.zeros(4, 5), stream):
+            with pytest.raises(kind, match=message) as caught:
+                draw(vae(), like, {"z": make()})
+            assert name != "error" or caught.value.__notes__[0].startswith("given['z'] was called with a draw")
+
+
+def test_given_values_are_of_other_sites_than_the_one_that_is_meant():
+    pair, x = Shifted(counts=True), torch.linspace(-1.0, 1.0, 7)
+    for draw in (sample, sample_means):
+        for value in (x, lambda drawn: drawn):
+            with pytest.raises(
+                ValueError, match=r"^given\['pixels'\] must be of a site other than 'pixels', whose draws"
+            ):
+                draw(pair, x, {"pixels": value}, site="pixels")
+            assert draw(pair, x, {"pixels": value}, site="count").shape == (7,)
+        with pytest.raises(TypeError, match=r"^given must be a dict from names of sites to values, got \['code'\]"):
+            draw(pair, x, ["code"])
 
 
 def test_a_model_that_needs_data_says_so():
@@ -94,6 +157,9 @@ def test_a_model_that_needs_data_says_so():
 
     with pytest.raises(TypeError, match="like must be data for this model, which cannot run on a number of draws"):
         sample(Needy(), 3)
+    with pytest.raises(IndexError) as caught:
+        sample(Needy(), torch.zeros(3))
+    assert caught.value.__notes__[0].startswith("like: model and guide were called with ([3])")
     assert sample(Needy(), torch.zeros(3, 2)).shape == (3,)
     with pytest.raises(ValueError, match="like must be at least 1, got 0"):
         sample(Shifted(), 0)
