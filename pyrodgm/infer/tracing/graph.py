@@ -95,6 +95,11 @@ def nullcontext_of(*inputs: Tensor) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def as_it_is(*inputs: Tensor) -> tuple[Tensor, ...]:
+    """The inputs as the arguments of the programs."""
+    return inputs
+
+
 class LossModule(nn.Module):
     """The objective of a pair as a module: ``forward(kl_weight, *inputs)`` is the loss a datum, a tensor ``[]``.
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from pyrodgm import plots
 from pyrodgm.infer.tracing.contexts import fork_rng
+from pyrodgm.infer.tracing.inference_mode import with_gradients
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.identity import describe_data
 from pyrodgm.infer.training.feeds.make import make_feed, on_device
@@ -163,6 +164,7 @@ def feed_of(data: Any, pair: nn.Module, plan: Plan) -> Feed:
     return make_feed(data, pair, plan.batch_size, valid=settings.valid, labelled_batch_size=labelled)
 
 
+@with_gradients()
 def run(
     pair: nn.Module,
     feed: Callable[[], tuple[Feed, Callable[[], float] | None]],

@@ -13,6 +13,7 @@ from pyrodgm.infer.estimators.objective import check_objective
 from pyrodgm.infer.estimators.sites import samples
 from pyrodgm.infer.tracing.arguments import Batch, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import unchanged
+from pyrodgm.infer.tracing.inference_mode import refuse_inference_tensors
 from pyrodgm.infer.tracing.parameters import own_parameters
 from pyrodgm.infer.tracing.program_error import ProgramError
 from pyrodgm.infer.training.settings import Plan, require
@@ -34,6 +35,7 @@ def refuse_what_cannot_train(pair: nn.Module, plan: Plan) -> None:
         found = f"{count} parameters, all of them frozen" if count else "no parameters"
         hint = "" if count else ": those of pyro.param are in Pyro's store, and an autoguide makes its own when called"
         raise ValueError(f"pair must have parameters to train, got {type(pair).__name__} with {found}{hint}")
+    refuse_inference_tensors(pair)
     check_objective(plan.objective)
     if isinstance(plan.objective, AdversarialObjective):
         plan.objective.of(pair)

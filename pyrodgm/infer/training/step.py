@@ -26,8 +26,10 @@ from pyrodgm.infer.tracing.graph import (
     Player,
     Prepare,
     UntraceableError,
+    as_it_is,
     nullcontext_of,
 )
+from pyrodgm.infer.tracing.inference_mode import ordinary, refuse_inference_tensors, with_gradients
 from pyrodgm.infer.tracing.parameters import refusing_new_parameters
 from pyrodgm.infer.training.attribute_changes import AttributeChanges
 from pyrodgm.infer.training.parallel.shared_step import share_loss
@@ -53,10 +55,6 @@ def check_clip_grad_norm(clip_grad_norm: float | None) -> None:
     """Require a positive clipping norm."""
     if clip_grad_norm is not None:
         finite_number("clip_grad_norm", clip_grad_norm, above=0.0)
-
-
-def _as_it_is(*batch: Tensor) -> tuple[Tensor, ...]:
-    return batch
 
 
 class TrainStep:
@@ -86,7 +84,7 @@ class TrainStep:
         scaler: Scales the loss, for layers in float16; leaves out steps whose gradients overflow, and is not captured.
         player: Chooses the parameters of the pair that the optimiser has, where there are two players; else all.
 
-    Called with what is no tensor it raises TypeError, and ValueError where there are no data.
+    It trains within ``torch.inference_mode`` too; what is no tensor raises TypeError, and no data ValueError.
 
     A program that cannot be traced runs eagerly, with one warning that names the reason and the site. A graph that
     cannot be compiled, for want of a C++ compiler say, runs uncompiled, with one warning too.
@@ -118,7 +116,7 @@ class TrainStep:
         clip_grad_norm: float | None = None,
         compile: Compile = "auto",  # noqa: A002
         expected_steps: int = 0,
-        prepare: Prepare = _as_it_is,
+        prepare: Prepare = as_it_is,
         context: Context = nullcontext_of,
         world: World | None = None,
         scaler: torch.amp.GradScaler | None = None,
@@ -126,6 +124,7 @@ class TrainStep:
     ) -> None:
         if not isinstance(pair, nn.Module):
             raise TypeError(f"pair must be a module, got {pair!r}")
+        refuse_inference_tensors(pair)
         check_objective(objective)
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be a torch optimiser, got {optimizer!r}")
@@ -136,8 +135,7 @@ class TrainStep:
         self.pair, self.objective, self.optimizer, self.clip_grad_norm = pair, objective, optimizer, clip_grad_norm
         automatic = "compiled" if expected_steps >= COMPILE_AFTER else "traced"
         self.mode = automatic if compile == "auto" else compile
-        self.prepare, self._within, self.world, self.scaler = prepare, context, world, scaler
-        self.player = player
+        self.prepare, self._within, self.world, self.scaler, self.player = prepare, context, world, scaler, player
         self._gradients: dict[Key, Callable[..., Tensor]] = {}
         self._weights: dict[Key, float] = {}  # of the rows of this process in those of a batch
         self._captured: dict[Key, CapturedStep] = {}
@@ -145,14 +143,16 @@ class TrainStep:
         self.forget()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        key = self._prepared(inputs)
-        with flushing_denormals():
+        with with_gradients(), flushing_denormals():
+            inputs = ordinary(inputs)
+            key = self._prepared(inputs)
             if key in self._captured:
                 return self._captured[key](*inputs)
             loss = self._pooled(self._gradients[key](*inputs), self._weights[key])
             self.descend()
             return loss
 
+    @with_gradients()
     def on_batches(self, batches: Iterable[tuple[Tensor, ...]]) -> Tensor:
         """One optimiser step on several batches, each run by itself; the loss per datum of all of them.
 
@@ -160,7 +160,7 @@ class TrainStep:
         """
         sums: dict[nn.Parameter, Tensor] = {}
         loss, total = torch.zeros(()), 0
-        for inputs in batches:
+        for inputs in map(ordinary, batches):
             key, size = self._prepared(inputs), len(inputs[0])
             with flushing_denormals():
                 value = self._gradients[key](*inputs)

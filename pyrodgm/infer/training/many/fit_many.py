@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pyrodgm.arithmetic.arguments import callables
 from pyrodgm.infer.tracing.contexts import flushing_denormals, fork_rng
+from pyrodgm.infer.tracing.inference_mode import with_gradients
 from pyrodgm.infer.training.feeds.feed import Feed
 from pyrodgm.infer.training.feeds.identity import describe_data
 from pyrodgm.infer.training.feeds.make import on_device
@@ -38,6 +39,7 @@ class Fitted:
     result: FitResult
 
 
+@with_gradients()
 def fit_many(
     make_pair: Callable[[Any], nn.Module],
     runs: Sequence[int | Mapping[str, Any]],
