@@ -15,6 +15,7 @@ from pyrodgm.infer.evaluation.refined.annealing import LEAPFROGS, anneal
 from pyrodgm.infer.evaluation.refined.centring import evenly
 from pyrodgm.infer.evaluation.refined.choice import coordinates_of
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
+from pyrodgm.infer.evaluation.refined.fitting import moments_of
 from pyrodgm.infer.evaluation.refined.gauss_newton import CLIMB, GRADIENT, Plan, climb, fit
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.sampler import ANNEALED
@@ -122,8 +123,7 @@ def annealed_log_likelihood(
 def _of_block(
     coordinates: Coordinates, plan: Plan, graphs: Graphs, x: Tensor, chains: int, betas: Tensor
 ) -> dict[str, Tensor]:
-    def moments(u: Tensor) -> Any:
-        return graphs.run(("moments", u.shape), coordinates.moments, (x, u))
+    moments = moments_of(coordinates, graphs, x)
 
     def gradient(u: Tensor) -> Any:
         return graphs.run(("gradient", u.shape), coordinates.gradient, (x, u))

@@ -46,6 +46,16 @@ class Fitted(NamedTuple):
     cost: Tensor | int
 
 
+def moments_of(coordinates: Coordinates, graphs: Graphs, x: Tensor) -> Moments:
+    """Gradient, curvature and value of the joint density of some data, as fits and climbs need them."""
+
+    def found(u: Tensor) -> tuple[Tensor, ...]:
+        slope, curvature, value, *lacking = graphs.run(("moments", u.shape), coordinates.moments, (x, u))
+        return slope, without(curvature, *lacking) if lacking else curvature, value  # which no graph can hold
+
+    return found
+
+
 class Fitting:
     """Fits to the posteriors of a block ``[B, *event]``.
 
@@ -125,13 +135,7 @@ class Fitting:
 
     def moments(self, x: Tensor) -> Moments:
         """Those of some data."""
-        graphs = self.graphs_for(x)
-
-        def found(u: Tensor) -> tuple[Tensor, ...]:
-            slope, curvature, value, *lacking = graphs.run(("moments", u.shape), self.coordinates.moments, (x, u))
-            return slope, without(curvature, *lacking) if lacking else curvature, value
-
-        return found
+        return moments_of(self.coordinates, self.graphs_for(x), x)
 
     def graphs_for(self, x: Tensor) -> Graphs:
         """Those of a block; one smaller than usual comes once, which does not pay for tracing."""
