@@ -11,7 +11,3 @@ class PyrodgmError(Exception):
         >>> issubclass(NonFiniteError, PyrodgmError), issubclass(NonFiniteError, FloatingPointError)
         (True, True)
     """
-
-
-class DamagedFileError(PyrodgmError, ValueError):
-    """A file on disk is not what was written or published."""

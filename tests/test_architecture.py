@@ -15,7 +15,7 @@ ROOT = PACKAGE.parent
 
 # From the lowest floor to the highest; a room may import rooms of its own floor, if these do not import it.
 FLOORS = (
-    ("errors", "extras"),
+    ("damaged_file", "errors", "extras"),
     ("arithmetic", "boltzmann", "datasets", "distributions", "plots", "processes"),
     ("nn",),
     ("likelihoods", "posteriors", "priors"),

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 
+from pyrodgm.damaged_file import DamagedFileError
 from pyrodgm.datasets.caltech101_silhouettes import load_caltech101_silhouettes
 from pyrodgm.datasets.cifar10 import load_cifar10
 from pyrodgm.datasets.dataset import Dataset
@@ -20,7 +21,6 @@ from pyrodgm.datasets.sentences import load_ptb_characters, load_ptb_words
 from pyrodgm.datasets.static_mnist import load_static_mnist
 from pyrodgm.datasets.svhn import load_svhn, load_svhn_pca
 from pyrodgm.datasets.toy_sentences import load_toy_sentences
-from pyrodgm.errors import DamagedFileError
 
 LOADERS: dict[str, Callable[[str | os.PathLike[str] | None], Dataset]] = {
     "caltech101_silhouettes": load_caltech101_silhouettes,

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Callable
 
+from pyrodgm.damaged_file import DamagedFileError
 from pyrodgm.datasets.files import DataFile, data_root, read
 from pyrodgm.datasets.text import Text
-from pyrodgm.errors import DamagedFileError
 
 Root = str | os.PathLike[str] | None
 

@@ -1,6 +1,6 @@
 """Estimators, training and evaluation for any model/guide pair."""
 
-from pyrodgm.errors import DamagedFileError
+from pyrodgm.damaged_file import DamagedFileError
 from pyrodgm.infer.estimators.adversarial.autoencoder import AdversarialAutoencoderLoss
 from pyrodgm.infer.estimators.adversarial.elbo import AdversarialELBO
 from pyrodgm.infer.estimators.adversarial.games import Hinge, NonSaturating, Wasserstein

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from pyrodgm.errors import DamagedFileError
+from pyrodgm.damaged_file import DamagedFileError
 from pyrodgm.extras import needs_extra
 
 SEAL = 32  # bytes

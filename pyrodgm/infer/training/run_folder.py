@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import pyrodgm
-from pyrodgm.errors import DamagedFileError
+from pyrodgm.damaged_file import DamagedFileError
 from pyrodgm.extras import needs_extra
 from pyrodgm.infer.training.architecture import Architecture, describe
 from pyrodgm.infer.training.checkpoint import (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import pyrodgm
-from pyrodgm.errors import DamagedFileError
+from pyrodgm.damaged_file import DamagedFileError
 from pyrodgm.infer.training.architecture import describe
 from pyrodgm.infer.training.checkpoint import digest, read_weights, save_weights, write_text
 from pyrodgm.infer.training.importable import RefusedError
