@@ -1,6 +1,5 @@
 """The traced step against the eager one, what it does with programs it cannot trace, and that nothing piles up."""
 
-import contextlib
 import copy
 import gc
 import math
@@ -13,40 +12,18 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
-from pyro.nn import PyroParam, pyro_method
+from pyro.nn import pyro_method
+from step_pairs import D, Stateful, Tiny
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
-from pyrodgm.infer import ELBO, IWELBO, FitSettings, TrainStep, fit, fit_many
+from pyrodgm.infer import ELBO, IWELBO, TrainStep
 from pyrodgm.infer.tracing.graph import flatten
 from pyrodgm.infer.training.rehearsal import rehearse
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
 from pyrodgm.nn import mlp
 from pyrodgm.posteriors import GaussianPosterior
-from pyrodgm.priors import StandardNormal, VampPrior
-
-D = 10
-
-
-class Stateful(VAE):
-    """A pair with running statistics, dropout, a constrained parameter and a persistent state updated in place."""
-
-    def __init__(self):
-        encoder = nn.Sequential(nn.Linear(D, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.2), nn.Linear(6, 4))
-        posterior = GaussianPosterior(encoder)
-        likelihood = BernoulliLikelihood(mlp(2, [6], D))
-        super().__init__(VampPrior.around_mean(posterior, 3, torch.full((D,), 0.5)), likelihood, posterior)
-        self.temperature = PyroParam(torch.tensor(1.5), constraint=dist.constraints.positive)
-        self.register_buffer("chain", torch.randn(4, 2))
-
-    @pyro_method
-    def model(self, x):
-        with torch.no_grad():
-            self.chain.mul_(0.9).add_(0.1 * torch.randn_like(self.chain))
-        with pyro.plate("data", x.shape[0], dim=-1):
-            z = pyro.sample("z", self.prior()) + self.chain.mean(0)
-            pyro.sample("x", self.likelihood(z / self.temperature), obs=x)
+from pyrodgm.priors import StandardNormal
 
 
 def run(objective, mode, steps=6, build=Stateful, clip=1.0):
@@ -250,21 +227,6 @@ def test_unused_parameter_gets_no_gradient():
     assert torch.equal(pair.idle, torch.ones(2))
 
 
-class Tiny(Pair):
-    def __init__(self):
-        super().__init__()
-        self.loc = nn.Parameter(torch.full((), 0.5, dtype=torch.float32))
-
-    @pyro_method
-    def model(self, x):
-        with pyro.plate("data", len(x), dim=-1):
-            pyro.sample("x", dist.Normal(1e-19 * (1e-20 * self.loc), 1.0), obs=x)
-
-    @pyro_method
-    def guide(self, x):
-        pass
-
-
 @pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor does not flush denormal numbers")
 @pytest.mark.parametrize("mode", ["eager", "traced"])
 def test_a_step_flushes_denormal_numbers_and_nothing_else_does(mode):
@@ -369,51 +331,3 @@ def test_batches_without_data_or_of_other_kinds_are_refused(mode):
         with pytest.raises(TypeError, match=rf"batch must be tensors, at least one, got \[{got}\]"):
             step.on_batches([batch])
     assert torch.isfinite(step(x))
-
-
-@pytest.mark.parametrize("mode", ["eager", "traced"])
-@pytest.mark.parametrize("within", [torch.no_grad, torch.inference_mode])
-def test_steps_are_the_same_where_the_caller_has_gradients_turned_off(mode, within):
-    def train(context):
-        pyro.set_rng_seed(0)
-        pair = Stateful()
-        with context():
-            x = torch.rand(8, D, generator=torch.Generator().manual_seed(1)).round()
-            step = TrainStep(pair, ELBO(), torch.optim.Adam(pair.parameters()), clip_grad_norm=1.0, compile=mode)
-            losses = [step(x), step(x), step.on_batches([(x[:4],), (x[4:],)])]
-            assert torch.is_grad_enabled() == (context is contextlib.nullcontext)
-        assert not any(loss.is_inference() for loss in losses)
-        return torch.stack(losses), pair.state_dict()
-
-    (losses, state), (expected, wanted) = train(within), train(contextlib.nullcontext)
-    assert torch.equal(losses, expected)
-    assert all(torch.equal(state[name], value) for name, value in wanted.items())
-
-
-@pytest.mark.parametrize("within", [torch.no_grad, torch.inference_mode])
-def test_trainings_are_the_same_there(within):
-    def train(context):
-        pyro.set_rng_seed(0)
-        pairs, options = [Tiny() for _ in range(3)], {"epochs": 2, "batch_size": 2, "kl_warmup": 1.0}
-        settings = [FitSettings(progress=False, compile=mode, valid=torch.ones(4)) for mode in ("eager", "traced")]
-        with context():
-            x = torch.linspace(-1.0, 1.0, 6)
-            results = [fit(pairs[0], x, settings=settings[0], **options)]
-            results.append(fit(pairs[1], DataLoader(TensorDataset(x), 2), settings=settings[1], **options))
-            results.append(fit_many(lambda seed: pairs[2], [0], x, settings=settings[1], **options)[0].result)
-        return [result.metrics for result in results]
-
-    assert train(within) == train(contextlib.nullcontext)
-
-
-def test_a_pair_that_was_made_in_inference_mode_is_refused_and_its_copy_is_not():
-    with torch.inference_mode():
-        pair = Tiny()
-    copied, x = copy.deepcopy(pair), torch.ones(4, dtype=torch.float64)
-    for run_step in (
-        lambda pair: TrainStep(pair, ELBO(), torch.optim.SGD(pair.parameters(), lr=0.1), compile="eager")(x),
-        lambda pair: fit(pair, x, epochs=1, settings=FitSettings(progress=False, compile="eager")),
-    ):
-        with pytest.raises(ValueError, match=r"^pair must be made outside of torch.inference_mode .* got '\w+' from"):
-            run_step(pair)
-        run_step(copied)
