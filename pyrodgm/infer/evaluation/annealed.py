@@ -16,7 +16,7 @@ from pyrodgm.infer.evaluation.refined.centring import evenly
 from pyrodgm.infer.evaluation.refined.choice import coordinates_of
 from pyrodgm.infer.evaluation.refined.coordinates import Coordinates
 from pyrodgm.infer.evaluation.refined.fitting import moments_of
-from pyrodgm.infer.evaluation.refined.gauss_newton import CLIMB, GRADIENT, Plan, climb, fit
+from pyrodgm.infer.evaluation.refined.gauss_newton import GRADIENT, Plan, climb, fit
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.sampler import ANNEALED
 from pyrodgm.infer.evaluation.refined.student import Mixture
@@ -102,8 +102,8 @@ def annealed_log_likelihood(
         for rows in x.split(block):
             parts.append(_of_block(coordinates, plan, graphs, rows.to(*device_dtype), chains, betas))
     joined: dict[str, Any] = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    cost = chains * (1 + LEAPFROGS * (temperatures - 1)) * GRADIENT
-    cost += DRAWS + STARTS * CLIMB * (plan.size + GRADIENT) + plan.rounds_cost
+    cost = float(chains * (1 + LEAPFROGS * (temperatures - 1)) * GRADIENT)
+    cost += DRAWS + plan.rounds_cost + float(joined.pop("evaluations").mean())
     attributes = {"model": type(pair).__name__, "num_samples": chains, "seed": -1 if seed is None else seed}
     attributes |= {"torch": str(torch.__version__), "pyro": pyro.__version__, "config": "{}", "proposal": "annealed"}
     stage = torch.full((len(x),), ANNEALED)
@@ -111,7 +111,7 @@ def annealed_log_likelihood(
         **joined,
         stage=stage,
         num_samples=chains,
-        evaluations=float(cost),
+        evaluations=cost,
         x=x,
         log_weights=None,
         draws=None,
@@ -128,18 +128,21 @@ def _of_block(
     def gradient(u: Tensor) -> Any:
         return graphs.run(("gradient", u.shape), coordinates.gradient, (x, u))
 
-    gaussian = fit(_mode(coordinates, x, moments), plan, moments, x.dtype)
-    proposal = Mixture((gaussian,))
-    return summarise(anneal(proposal, gradient, proposal.draw(chains)[0], betas, x.dtype))
+    mode, points = _mode(coordinates, x, moments)
+    proposal = Mixture((fit(mode, plan, moments, x.dtype),))
+    found = summarise(anneal(proposal, gradient, proposal.draw(chains)[0], betas, x.dtype))
+    return {**found, "evaluations": torch.full((len(x),), float(points * plan.point_cost))}
 
 
-def _mode(coordinates: Coordinates, x: Tensor, moments: Any) -> Gaussian:
-    """The Gaussian at the mode of the largest integral that is found from several starts."""
+def _mode(coordinates: Coordinates, x: Tensor, moments: Any) -> tuple[Gaussian, int]:
+    """The Gaussian at the mode of the largest integral that is found from several starts, and the points it took."""
     u = coordinates.guide_draws(x, DRAWS)
     joint = coordinates.log_joint(x, u)[0]
     starts = u.gather(0, joint.topk(STARTS, dim=0).indices.unsqueeze(-1).expand(-1, -1, u.shape[-1]))
-    best, integral = climb(starts[0], CLIMB, moments, x.dtype)
+    every = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    best, integral, points = climb(starts[0], every, moments, x.dtype)
     for begin in starts[1:]:
-        found, other = climb(begin, CLIMB, moments, x.dtype)
+        found, other, more = climb(begin, every, moments, x.dtype)
         best, integral = Gaussian.choose(other > integral, found, best), torch.maximum(other, integral)
-    return best
+        points += more
+    return best, points

@@ -17,25 +17,31 @@ class Graphs:
     Args:
         mode: ``"eager"``, ``"traced"`` or ``"compiled"``.
         pair: The module whose programs are run; its attributes stay as they are while its graphs are used.
+
+    Attributes:
+        makes_more: Whether a program without a graph gets one; otherwise it runs eagerly.
     """
 
     def __init__(self, mode: str, pair: Any = None) -> None:
         self.mode, self.owners = mode, {} if pair is None else {"": pair}
         self.made: dict[Hashable, Callable[..., Any]] = {}
+        self.makes_more = True
 
     def run(self, key: Hashable, program: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False) -> Any:
         """The program's results on inputs, whose shapes the key must tell apart."""
-        if self.mode != "eager":  # a graph's views are those of the layout that it was traced on
-            leaves, form = tree_flatten(inputs)
-            inputs = tree_unflatten([x.contiguous() if isinstance(x, Tensor) else x for x in leaves], form)
-        if self.mode != "eager" and key not in self.made:
+        if self.mode == "eager" or not (self.makes_more or key in self.made):
+            return program(*inputs)
+        leaves, form = tree_flatten(inputs)  # a graph's views are those of the layout that it was traced on
+        inputs = tree_unflatten([x.contiguous() if isinstance(x, Tensor) else x for x in leaves], form)
+        if key not in self.made:
             try:
                 with fork_rng(inputs[0].device):  # tracing draws too
                     self.made[key] = flatten(program, inputs, compiled and self.mode == "compiled", self.owners)
             except UntraceableError as error:
                 warnings.warn(f"this pair cannot be traced and is evaluated eagerly: {error}", stacklevel=6)
                 self.mode = "eager"
-        return program(*inputs) if self.mode == "eager" else self.made[key](*inputs)
+                return program(*inputs)
+        return self.made[key](*inputs)
 
 
 def choose_mode(mode: str, count: int, block: int) -> str:

@@ -27,6 +27,7 @@ from pyrodgm.infer.evaluation.refined.gaussian import Gaussian, Skew
 from pyrodgm.infer.evaluation.refined.modes import SIDE_BY_SIDE, Draws, Modes, climb_from, distinct, search
 from pyrodgm.infer.evaluation.refined.student import Mixture
 
+NARROW = 4.0  # times narrower than the curvature at a mode says, which is too small at a turning point of a decoder
 NEAR = 8.0  # nats of a proposal from the prior up to which draws of the prior reach what it misses
 
 
@@ -37,13 +38,13 @@ class Fitted(NamedTuple):
         proposal: Skewed for sticks.
         is_near_prior: Whether draws of the prior reach a posterior, ``[B]``.
         modes: Points ``[modes, B, D]`` near its modes where others than the guide's were found, else NaN.
-        cost: Evaluations that it took, ``[B]`` or of each datum.
+        cost: Evaluations that it took, ``[B]``.
     """
 
     proposal: Mixture
     is_near_prior: Tensor
     modes: Tensor
-    cost: Tensor | int
+    cost: Tensor
 
 
 def moments_of(coordinates: Coordinates, graphs: Graphs, x: Tensor) -> Moments:
@@ -63,38 +64,32 @@ class Fitting:
         coordinates: Of the pair.
         plan: How the evaluations of a datum are spent.
         block: Data that are fitted at a time.
-        batch: Data that are annealed at a time.
         chunk: Points of a block at which the density is evaluated at a time.
 
     Attributes:
         graphs: That run the programs.
     """
 
-    def __init__(self, coordinates: Coordinates, plan: Plan, block: int, batch: int, chunk: int) -> None:
-        self.coordinates, self.plan, self.block, self.batch, self.chunk = coordinates, plan, block, batch, chunk
+    def __init__(self, coordinates: Coordinates, plan: Plan, block: int, chunk: int) -> None:
+        self.coordinates, self.plan, self.block, self.chunk = coordinates, plan, block, chunk
         self.graphs = Graphs("eager")
 
     def first(self, x: Tensor) -> Fitted:
         """The first fit, of which the plan is made."""
         base = self.rough(x, self.plan)
         fits, points = [base], torch.full((self.plan.modes, *base.mean.shape), math.nan).to(x)
+        cost = torch.full((len(x),), float(self.plan.fit_cost - self.plan.climbs * self.plan.climb_cost))
         if self.plan.searches:
-            near, log_q = student.draw(base, LEVEL_DRAWS)
-            joint = self.joint(x, near.to(x.dtype))[0].double()
-            known = Modes(base, (joint - log_q).logsumexp(0) - math.log(LEVEL_DRAWS))
-            modes, count = distinct(self._search(x, [known]), self.plan.draws)
-            moved = ~(modes[0].mean == base.mean).all(-1)
-            rows = (moved | (count > 1)).nonzero().squeeze(-1)
-            if len(rows):
-                moments = self.moments(x[rows])
-                found = [fit(mode[rows], self.plan, moments, x.dtype) for mode in modes]
-                fits = [base.put(rows, each) for each in found]
-                for i, each in enumerate(found):
-                    points[i, rows] = each.mean.to(x)
+            found = self._search(x, [self._modes(x, base)], 1)
+            fits, rows, more = self._with_others(x, found, 1)
+            cost += self._cost(found) + more
+            for i, each in enumerate(fits):
+                points[i, rows] = each.mean[rows].to(x)
         if self.plan.is_skewed:
             fits = [self._sharpened(x, each) for each in fits]
+            cost += (len(fits) - 1) * self.plan.sharp_cost
         proposal = Mixture(tuple(fits))
-        return Fitted(proposal, self._is_near_prior(x, proposal), points, self.plan.fit_cost)
+        return Fitted(proposal, self._is_near_prior(x, proposal), points, cost)
 
     def again(self, x: Tensor, points: Tensor) -> Fitted:
         """A fit that searches for the modes first, also from ``points``, which :meth:`first` returns as ``modes``."""
@@ -105,15 +100,16 @@ class Fitting:
             run = self.graphs_for(x).run
             starts.append(run(("components", u.shape), self.coordinates.components, (x, u)).squeeze(0))
         known = [climb_from(u, x, self.moments) for u in starts if u.isfinite().all(-1).any()]
-        found = self._search(x, known)
-        climbs = torch.stack([modes.integral.isfinite() for modes in found]).sum(0)
-        fits = [fit(mode, self.plan, self.moments(x), x.dtype) for mode in distinct(found, self.plan.draws)[0]]
-        each = self.plan.rounds_cost
+        found = self._search(x, known, 0)
+        cost = self._cost(found) + START_DRAWS + PRIOR_DRAWS
+        fits = [self._fit(x, mode) for mode in distinct(found, self.plan.draws)[0]]
+        cost += len(fits) * (self.plan.rounds_cost + LEVEL_DRAWS)
+        fits, _, more = self._with_others(x, [*(self._modes(x, each) for each in fits), *found], len(fits))
+        cost += more
         if self.coordinates.has_second_derivatives:
             fits = [self._sharpened(x, fitted) for fitted in fits]
-            each += self.plan.sharp_cost
+            cost += len(fits) * self.plan.sharp_cost
         proposal = Mixture(tuple(fits))
-        cost = climbs * self.plan.climb_cost + START_DRAWS + PRIOR_DRAWS + len(fits) * each
         return Fitted(proposal, self._is_near_prior(x, proposal), points, cost)
 
     def rough(self, x: Tensor, plan: Plan) -> Gaussian:
@@ -139,7 +135,7 @@ class Fitting:
 
     def graphs_for(self, x: Tensor) -> Graphs:
         """Those of a block; one smaller than usual comes once, which does not pay for tracing."""
-        usual = len(x) in (self.block, self.batch, SIDE_BY_SIDE * self.block)
+        usual = len(x) in (self.block, SIDE_BY_SIDE * self.block)
         return self.graphs if usual else Graphs("eager")
 
     def prior_draws(self, x: Tensor, count: int) -> Tensor:
@@ -169,12 +165,44 @@ class Fitting:
 
         return self.graphs_for(x).run(("guide", len(x)), draw, (x,))
 
-    def _search(self, x: Tensor, known: list[Modes]) -> list[Modes]:
+    def _fit(self, x: Tensor, mode: Gaussian) -> Gaussian:
+        """A fit from a mode, of which the first points are near: far ones may lead to another."""
+        return fit(Gaussian(mode.mean, NARROW * mode.factor), self.plan, self.moments(x), x.dtype)
+
+    def _modes(self, x: Tensor, fitted: Gaussian) -> Modes:
+        """A fit, with the integral over it from a few draws."""
+        near, log_q = student.draw(fitted, LEVEL_DRAWS)
+        joint = self.joint(x, near.to(x.dtype))[0].double()
+        return Modes(fitted, (joint - log_q).logsumexp(0) - math.log(LEVEL_DRAWS))
+
+    def _with_others(self, x: Tensor, found: list[Modes], fitted: int) -> tuple[list[Gaussian], Tensor, Tensor]:
+        """Fits, the first of what was found, with fits to what they do not explain.
+
+        Returns also the rows that were fitted anew, and the evaluations of each datum.
+        """
+        modes = distinct(found, self.plan.draws, fitted)[0]
+        fits, cost = [each.gaussian for each in found[:fitted]], torch.zeros(len(x), dtype=torch.float64)
+        known = [torch.stack([(mode.mean == each.mean).all(-1) for each in fits]).any(0) for mode in modes]
+        rows = (~torch.stack(known).all(0)).nonzero().squeeze(-1)
+        if len(rows):
+            anew = [self._fit(x[rows], mode[rows]) for mode in modes]
+            cost[rows.cpu()] += len(anew) * self.plan.rounds_cost
+            count = max(len(fits), len(anew))  # the first stands for those that a datum has not
+            fits, anew = ([*each, *each[:1] * (count - len(each))] for each in (fits, anew))
+            fits = [each.put(rows, other) for each, other in zip(fits, anew, strict=True)]
+        return fits, rows, cost
+
+    def _search(self, x: Tensor, known: list[Modes], fitted: int) -> list[Modes]:
         """Known modes and those that draws of guide and prior lead to; some of the latter begin a climb in any case."""
         guide, prior = self._guide_draws(x), self.prior_draws(x, PRIOR_DRAWS)
         u = torch.cat([guide, prior])
         draws = Draws(u, self.joint(x, u)[0], self.plan.draws)
-        return search(x, known, prior[: self.plan.climbs], draws, self.moments)
+        return search(x, known, fitted, prior[: self.plan.climbs], draws, self.moments)
+
+    def _cost(self, found: list[Modes]) -> Tensor:
+        """Evaluations of the climbs to some modes, ``[B]``."""
+        each = [modes.points * self.plan.point_cost * modes.integral.isfinite().double() for modes in found]
+        return torch.stack(each).sum(0).cpu()
 
     def _sharpened(self, x: Tensor, fitted: Gaussian) -> Gaussian:
         """A fit with the Hessian itself, to sticks with skewnesses."""

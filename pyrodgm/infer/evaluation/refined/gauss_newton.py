@@ -24,8 +24,9 @@ QUICK = ((2,) * 6, (2,) * 4, (2,) * 3)  # for budgets too small for these
 GRADIENT = 3  # evaluations that a value with its gradient costs, and a column of a Hessian
 PRIOR_DRAWS = 64  # of which some may lie near modes that the guide does not know
 LEVEL_DRAWS = 32  # of a fit, for rough values of log p(x) and of the distance to the prior
-CLIMB = 16  # steps towards a mode
-CLIMBS = 8  # climbs from draws of the prior at most
+CLIMB = 16  # steps towards a mode at most
+ARRIVED = 0.03  # length of the next step, in the metric of the curvature, at which a climb ends
+CLIMBS = 16  # climbs from draws of the prior at most
 CLIMBED = 640  # evaluations of a datum that these may cost
 PURSUED = 3  # climbs from draws that no mode found so far explains
 MODES = 8  # of a datum that are fitted at most
@@ -87,7 +88,7 @@ class Plan:
     @property
     def climbs(self) -> int:
         """Climbs from draws of the prior: none where there are so many latents that they would not arrive."""
-        return min(CLIMBS, CLIMBED // self.climb_cost)
+        return min(CLIMBS, 2 * (CLIMBED // (2 * self.climb_cost)))
 
     @property
     def modes(self) -> int:
@@ -95,14 +96,19 @@ class Plan:
         return min(MODES, 1 + self.climbs + PURSUED)
 
     @property
+    def point_cost(self) -> int:
+        """Evaluations of the gradient and the curvature at a point."""
+        return self.size + GRADIENT
+
+    @property
     def climb_cost(self) -> int:
-        """Evaluations of one."""
-        return CLIMB * (self.size + GRADIENT)
+        """Those of a climb, of which most take fewer than half of the steps."""
+        return CLIMB // 2 * self.point_cost
 
     @property
     def rounds_cost(self) -> int:
         """Those of its Gauss-Newton steps."""
-        return sum(self.points) * (self.size + GRADIENT)
+        return sum(self.points) * self.point_cost
 
     @property
     def sharp_cost(self) -> int:
@@ -213,24 +219,28 @@ def skew(fitted: Gaussian, gradient: Callable[[Tensor], Tensor], points: int, dt
     return Gaussian(torch.zeros_like(scale), factor, Skew.of_skewness(fitted.mean, scale, skewness))
 
 
-def climb(first: Tensor, steps: int, moments: Moments, dtype: torch.dtype) -> tuple[Gaussian, Tensor]:
+def climb(first: Tensor, wanted: Tensor, moments: Moments, dtype: torch.dtype) -> tuple[Gaussian, Tensor, int]:
     """Gauss-Newton steps towards a mode of the joint density, within a radius that grows and shrinks with success.
+
+    They end where the next would gain nothing for any that is wanted.
 
     Args:
         first: Where to start, ``[B, D]``.
-        steps: Number of steps, each of one point.
+        wanted: Which data are to arrive, ``[B]``; others climb along.
         moments: As in :func:`fit`.
         dtype: That of the points.
 
     Returns:
-        The Gaussian with that mode and its curvature, and the logarithm of its integral by Laplace's method, ``[B]``.
+        The Gaussian with that mode and its curvature, the logarithm of its integral by Laplace's method, ``[B]``, and
+        the number of points that were evaluated.
 
     Source: Nocedal and Wright (2006), Numerical Optimization, algorithm 4.1.
     """
     mean = first.double()
     gradient, new, value = (part.double() for part in moments(mean.to(dtype).unsqueeze(0)))
     factor, radius = positive_definite(new), torch.full_like(mean[:, :1], mean.shape[-1] ** 0.5)
-    for _ in range(steps):
+    count = 1
+    while count <= CLIMB and (_newton(gradient, factor)[1][wanted] > ARRIVED).any():
         tried = mean + _step(gradient, factor, radius)
         slope, new, height = (part.double() for part in moments(tried.to(dtype).unsqueeze(0)))
         better = (height > value).unsqueeze(-1)
@@ -238,9 +248,10 @@ def climb(first: Tensor, steps: int, moments: Moments, dtype: torch.dtype) -> tu
         mean, gradient = torch.where(better, tried, mean), torch.where(better, slope, gradient)
         factor = torch.where(better.unsqueeze(-1), positive_definite(new), factor)
         value = torch.where(height > value, height, value)
+        count += 1
     found = Gaussian(mean, factor)
     size = mean.shape[-1]
-    return found, value - found.log_det(torch.zeros_like(mean)) + 0.5 * size * math.log(2 * math.pi)
+    return found, value - found.log_det(torch.zeros_like(mean)) + 0.5 * size * math.log(2 * math.pi), count
 
 
 def _pairs(count: int, like: Tensor) -> Tensor:
@@ -251,9 +262,14 @@ def _pairs(count: int, like: Tensor) -> Tensor:
 
 def _step(gradient: Tensor, factor: Tensor, radius: Tensor | float) -> Tensor:
     """The Gauss-Newton step, of at most the length ``radius`` in the metric whose Cholesky factor is given."""
-    change = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
-    length = (change * gradient).sum(-1, keepdim=True).clamp(min=1e-30).sqrt()
+    change, length = _newton(gradient, factor)
     return _finite((change * (radius / length).clamp(max=1.0)).unsqueeze(-1)).squeeze(-1)
+
+
+def _newton(gradient: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """The whole step ``[B, D]``, and its length ``[B, 1]`` in that metric."""
+    change = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
+    return change, (change * gradient).sum(-1, keepdim=True).clamp(min=1e-30).sqrt()
 
 
 def _finite(change: Tensor) -> Tensor:

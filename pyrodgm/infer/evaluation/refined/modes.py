@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrodgm.infer.evaluation.refined.gauss_newton import CLIMB, MODES, PURSUED, Moments, climb
+from pyrodgm.infer.evaluation.refined.gauss_newton import MODES, PURSUED, Moments, climb
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.student import Mixture
 
@@ -24,10 +24,12 @@ class Modes:
     Attributes:
         gaussian: With the curvature of the joint density as its precision.
         integral: Logarithm of the integral over the mode, ``[B]``; minus infinity where a datum has none here.
+        points: At which the density was evaluated on the way.
     """
 
     gaussian: Gaussian
     integral: Tensor
+    points: int = 0
 
     @property
     def peak(self) -> Tensor:
@@ -65,26 +67,24 @@ class Draws:
 
 def climb_from(u: Tensor, x: Tensor, moments_of: Callable[[Tensor], Moments]) -> Modes:
     """The modes that climbs from points ``[B, D]`` end at, one a datum; none where a point is not finite."""
-    rows = u.isfinite().all(-1).nonzero().squeeze(-1)
-    found = Gaussian(u.double(), torch.eye(u.shape[-1], dtype=torch.float64, device=u.device).expand(*u.shape, -1))
-    integral = torch.full((len(u),), -math.inf, dtype=torch.float64, device=u.device)
-    if len(rows):
-        gaussian, value = climb(u[rows], CLIMB, moments_of(x[rows]), x.dtype)
-        return Modes(found.put(rows, gaussian), integral.index_put((rows,), value))
-    return Modes(found, integral)
+    begins = u.isfinite().all(-1)
+    first = torch.where(begins.unsqueeze(-1), u, 0.0)  # all climb, so that one graph serves
+    gaussian, integral, points = climb(first, begins, moments_of(x), x.dtype)
+    return Modes(gaussian, torch.where(begins, integral, -math.inf), points)
 
 
 def search(
-    x: Tensor, known: list[Modes], starts: Tensor, draws: Draws, moments_of: Callable[[Tensor], Moments]
+    x: Tensor, known: list[Modes], fitted: int, starts: Tensor, draws: Draws, moments_of: Callable[[Tensor], Moments]
 ) -> list[Modes]:
     """Known modes of a block and those that climbs from other points lead to.
 
     Climbs begin at the starts, side by side, and then at the draw that the modes found so far explain the least, as
-    long as the weight of one would be more than the sum of all others.
+    long as the weight of one would be more than the sum of all others and the climb before led to another mode.
 
     Args:
         x: The data ``[B, *event]``.
         known: At least one.
+        fitted: How many of them, the first, have been fitted, as in :func:`distinct`.
         starts: Points ``[n, B, D]``.
         draws: Of guide and prior, say.
         moments_of: Gives the moments of some data, as in :func:`~.gauss_newton.fit`.
@@ -93,30 +93,37 @@ def search(
     for group in starts.split(SIDE_BY_SIDE) if len(starts) else ():
         climbed = climb_from(group.flatten(0, 1), x.repeat(len(group), *[1] * (x.dim() - 1)), moments_of)
         parts = torch.arange(len(group) * count, device=x.device).split(count)
-        found += [Modes(climbed.gaussian[part], climbed.integral[part]) for part in parts]
+        found += [Modes(climbed.gaussian[part], climbed.integral[part], climbed.points) for part in parts]
+    before = torch.zeros(count, dtype=torch.long, device=x.device)
     for _ in range(PURSUED):
         level = torch.stack([modes.integral for modes in found]).max(0).values
-        worst = draws.weights(Mixture(tuple(distinct(found, draws.many)[0])), level).max(0)
-        if not (worst.values > 0).any():
+        modes, known_by_now = distinct(found, draws.many, fitted)
+        worst = draws.weights(Mixture(tuple(modes)), level).max(0)
+        promising = (worst.values > 0) & (known_by_now > before)  # a climb back to a known mode was one from its tail
+        if not promising.any():
             break
         begin = draws.u.gather(0, worst.indices[None, :, None].expand(1, *draws.u.shape[1:])).squeeze(0)
-        found.append(climb_from(begin.masked_fill((worst.values <= 0).unsqueeze(-1), math.nan), x, moments_of))
+        found.append(climb_from(begin.masked_fill(~promising.unsqueeze(-1), math.nan), x, moments_of))
+        before = known_by_now
     return found
 
 
-def distinct(found: list[Modes], many: int) -> tuple[list[Gaussian], Tensor]:
-    """The modes of each datum by falling integral, and how many it has, ``[B]``.
+def distinct(found: list[Modes], many: int, fitted: int = 0) -> tuple[list[Gaussian], Tensor]:
+    """The modes of each datum, the first ``fitted`` and then by falling integral, and how many it has, ``[B]``.
 
     Left out are those of negligible integral, and those at which a t around others would have given draws: where the
-    weight at the mode is not unexplained. A datum with fewer than another has its first more than once.
+    weight at the mode is not unexplained. A fit to a mode explains less than its climb where the curvature at the mode
+    is too small, as at a turning point of a decoder. A datum with fewer than another has its first more than once.
     """
     left = torch.stack([modes.integral for modes in found]).nan_to_num(-math.inf, math.inf, -math.inf)
     left[0] = torch.where(left.isfinite().any(0), left[0], LOWEST)  # one at least, where densities overflow
     least, modes = left.max(0).values - NEGLIGIBLE, list[Gaussian]()
+    order = torch.arange(len(found), device=left.device).clamp(max=fitted).unsqueeze(-1)
     level = torch.full_like(least, -math.inf)
     count = torch.zeros_like(least, dtype=torch.long)
     while len(modes) < MODES and (left >= least).any():
-        best = left.max(0)
+        first = torch.where(left >= least, order, len(found)).min(0).values
+        best = torch.where(order == first, left, -math.inf).max(0)
         is_new = best.values >= least
         mode = modes[0] if modes else found[0].gaussian
         for i, each in enumerate(found):

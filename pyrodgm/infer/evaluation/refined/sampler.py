@@ -27,7 +27,7 @@ ROUGH = (2, 2, 2, 2)  # points of each step of the fits that say how to centre
 CENTRING_ROUNDS = 2  # times that these are made
 DOUBT = 2  # times the least effective sample size that a second fit of flagged data needs: a near pass may be chance
 OF_PRIOR = 10  # one in so many draws is the prior's where it reaches the posterior
-FEW = 2  # blocks of flagged data up to which tracing the later stages does not pay
+FEW = 2  # blocks of flagged data up to which tracing what a second fit alone runs does not pay
 LONG = 100  # temperatures from which tracing a single annealing does
 
 Take = Callable[[Tensor], tuple[Tensor, Tensor]]  # gives data and modes of some indices
@@ -67,12 +67,13 @@ class RefinedSampler:
         self.block = even(count, int(max_bytes / 2 / max(fit_bytes, held)))
         self.batch = self._data_at_once(CHAINS)
         self.chunk = even(plan.draws, int(max_bytes / 2 / (draw_bytes * self.block)))
-        self.fitting = Fitting(coordinates, plan, self.block, self.batch, self.chunk)
+        self.fitting = Fitting(coordinates, plan, self.block, self.chunk)
         with fork_rng(x.device), torch.no_grad():
             torch.manual_seed(0)  # so that the coordinates do not depend on the seed
             for _ in range(CENTRING_ROUNDS * coordinates.is_hierarchical):
                 self._centre(x)
         self.fitting.graphs = Graphs(choose_mode(mode, count, self.block), coordinates.pair)
+        self.annealing = Graphs(self.fitting.graphs.mode, coordinates.pair)
 
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size, k-hat and stage of a block ``[B, *event]``, on the CPU.
@@ -80,8 +81,9 @@ class RefinedSampler:
         Also ``modes``, points ``[B, modes, D]`` near modes where others than the guide's were found, else NaN.
         """
         fitted = self.fitting.first(x)
-        u, log_weights, given = self._draw(x, fitted)
+        u, log_weights, given, is_bounded = self._draw(x, fitted)
         result = self._summary(log_weights, REFINED, fitted.cost + self.plan.draws)
+        _bound(result, given, is_bounded)
         result["modes"] = fitted.modes.movedim(1, 0).cpu()
         if keep:
             result["log_weights"], result["pointwise"] = log_weights.cpu(), given.cpu()
@@ -98,8 +100,7 @@ class RefinedSampler:
             put: Is told what a stage has found for some of them, as :meth:`weigh` returns it; ``evaluations`` are those
                 of that stage alone.
         """
-        if len(rows) <= FEW * self.block:
-            self.fitting.graphs = Graphs("eager")
+        self.fitting.graphs.makes_more = len(rows) > FEW * self.block
         still: Iterable[Rows] = self._refitted(rows, take, put)
         for temperatures in TEMPERATURES:
             still = self._annealed(still, temperatures, take, put)
@@ -109,11 +110,15 @@ class RefinedSampler:
     def _refitted(self, rows: Tensor, take: Take, put: Put) -> Iterator[Rows]:
         """Gives what stays flagged, or nearly."""
         for block in rows.split(self.block):
-            x, modes = take(block)
+            count = len(block)
+            filled = self.block if 2 * count > self.block else count  # the graphs take whole blocks
+            x, modes = take(block[torch.arange(filled) % count])
             fitted = self.fitting.again(x, modes.movedim(1, 0))
-            result = self._summary(self._draw(x, fitted)[1], REFITTED, fitted.cost + self.plan.draws)
+            _, log_weights, given, is_bounded = self._draw(x, fitted)
+            result = self._summary(log_weights[:, :count], REFITTED, fitted.cost[:count] + self.plan.draws)
+            _bound(result, given[:, :count], is_bounded[:count])
             put(block, result)
-            yield _flagged(block, fitted.proposal, result, DOUBT)
+            yield _flagged(block, fitted.proposal[:count], result, DOUBT)
 
     def _annealed(self, fitted: Iterable[Rows], temperatures: int, take: Take, put: Put) -> Iterator[Rows]:
         """Gives what stays flagged."""
@@ -121,7 +126,7 @@ class RefinedSampler:
         cost = CHAINS * (1 + LEAPFROGS * (temperatures - 1)) * GRADIENT
         for rows, proposal in _batches(fitted, self.batch):
             x, begin = take(rows)[0], proposal.draw(CHAINS)[0]
-            log_weights = self._anneal(x, proposal, begin, betas, self.fitting.graphs_for(x))
+            log_weights = self._anneal(x, proposal, begin, betas, self.annealing)
             result = self._summary(log_weights, ANNEALED, cost)
             put(rows, result)
             yield _flagged(rows, proposal, result)
@@ -155,10 +160,11 @@ class RefinedSampler:
         noise = torch.randn(START_DRAWS, *fitted.mean.shape).to(fitted.mean)
         self.coordinates.centre(x, fitted.place(noise).to(x.dtype))
 
-    def _draw(self, x: Tensor, fitted: Fitted) -> tuple[Tensor, Tensor, Tensor]:
+    def _draw(self, x: Tensor, fitted: Fitted) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draws ``[count, B, D]``, their log-weights and log p(x | u), ``[count, B]``.
 
-        A tenth of those of a posterior near the prior are the prior's, with which no weight exceeds 10 p(x | u).
+        A tenth of those of a posterior near the prior are the prior's, with which no weight exceeds 10 p(x | u); the
+        last result says for which data, ``[B]``.
         """
         u, log_q = fitted.proposal.draw(self.plan.draws)
         is_near = fitted.is_near_prior
@@ -174,7 +180,7 @@ class RefinedSampler:
             parts = fitted.proposal.log_density(u.double()), joint.double() - given.double()
             mixed = torch.logaddexp(parts[0] + math.log1p(-share), parts[1] + math.log(share))
             log_q = torch.where(is_near, mixed, log_q)
-        return u, joint.double() - log_q, given
+        return u, joint.double() - log_q, given, is_near
 
     def _summary(self, log_weights: Tensor, stage: int, cost: Tensor | int) -> dict[str, Any]:
         result: dict[str, Any] = summarise(log_weights)
@@ -182,6 +188,17 @@ class RefinedSampler:
         result["stage"] = torch.full((count,), stage)
         result["evaluations"] = torch.as_tensor(cost, dtype=torch.float64, device="cpu").expand(count).clone()
         return result
+
+
+def _bound(result: dict[str, Any], given: Tensor, is_bounded: Tensor) -> None:
+    """Where no weight exceeds 10 p(x | u), its tail is no heavier than that of p(x | u), whose k-hat serves too.
+
+    Not where so few draws count that a later stage is worth its cost.
+    """
+    rows = is_bounded.cpu() & (OF_PRIOR * result["ess"] > len(given))
+    if rows.any():
+        of_given = summarise(given[:, rows.to(given.device)])["k_hat"]
+        result["k_hat"][rows] = torch.minimum(result["k_hat"][rows], of_given)
 
 
 def _flagged(rows: Tensor, proposal: Mixture, result: dict[str, Any], strict: float = 1.0) -> Rows:

@@ -35,7 +35,7 @@ def later(pair, x, mode, blocks):
     plan = coordinates.plan(400)
     sampler = RefinedSampler(coordinates, x[:1], len(x), plan, 2**30, mode)
     sampler.block = sampler.fitting.block = -(-len(x) // blocks)
-    sampler.batch = sampler.fitting.batch = 2
+    sampler.batch = 2
     found = {key: torch.zeros(len(x)).double() for key in ("values", "ess", "stage", "evaluations")}
 
     def put(rows, result):
@@ -61,10 +61,13 @@ def test_graphs_and_pyro_find_the_same(make):
     assert (traced["stage"] == 3).all()
     assert torch.equal(traced["evaluations"], eager["evaluations"])
     shapes = [key for key in sampler.fitting.graphs.made if key[0] not in {"guide", "prior"}]
-    assert {name for name, _ in shapes} >= {"moments", "second moments", "gradient", "joint"}
-    climbs = 3 * SIDE_BY_SIDE  # whole blocks, batches and climbs of a block alone
-    assert {shape[1] for name, shape in shapes if name != "second moments"} <= {2, 3, climbs}
-    assert not later(pair, x, "traced", 2)[1].fitting.graphs.made
+    assert {name for name, _ in shapes} >= {"moments", "second moments", "joint"}
+    climbs = 3 * SIDE_BY_SIDE  # whole blocks and climbs of a block alone
+    assert {shape[1] for name, shape in shapes if name != "second moments"} <= {3, climbs}
+    assert {shape[1] for name, shape in sampler.annealing.made} == {1, 2}
+    few = later(pair, x, "traced", 2)[1]
+    assert not few.fitting.graphs.made
+    assert few.annealing.made
 
 
 @pytest.mark.slow
