@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from pyrodgm.infer import ELBO, IWELBO, SemiSupervisedELBO, StratifiedELBO, StratifiedIWELBO, TrainStep, log_likelihood
+from pyrodgm.infer.estimators.reading import counted
+from pyrodgm.infer.estimators.sites import traces
 from pyrodgm.infer.tracing.program_error import ProgramError
 from pyrodgm.infer.training.feeds.validation import valid_bound
 from pyrodgm.testing.evidence import exact_posterior
@@ -119,7 +121,7 @@ def _check_labels(pair: RandomPair, x: Tensor, rule: Rule, kl_weight: float) -> 
             vectorize_particles=True,
             max_plate_nesting=nesting(pair),
         )
-        refused = ["y"] if pair.features.inner == "right" else []  # whose data plate is not at -1
+        refused = _refused_with_labels(pair, known)
         name, programs = f"SemiSupervisedELBO with {known} labels", (pair.model, pair.guide)
         with FixedNoise(rule):
             loss = unless_refused(name, refused, objective.differentiable_loss, *programs, x, labels[:known])
@@ -133,6 +135,17 @@ def _check_labels(pair: RandomPair, x: Tensor, rule: Rule, kl_weight: float) -> 
             exact = exact - exact_elbo(pair, (x[known:],), rule, kl_weight)
         _agree(loss, exact, name)
         _agree(gradient_of(loss, pair), gradient_of(exact, pair), f"gradient of {name}")
+
+
+def _refused_with_labels(pair: RandomPair, known: int) -> list[str]:
+    """The sites of which one has to be refused where so many data are labelled."""
+    f = pair.features
+    parts = known < BATCH  # whose sites outside would count in both, and whose scales are not the same
+    if parts and f.subsampled:
+        return [site["name"] for trace in traces(pair, *pair.batch(BATCH)) for site in counted(trace)]
+    if parts and f.global_latent != "none":
+        return ["g"]
+    return ["y"] if f.inner == "right" else []  # whose data plate is not at -1
 
 
 def _check_slope(pair: RandomPair, value: Callable[[], Tensor], slope: Tensor) -> None:

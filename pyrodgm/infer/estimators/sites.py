@@ -8,6 +8,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.infer.util import is_validation_enabled
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
+from torch.distributions import TransformedDistribution
 
 from pyrodgm.distributions import NoDensityError
 
@@ -32,8 +33,13 @@ def log_prob(site: Site) -> Tensor:
         try:
             found = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
         except NotImplementedError as error:
-            reason = str(error) or f"{type(site['fn']).__name__} has no log_prob"
+            reason = str(error) or f"{type(site['fn']).__name__} has no log_prob, or no inverse"
             raise NoDensityError(f"site '{site['name']}' has no density: {reason}") from None
+        except KeyError as error:  # of transformations that look their own draws up
+            if not isinstance(site["fn"], TransformedDistribution):
+                raise
+            message = f"site '{site['name']}' has no density but at its own draws, for want of an inverse: {error}"
+            raise NoDensityError(message) from None
         site["log_prob"] = scale_and_mask(found, site["scale"], site["mask"])
     value: Tensor = site["log_prob"]
     return value
@@ -42,7 +48,12 @@ def log_prob(site: Site) -> Tensor:
 def checked(trace: Trace) -> Trace:
     """The trace; where Pyro's validation is on, after Pyro's look for log-probabilities that are not finite."""
     if is_validation_enabled():
-        trace.compute_log_prob()
+        try:
+            trace.compute_log_prob()
+        except (KeyError, NotImplementedError):
+            for site in samples(trace):
+                log_prob(site)  # whose error names the site
+            raise
     return trace
 
 

@@ -165,7 +165,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         probes = x[rows].to(one)
         for n, datum in zip(rows.tolist(), probes.split(1), strict=True):  # a label out of range has no density at all
             for name, support in supports.items():
-                _check_support(datum, n, name, support)
+                _check_support(pair, datum, n, name, support)
         require_side_by_side(pair, (probes[:DATA],))
         long = len(x) * budget >= COMPILE_AFTER
         mode = ("compiled" if long else "auto") if compile == "auto" else compile
@@ -190,7 +190,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
                 begin = i * sampler.block
                 block = block.to(device, dtype)
                 for name, support in supports.items():
-                    _check_support(block, begin, name, support)
+                    _check_support(pair, block, begin, name, support)
                 result = sampler.weigh(block, keep)
                 _check_finite(result["values"], range(begin, begin + len(block)))
                 for key in ("values", "ess", "k_hat", "stage", "evaluations", "modes"):
@@ -262,12 +262,25 @@ def _supports(model: Trace, one: Tensor) -> dict[str, Any]:
     return {site["name"]: fn_of(site).support for site in sites}
 
 
-def _check_support(x: Tensor, begin: int, name: str, support: Any) -> None:
-    """Refuse data that the likelihood cannot give; NaN is left for the weights to show."""
-    fine = support.check(x.nan_to_num(0.0) if x.is_floating_point() else x).reshape(len(x), -1).all(-1)
-    if not fine.all():
-        n = begin + int((~fine).nonzero()[0])
+def _check_support(pair: Any, x: Tensor, begin: int, name: str, support: Any) -> None:
+    """Refuse data that the likelihood cannot give; NaN is left for the weights to show.
+
+    Where the support depends on the data it is for some of them what it is where the model runs on these.
+    """
+    wrong = _outside(x, support)
+    if len(wrong):
+        rows = x[wrong]
+        with contextlib.suppress(Exception), fork_rng(x.device):  # a program need not run on data that it cannot give
+            support = _supports(traces(pair, rows)[1], rows).get(name, support)
+        wrong = wrong[_outside(rows, support)]
+    if len(wrong):
+        n = begin + int(wrong[0])
         raise ValueError(f"x must lie in the support of site '{name}', {support}, but datum {n} does not")
+
+
+def _outside(x: Tensor, support: Any) -> Tensor:
+    fine = support.check(x.nan_to_num(0.0) if x.is_floating_point() else x).reshape(len(x), -1).all(-1)
+    return (~fine).nonzero().squeeze(-1)
 
 
 def _block_seed(seed: int, block: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from operator import is_, itemgetter
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,10 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrodgm.infer.tracing._compat import OWN_NAMES, call_registers, lazy_clone, version_of
+from pyrodgm.infer.tracing.twins import PLAIN, Twins, is_users
 
-PLAIN = (int, float, complex, str, bytes, frozenset, np.generic)
-# whose objects count by identity
-OTHERS = {"abc", "builtins", "functools", "logging", "numpy", "pyro", "torch", "weakref"}
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 States: TypeAlias = list[tuple[Any, Any]]
 
@@ -49,6 +47,7 @@ class Attributes:
         self._seen: set[int] = set()
         objects = [(name, part) for label, owner in self.owners.items() for name, part in parts_of(label, owner)]
         modules = [part for _, part in objects if isinstance(part, nn.Module)]
+        self.parts = {id(part): label for label, part in objects}
         registered = chain.from_iterable((*m.parameters(recurse=False), *m.buffers(recurse=False)) for m in modules)
         self.registered = {id(tensor) for tensor in registered}
         for label, part in objects:
@@ -76,15 +75,8 @@ class Attributes:
         return self._first_unlike(other, _alike) or next((name for name, a, b in versions if a != b), None)
 
     def difference_of_twin(self, other: "Attributes") -> str | None:
-        """As :meth:`difference`, for another object of the same make: equal tensors and any other objects will do."""
-        registered = self.registered | other.registered
-
-        def alike(a: Any, b: Any) -> bool:
-            if isinstance(a, Tensor) and isinstance(b, Tensor):
-                return {id(a), id(b)} <= registered or torch.equal(a, b)
-            return _alike(a, b) or (type(a) is type(b) and not isinstance(a, PLAIN))
-
-        return self._first_unlike(other, alike)
+        """As :meth:`difference`, for another object of the same make: equal tensors, functions and objects will do."""
+        return self._first_unlike(other, Twins(self.registered | other.registered, self.parts | other.parts).alike)
 
     def _first_unlike(self, other: "Attributes", alike: Callable[[Any, Any], bool]) -> str | None:
         own, others = zip(self.names, self.leaves, strict=True), zip(other.names, other.leaves, strict=True)
@@ -123,8 +115,8 @@ class Attributes:
         if isinstance(part, nn.Module):
             for register in call_registers(part):
                 self._contain(register, dict.values if register else None)
-                for name, value in register.items():
-                    self._leaf(f"{label}{name}", value)
+                for i, (name, value) in enumerate(register.items()):  # hooks have numbers that no other has
+                    self._leaf(f"{label}{f'hook {i}' if isinstance(name, int) else name}", value)
         for name in names:
             self._walk(f"{label}{name}", own[name], False)
 
@@ -167,7 +159,7 @@ class Attributes:
             return self._leaf(name, value.tobytes())
         if isinstance(value, GENERATORS) and not isinstance(value, random.SystemRandom):
             self.generators.append(value)
-        elif _is_record(value) or (not inside and _is_users(value)):
+        elif _is_record(value) or (not inside and is_users(value)):
             self._seen.add(id(value))
             self._contain(vars(value), _items)
             for key, item in vars(value).items():
@@ -256,15 +248,6 @@ def _alike(a: Any, b: Any) -> bool:
 def _is_record(value: Any) -> bool:
     """Whether an object is there for its attributes."""
     return isinstance(value, SimpleNamespace) or (dataclasses.is_dataclass(value) and hasattr(value, "__dict__"))
-
-
-def _is_users(value: Any) -> bool:
-    known = (nn.Module, torch.distributions.Distribution, torch.distributions.Transform, type, ModuleType)
-    return (
-        hasattr(value, "__dict__")
-        and not isinstance(value, known)
-        and type(value).__module__.partition(".")[0] not in OTHERS
-    )
 
 
 def _refill(held: Any, content: Any) -> None:

@@ -73,13 +73,12 @@ def matmul_precision(precision: MatmulPrecision) -> Iterator[None]:
 def loss_per_datum(pair: Any, objective: pyro.infer.ELBO, batch: Batch) -> Tensor:
     """The loss of an objective over the number of data that it speaks of, a tensor ``[]``; with own parameters alone.
 
-    That is the size of the batch; or, where a plate of the program is subsampled to that size and so scales what is in
+    That is the size of the batch; or, where the plate over the data is subsampled to that size and so scales what is in
     it, the size of the plate.
     """
-    batch_size = len(first_tensor(batch))
-    with trained_parameters(pair) as run:
+    with trained_parameters(pair, len(first_tensor(batch))) as run:
         loss = loss_of(objective, pair.model, pair.guide, batch)
-    return loss / run.full_sizes.get(batch_size, batch_size)
+    return loss / run.full_size
 
 
 def loss_of(objective: pyro.infer.ELBO, model: Any, guide: Any, batch: Batch) -> Tensor:

@@ -86,7 +86,7 @@ _table: dict[int, Draws] = {}
 _keys = itertools.count()
 
 _LIBRARY = torch.library.Library("pyrodgm", "FRAGMENT")
-_LIBRARY.define("draw_each(Tensor[] tensors, int key) -> Tensor")
+_LIBRARY.define("draw_each(Tensor[] tensors, int key) -> Tensor", tags=torch.Tag.nondeterministic_seeded)
 
 
 def _draw_each(tensors: list[Tensor], key: int) -> Tensor:

@@ -6,11 +6,13 @@ from typing import Any
 
 import pyro
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyrodgm.infer.tracing._compat import lazy_clone, names_in_store
 from pyrodgm.infer.tracing.program_error import ProgramError
+from pyrodgm.infer.tracing.rows_plate import full_size, plate_of
 
 
 class OwnParameters(Messenger):
@@ -21,21 +23,26 @@ class OwnParameters(Messenger):
         given: Names that the store holds for other statements.
 
     Attributes:
-        full_sizes: By the size of a subsample that a plate took, the largest size of such a plate.
+        rows: Rows of the batch that the programs run on; 0 where nobody asks.
+        full_size: The size of the plate over these rows, which may be a subsample of it; that of observed sites, if
+            there is one.
     """
 
-    def __init__(self, pair: nn.Module, given: Collection[str] = ()) -> None:
+    def __init__(self, pair: nn.Module, given: Collection[str] = (), rows: int = 0) -> None:
         super().__init__()
         self.pair, self.given = pair, set(given)
-        self.full_sizes: dict[int, int] = {}
+        self.rows = self.full_size = rows
+        self._is_of_data = False
         self._own: dict[int, Tensor] = {}  # holds the tensors, so that no other gets the identity of one
         self._answered: dict[str, Tensor] = {}
         self._stored: dict[str, bool] = {}  # statements left to the store, and whether it knew them before
 
     def _pyro_post_sample(self, msg: Any) -> None:
-        for frame in msg["cond_indep_stack"]:
-            if frame.full_size and frame.full_size != frame.size:
-                self.full_sizes[frame.size] = max(frame.full_size, self.full_sizes.get(frame.size, 0))
+        if not self.rows or self._is_of_data or site_is_subsample(msg) or msg["infer"].get("_deterministic"):
+            return
+        plate = plate_of(msg, self.rows)
+        if plate is not None:
+            self.full_size, self._is_of_data = full_size(plate), msg["is_observed"]
 
     def _pyro_param(self, msg: Any) -> None:
         name, store, args = msg["name"], pyro.get_param_store(), msg["args"]
@@ -86,13 +93,13 @@ def own_parameters(pair: nn.Module) -> Iterator[OwnParameters]:
 
 
 @contextmanager
-def trained_parameters(pair: nn.Module) -> Iterator[OwnParameters]:
-    """Context in which a pair uses its own parameters alone, since an optimiser has no others.
+def trained_parameters(pair: nn.Module, rows: int = 0) -> Iterator[OwnParameters]:
+    """Context in which a pair uses its own parameters alone, since an optimiser has no others; on so many rows.
 
     Raises:
         ProgramError: At its end, for ``pyro.param`` statements of anything else; names them.
     """
-    with pyro.get_param_store().scope(), _running(OwnParameters(pair)) as run:
+    with pyro.get_param_store().scope(), _running(OwnParameters(pair, rows=rows)) as run:
         yield run
         names = run.foreign()
         if names:

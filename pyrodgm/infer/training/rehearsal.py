@@ -16,6 +16,7 @@ from pyrodgm.infer.estimators.sites import Site
 from pyrodgm.infer.tracing.arguments import Batch, Keywords, first_tensor, split_arguments
 from pyrodgm.infer.tracing.contexts import evaluating, loss_of, unchanged
 from pyrodgm.infer.tracing.parameters import trained_parameters
+from pyrodgm.infer.tracing.rows_plate import PARTICLES
 
 
 def rehearse(pair: nn.Module, objective: pyro.infer.ELBO, batch: Batch) -> None:
@@ -100,7 +101,7 @@ class _LeftOfPlates(Messenger):
     def _pyro_post_sample(self, msg: Any) -> None:
         if msg["is_observed"] or site_is_subsample(msg):
             return
-        own = [f.dim for f in msg["cond_indep_stack"] if f.vectorized and f.name != "num_particles_vectorized"]
+        own = [f.dim for f in msg["cond_indep_stack"] if f.vectorized and f.name != PARTICLES]
         if msg["value"].dim() - msg["fn"].event_dim > -min(own, default=0):
             positional, keywords = split_arguments(self.batch)
             self.found[tuple(map(id, (*positional, *keywords.values())))] = self.batch

@@ -1,5 +1,7 @@
 """Programs in a plate of several draws: those that count dimensions from the left are told."""
 
+import types
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -9,9 +11,12 @@ from pairs import PAIRS, SYMBOLS, D
 from pyro.nn import pyro_method
 from torch import nn
 
+from pyrodgm.distributions import NoDensityError
+from pyrodgm.infer import ELBO, IWELBO, log_likelihood
 from pyrodgm.infer.estimators.side_by_side import NUDGE, require_side_by_side
 from pyrodgm.infer.tracing.contexts import evaluating
 from pyrodgm.infer.tracing.program_error import ProgramError
+from pyrodgm.infer.training.rehearsal import rehearse
 from pyrodgm.models import Pair
 
 
@@ -204,3 +209,34 @@ def test_every_pair_of_the_library_passes(build):
         check(
             build(), torch.tensor([[0.0, 1.0, 2.0] + 9 * [-1.0]] * 2) if build in SYMBOLS else torch.rand(3, D).round()
         )
+
+
+FLOWS = [dist.transforms.planar, dist.transforms.radial, dist.transforms.Sylvester]
+FLOWS += [dist.transforms.neural_autoregressive]
+
+
+@pytest.mark.parametrize("make", FLOWS, ids=lambda make: make.__name__)
+def test_flows_without_an_inverse_are_posteriors_and_their_models_are_looked_at(make):
+    """Their density is known at their own draws, which is all that a bound or importance weights need."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 2)
+    for decode, fails in ((lambda z: 1.0 * z, False), (swapped, True)):
+        pair = Decoded(decode, scale=1.0)
+        pair.flow = make(2)
+        pair.guide = types.MethodType(flowing, pair)
+        if fails:
+            with pytest.raises(ProgramError, match="site 'x'"):
+                require_side_by_side(pair, (x,))
+            continue
+        evidence = dist.Normal(0.0, 2.0**0.5).log_prob(x).sum(-1)
+        for objective in (ELBO(), IWELBO(5)):
+            rehearse(pair, objective, (x,))
+        found = log_likelihood(pair, x, 2000, seed=0, proposal="guide", compile="eager")
+        assert torch.allclose(found.values, evidence, atol=0.15)
+        with pytest.raises(NoDensityError, match="site 'z' has no density"):
+            IWELBO(5, gradient="dreg").differentiable_loss(pair.model, pair.guide, x)
+
+
+def flowing(pair, x):
+    with pyro.plate("data", len(x), dim=-1):
+        pyro.sample("z", dist.TransformedDistribution(dist.Normal(x / 2.0, 0.8).to_event(1), [pair.flow]))

@@ -9,7 +9,7 @@ from pyro.nn import PyroModule
 from torch import nn
 
 from pyrodgm.infer import ELBO, FitSettings, fit, log_likelihood
-from pyrodgm.infer.tracing.contexts import evaluating, matmul_precision, unchanged
+from pyrodgm.infer.tracing.contexts import evaluating, loss_per_datum, matmul_precision, unchanged
 from pyrodgm.infer.training.rehearsal import rehearse
 from pyrodgm.likelihoods import BernoulliLikelihood
 from pyrodgm.models import VAE, Pair
@@ -207,3 +207,33 @@ def test_a_pair_that_was_read_by_pytorch_trains_and_keeps_its_buffers(tmp_path):
     for mode in ("eager", "traced"):
         assert fit(pair, x, epochs=1, settings=FitSettings(progress=False, compile=mode)).metrics
     assert log_likelihood(pair, x, 50, seed=0).mean < 0.0
+
+
+class Plates(nn.Module):
+    """x ~ N(0, 1), ten pixels of forty, in a plate of ``full`` data; ten topics of a hundred have plates of theirs."""
+
+    def __init__(self, full=None):
+        super().__init__()
+        self.loc, self.full = nn.Parameter(torch.zeros(())), full
+
+    def topics(self):
+        with pyro.plate("topics", 100, subsample=torch.arange(10), dim=-1):
+            pyro.sample("t", dist.Normal(0.0, 1.0))
+
+    def model(self, x):
+        self.topics()
+        data = pyro.plate("data", self.full or len(x), subsample_size=len(x), dim=-2)
+        with data, pyro.plate("pixels", 40, subsample=torch.arange(10), dim=-1) as rows:
+            pyro.sample("x", dist.Normal(self.loc, 1.0), obs=x[:, rows])
+
+    def guide(self, x):
+        self.topics()
+
+
+@pytest.mark.parametrize("count", [10, 7])
+@pytest.mark.parametrize("full", [None, 1000])
+def test_loss_per_datum_is_of_the_plate_of_the_data_whatever_other_plates_have_its_size(count, full):
+    x = torch.linspace(-1.0, 1.0, 40 * count).reshape(count, 40)
+    loss = loss_per_datum(Plates(full), ELBO(), (x,))
+    exact = -4.0 * dist.Normal(0.0, 1.0).log_prob(x[:, :10]).sum() / count
+    assert loss.item() == pytest.approx(exact.item())

@@ -125,3 +125,56 @@ def test_what_cannot_be_stacked_is_refused():
         fit_many(lambda run: small_vae(D, 2, 4), [], DATA, epochs=1)
     with pytest.raises(ValueError, match="runs must be of as many steps each"):
         fit_many(lambda run: small_vae(D, 2, 4), [{"seed": 0, "epochs": 1}, {"seed": 1, "epochs": 2}], DATA)
+
+
+def sigmoid_in_second(run):
+    return VAE(
+        StandardNormal(2),
+        BernoulliLikelihood(nn.Sequential(nn.Linear(2, D), nn.Sigmoid() if run else nn.Tanh())),
+        GaussianPosterior(nn.Linear(D, 4)),
+    )
+
+
+def still_in_second(run):
+    pair = with_everything(run)
+    pair.posterior.net[1].train(not run)
+    return pair
+
+
+def scaled(run, factor):
+    pair = small_vae(D, 2, 4)
+    pair.posterior.net.register_forward_hook(lambda module, inputs, output: output * factor)
+    return pair
+
+
+@pytest.mark.parametrize(
+    ("make_pair", "reason"),
+    [
+        (sigmoid_in_second, r"equal parts, got some that differ in 'likelihood.net.1'"),
+        (still_in_second, r"equal modes, got some with 'posterior.net.1' in evaluation mode"),
+        (lambda run: scaled(run, 1.0 + run), r"equal attributes, got some that differ in 'posterior.net.hook 0'"),
+    ],
+)
+def test_pairs_that_one_graph_would_make_the_same_are_refused(make_pair, reason):
+    with pytest.raises(ValueError, match=f"make_pair must make pairs of {reason}"):
+        fit_many(make_pair, [0, 1], DATA, epochs=1)
+
+
+def test_pairs_with_equal_hooks_are_stacked():
+    compare(lambda run: scaled(run, 2.0), [0, 1], epochs=1)
+
+
+class Idle(VAE):
+    """Draws what nobody looks at, as the rows of a subsampled plate may be."""
+
+    def guide(self, x):
+        torch.randperm(7)
+        torch.randn(3)
+        super().guide(x)
+
+
+def test_draws_without_a_use_move_the_random_state_of_each_model_on():
+    def make_pair(run):
+        return Idle(StandardNormal(2), BernoulliLikelihood(nn.Linear(2, D)), GaussianPosterior(nn.Linear(D, 4)))
+
+    compare(make_pair, [0, 1], epochs=1)

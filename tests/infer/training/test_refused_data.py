@@ -1,8 +1,10 @@
 """Data that are refused, by name, and what errors say of the data that programs ran on."""
 
 import math
+from functools import partial
 
 import numpy as np
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -64,6 +66,41 @@ def test_every_way_in_has_its_rows_looked_at(form, wrong):
     with pytest.raises(ValueError, match=rf"^{name} must lie in the support of site 'x', .* in row 2$"):
         fit(pair, data, epochs=1, settings=FitSettings(progress=False, valid=valid))
     assert torch.equal(outside, torch.get_rng_state())
+
+
+class Documents(nn.Module):
+    """Counts of two words, of probabilities softmax(0, z) with z ~ N(0, 1), in documents of any length."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def model(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            logits = torch.stack([torch.zeros_like(z), z], -1)
+            pyro.sample("x", dist.Multinomial(int(x.sum(-1).max()), logits=logits), obs=x)  # as in Pyro's ProdLDA
+
+    def guide(self, x):
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(0.3 * (x[:, 1] - x[:, 0]), self.scale))
+
+
+def test_a_support_that_depends_on_the_data_is_that_of_the_rows_themselves():
+    x = torch.tensor([[1.0, 0.0], [2.0, 1.0], [0.0, 3.0], [5.0, 4.0], [0.0, 0.0]])
+    grid = torch.linspace(-8.0, 8.0, 2001)
+    log_z, log_p = dist.Normal(0.0, 1.0).log_prob(grid), torch.log_softmax(torch.stack([0.0 * grid, grid], -1), -1)
+    log_x = torch.stack([dist.Multinomial(int(n.sum()), logits=log_p).log_prob(n) for n in x])
+    evidence = (log_x + log_z + math.log(16.0 / 2000.0)).logsumexp(-1)
+    with pytest.warns(UserWarning, match="cannot be traced"):
+        found = log_likelihood(Documents(), x, 4000, seed=0, proposal="guide")
+    assert torch.allclose(found.values, evidence, atol=0.1)
+    fitted = fit(Documents(), x, epochs=1, settings=FitSettings(progress=False, compile="eager"))
+    assert fitted.best_bound == pytest.approx(evidence.mean().item(), abs=1.0)
+    x[3, 0] = -1.0
+    for refuse in (partial(fit, epochs=1, settings=QUIET), log_likelihood):
+        with pytest.raises(ValueError, match=r"must lie in the support of site 'x'.*(row|datum) 3"):
+            refuse(Documents(), x)
 
 
 FORMS = ["tensor", "valid", "Dataset", "loader", "log_likelihood", "reconstruct", "means"]

@@ -82,7 +82,13 @@ class Stack:
             self._gather()
 
     def _look(self) -> None:
-        """Take the attributes of all models as they are by now, and require them to be equal."""
+        """Take the attributes of all models as they are by now; require them, and the modes of parts, to be equal."""
+        parts = [dict(member.training.pair.named_modules()) for member in self.members]
+        for name in dict.fromkeys(name for own in parts for name in own):
+            if len({type(own.get(name)).__qualname__ for own in parts}) > 1:
+                raise ValueError(f"make_pair must make pairs of equal parts, got some that differ in '{name}'")
+            if len({own[name].training for own in parts}) > 1:
+                raise ValueError(f"make_pair must make pairs of equal modes, got some with '{name}' in evaluation mode")
         self.attributes = [Attributes(_owners(member)) for member in self.members]
         for other in self.attributes[1:]:
             name = self.attributes[0].difference_of_twin(other)
