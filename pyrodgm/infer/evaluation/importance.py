@@ -18,6 +18,7 @@ from pyrodgm.infer.estimators.require_observed import require_observed
 from pyrodgm.infer.estimators.side_by_side import DATA, require_side_by_side
 from pyrodgm.infer.estimators.sites import Trace, traces
 from pyrodgm.infer.evaluation.by_row import ByRow, by_row
+from pyrodgm.infer.evaluation.diagnostics import is_flagged
 from pyrodgm.infer.evaluation.refined.centring import evenly
 from pyrodgm.infer.evaluation.refined.choice import refined_sampler
 from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
@@ -192,7 +193,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
                     _check_support(pair, block, begin, name, support)
                 result = sampler.weigh(block, keep)
                 _check_finite(result["values"], range(begin, begin + len(block)))
-                for key in ("values", "ess", "k_hat", "stage", "evaluations", "modes", "flagged"):
+                for key in ("values", "ess", "k_hat", "stage", "evaluations", "modes"):
                     if key in result:
                         _put(joined, key, result[key], begin, len(x), 0)
                 if keep:
@@ -205,7 +206,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         if isinstance(refined, RefinedSampler) and not keep and not refined.plan.is_quick:
             torch.manual_seed(_block_seed(drawn, math.ceil(len(x) / sampler.block)))
             _weigh_flagged_again(refined, x, joined, one)
-        joined = {key: value for key, value in joined.items() if key not in {"modes", "flagged"}}
+        joined.pop("modes", None)
     draws = {name.removeprefix(DRAWS): joined.pop(name) for name in [*joined] if name.startswith(DRAWS)}
     evaluations = float(joined.pop("evaluations").mean())
     versions = {"torch": str(torch.__version__), "pyro": pyro.__version__}
@@ -243,7 +244,7 @@ def _weigh_flagged_again(sampler: RefinedSampler, x: Tensor, joined: dict[str, A
         for key, value in result.items():
             joined[key][rows[better]] = value[better]
 
-    flagged = joined["flagged"].nonzero().squeeze(-1)
+    flagged = is_flagged(joined["ess"], joined["k_hat"]).nonzero().squeeze(-1)
     if len(flagged):
         sampler.weigh_again(flagged, take, put)
 

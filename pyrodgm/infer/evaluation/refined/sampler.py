@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyrodgm.infer.estimators.sites import Trace
-from pyrodgm.infer.evaluation.diagnostics import LEAST_ESS, is_flagged, summarise
+from pyrodgm.infer.evaluation.diagnostics import is_flagged, summarise
 from pyrodgm.infer.evaluation.graphs import Graphs, choose_mode
 from pyrodgm.infer.evaluation.memory import even, growth
 from pyrodgm.infer.evaluation.refined.annealing import LEAPFROGS, anneal
@@ -25,8 +25,7 @@ CHAINS, TEMPERATURES = 64, (24, 64)  # of the last stage; more temperatures for 
 GUIDE, REFINED, REFITTED, ANNEALED = 0, 1, 2, 3  # stages
 ROUGH = (2, 2, 2, 2)  # points of each step of the fits that say how to centre
 CENTRING_ROUNDS = 2  # times that these are made
-DOUBT = 2  # times the least effective sample size that weights of data once flagged need: a near pass may be chance
-NEAR = 2  # times too small an effective sample size from which as many draws again are likely to do
+DOUBT = 2  # times the least effective sample size that a second fit of flagged data needs: a near pass may be chance
 OF_PRIOR = 10  # one in so many draws is the prior's where it reaches the posterior
 FEW = 2  # blocks of flagged data up to which tracing what a second fit alone runs does not pay
 LONG = 100  # temperatures from which tracing a single annealing does
@@ -34,28 +33,6 @@ LONG = 100  # temperatures from which tracing a single annealing does
 Take = Callable[[Tensor], tuple[Tensor, Tensor]]  # gives data and modes of some indices
 Put = Callable[[Tensor, dict[str, Any]], None]  # is told what a stage has found for them
 Rows = tuple[Tensor, Mixture]  # indices of data, and what is fitted to them
-
-
-class Weights(NamedTuple):
-    """Importance weights of a block.
-
-    Attributes:
-        log: Their logarithms, ``[count, B]``.
-        given: Log p(x | u) of the draws, ``[count, B]``.
-        is_bounded: For which data no weight exceeds 10 p(x | u), ``[B]``.
-    """
-
-    log: Tensor
-    given: Tensor
-    is_bounded: Tensor
-
-    def of(self, rows: Tensor | slice) -> "Weights":
-        """Those of some of the data."""
-        return Weights(self.log[:, rows], self.given[:, rows], self.is_bounded[rows])
-
-    def and_more(self, more: "Weights") -> "Weights":
-        """Joined with those of further draws of the same data."""
-        return Weights(torch.cat([self.log, more.log]), torch.cat([self.given, more.given]), self.is_bounded)
 
 
 class RefinedSampler:
@@ -101,21 +78,17 @@ class RefinedSampler:
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size, k-hat and stage of a block ``[B, *event]``, on the CPU.
 
-        Also ``flagged``, whether a datum needs a later stage, and ``modes``, points ``[B, modes, D]`` near modes where
-        others than the guide's were found, else NaN.
+        Also ``modes``, points ``[B, modes, D]`` near modes where others than the guide's were found, else NaN.
         """
         fitted = self.fitting.first(x)
-        u, weights = self._draw(x, fitted.proposal, fitted.is_near_prior)
-        result = self._judged(weights, REFINED, fitted.cost + self.plan.draws)
-        flagged = is_flagged(result["ess"], result["k_hat"])
+        u, log_weights, given, is_bounded = self._draw(x, fitted)
+        result = self._summary(log_weights, REFINED, fitted.cost + self.plan.draws)
+        _bound(result, given, is_bounded)
+        result["modes"] = fitted.modes.movedim(1, 0).cpu()
         if keep:
-            result["log_weights"], result["pointwise"] = weights.log.cpu(), weights.given.cpu()
+            result["log_weights"], result["pointwise"] = log_weights.cpu(), given.cpu()
             values = [self.coordinates.values(x, part) for part in u.split(self.chunk)]
             result["draws"] = {name: torch.cat([part[name] for part in values]).cpu() for name in values[0]}
-        del u
-        if not keep and not self.plan.is_quick:
-            flagged = self._pooled(x, fitted, weights, result, flagged)
-        result["flagged"], result["modes"] = flagged, fitted.modes.movedim(1, 0).cpu()
         return result
 
     def weigh_again(self, rows: Tensor, take: Take, put: Put) -> None:
@@ -141,32 +114,22 @@ class RefinedSampler:
             filled = self.block if 2 * count > self.block else count  # the graphs take whole blocks
             x, modes = take(block[torch.arange(filled) % count])
             fitted = self.fitting.again(x, modes.movedim(1, 0))
-            weights = self._draw(x, fitted.proposal, fitted.is_near_prior)[1].of(slice(count))
-            result = self._judged(weights, REFITTED, fitted.cost[:count] + self.plan.draws)
-            flagged = is_flagged(result["ess"] / DOUBT, result["k_hat"])
-            flagged = self._pooled(x, fitted, weights, result, flagged)
+            _, log_weights, given, is_bounded = self._draw(x, fitted)
+            result = self._summary(log_weights[:, :count], REFITTED, fitted.cost[:count] + self.plan.draws)
+            _bound(result, given[:, :count], is_bounded[:count])
             put(block, result)
-            yield block[flagged], fitted.proposal[:count][flagged]
+            yield _flagged(block, fitted.proposal[:count], result, DOUBT)
 
     def _annealed(self, fitted: Iterable[Rows], temperatures: int, take: Take, put: Put) -> Iterator[Rows]:
         """Gives what stays flagged."""
         betas = torch.linspace(0.0, 1.0, temperatures + 1, dtype=torch.float64)
         cost = CHAINS * (1 + LEAPFROGS * (temperatures - 1)) * GRADIENT
         for rows, proposal in _batches(fitted, self.batch):
-            log_weights = self._chains(take(rows)[0], proposal, betas, self.annealing)
+            x, begin = take(rows)[0], proposal.draw(CHAINS)[0]
+            log_weights = self._anneal(x, proposal, begin, betas, self.annealing)
             result = self._summary(log_weights, ANNEALED, cost)
-            flagged = is_flagged(result["ess"], result["k_hat"])
-            near = _near(flagged, result)
-            if len(near) and temperatures < TEMPERATURES[-1]:  # twice as many chains cost less than longer ones
-                graphs = self.annealing if len(near) == len(rows) else Graphs("eager")
-                more = self._chains(take(rows[near])[0], proposal[near], betas, graphs)
-                _put(result, near, self._summary(torch.cat([log_weights[:, near], more]), ANNEALED, 2 * cost))
-                flagged = is_flagged(result["ess"], result["k_hat"])
             put(rows, result)
-            yield rows[flagged], proposal[flagged]
-
-    def _chains(self, x: Tensor, proposal: Mixture, betas: Tensor, graphs: Graphs) -> Tensor:
-        return self._anneal(x, proposal, proposal.draw(CHAINS)[0], betas, graphs)
+            yield _flagged(rows, proposal, result)
 
     def exact(self, trace: Trace, count: int) -> Tensor:
         """The vectors ``[count, D]`` of the latents of a trace of the model."""
@@ -197,30 +160,14 @@ class RefinedSampler:
         noise = torch.randn(START_DRAWS, *fitted.mean.shape).to(fitted.mean)
         self.coordinates.centre(x, fitted.place(noise).to(x.dtype))
 
-    def _pooled(self, x: Tensor, fitted: Fitted, weights: Weights, result: dict[str, Any], flagged: Tensor) -> Tensor:
-        """Join weights that nearly pass with those of as many draws again of the same fits, in ``result`` too.
+    def _draw(self, x: Tensor, fitted: Fitted) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draws ``[count, B, D]``, their log-weights and log p(x | u), ``[count, B]``.
 
-        Returns what stays flagged. The mean of both is nearer to unbiased than the second alone, as the first were
-        chosen for their spread.
+        A tenth of those of a posterior near the prior are the prior's, with which no weight exceeds 10 p(x | u); the
+        last result says for which data, ``[B]``.
         """
-        near = _near(flagged, result)
-        if len(near) == 0:
-            return flagged
-        more = self._draw(x[near], fitted.proposal[near], fitted.is_near_prior[near])[1]
-        pooled = self._judged(weights.of(near).and_more(more), int(result["stage"][0]), 0)
-        pooled["evaluations"] = result["evaluations"][near] + self.plan.draws
-        _put(result, near, pooled)
-        flagged = flagged.clone()
-        flagged[near] = is_flagged(pooled["ess"] / DOUBT, pooled["k_hat"])
-        return flagged
-
-    def _draw(self, x: Tensor, proposal: Mixture, is_near: Tensor) -> tuple[Tensor, Weights]:
-        """Draws ``[count, B, D]``, and their weights.
-
-        A tenth of those of a posterior near the prior, ``is_near``, are the prior's, with which no weight exceeds
-        10 p(x | u).
-        """
-        u, log_q = proposal.draw(self.plan.draws)
+        u, log_q = fitted.proposal.draw(self.plan.draws)
+        is_near = fitted.is_near_prior
         if is_near.any():
             every = torch.arange(0, len(u), OF_PRIOR, device=u.device)
             prior = self.fitting.prior_draws(x, len(every)).double()
@@ -230,23 +177,10 @@ class RefinedSampler:
         u = u.to(x.dtype)
         joint, given = self.fitting.joint(x, u)
         if is_near.any():
-            parts = proposal.log_density(u.double()), joint.double() - given.double()
+            parts = fitted.proposal.log_density(u.double()), joint.double() - given.double()
             mixed = torch.logaddexp(parts[0] + math.log1p(-share), parts[1] + math.log(share))
             log_q = torch.where(is_near, mixed, log_q)
-        return u, Weights(joint.double() - log_q, given, is_near)
-
-    def _judged(self, weights: Weights, stage: int, cost: Tensor | int) -> dict[str, Any]:
-        """The summary of weights; the smaller k-hat of weights and p(x | u) where none exceeds 10 p(x | u).
-
-        The tail of the weights is no heavier than that of p(x | u) there. Not where so few draws count that a later
-        stage is worth its cost.
-        """
-        result = self._summary(weights.log, stage, cost)
-        rows = weights.is_bounded.cpu() & (OF_PRIOR * result["ess"] > len(weights.log))
-        if rows.any():
-            of_given = summarise(weights.given[:, rows.to(weights.given.device)])["k_hat"]
-            result["k_hat"][rows] = torch.minimum(result["k_hat"][rows], of_given)
-        return result
+        return u, joint.double() - log_q, given, is_near
 
     def _summary(self, log_weights: Tensor, stage: int, cost: Tensor | int) -> dict[str, Any]:
         result: dict[str, Any] = summarise(log_weights)
@@ -256,14 +190,20 @@ class RefinedSampler:
         return result
 
 
-def _near(flagged: Tensor, result: dict[str, Any]) -> Tensor:
-    """Indices of the flagged data that as many draws again may clear."""
-    return (flagged & (NEAR * result["ess"] >= LEAST_ESS)).nonzero().squeeze(-1)
+def _bound(result: dict[str, Any], given: Tensor, is_bounded: Tensor) -> None:
+    """Where no weight exceeds 10 p(x | u), its tail is no heavier than that of p(x | u), whose k-hat serves too.
+
+    Not where so few draws count that a later stage is worth its cost.
+    """
+    rows = is_bounded.cpu() & (OF_PRIOR * result["ess"] > len(given))
+    if rows.any():
+        of_given = summarise(given[:, rows.to(given.device)])["k_hat"]
+        result["k_hat"][rows] = torch.minimum(result["k_hat"][rows], of_given)
 
 
-def _put(result: dict[str, Any], rows: Tensor, part: dict[str, Any]) -> None:
-    for key, value in part.items():
-        result[key][rows] = value
+def _flagged(rows: Tensor, proposal: Mixture, result: dict[str, Any], strict: float = 1.0) -> Rows:
+    flagged = is_flagged(result["ess"] / strict, result["k_hat"])
+    return rows[flagged], proposal[flagged]
 
 
 def _batches(pieces: Iterable[Rows], size: int) -> Iterator[Rows]:

@@ -236,7 +236,6 @@ def test_a_later_stage_far_below_an_earlier_one_is_not_taken():
         "stage": torch.ones(3, dtype=torch.long),
         "evaluations": torch.full((3,), 10.0).double(),
         "modes": torch.zeros(3, 4, 1),
-        "flagged": torch.ones(3, dtype=torch.bool),
     }
 
     class Stages:
