@@ -81,7 +81,7 @@ class NegativeBinomialLikelihood(nn.Module):
         dispersion: ``"gene"``: one learned theta for each of the G, which starts at 1; ``"datum"``: theta is another
             for each datum, from the network.
         zero_inflated: Whether pi is from the network; it is 0 otherwise.
-        log_inverse_dispersion_range: Lower and upper bound at which log theta is cut off.
+        log_inverse_dispersion_range: Bounds (min, max) to which log theta is clamped.
 
     Calls are those of :class:`PoissonLikelihood`.
 

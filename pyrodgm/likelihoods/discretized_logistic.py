@@ -21,7 +21,7 @@ class DiscretizedLogisticLikelihood(nn.Module):
         mean: Mean of the training data, of the shape of the data, in [0, 1], cut off at 0.001 from either end; its
             logits become a fixed bias of those of the locations.
         num_bins: Number of values that a pixel can have, evenly spaced in [0, 1].
-        log_scale_range: Lower and upper bound at which the logarithm of the scale is cut off.
+        log_scale_range: Bounds (min, max) to which the logarithm of the scale is clamped.
         event_dim: Number of dimensions of a datum; the first of them is halved.
 
     Called with latents it returns a distribution with batch shape ``[*]`` over data ``[D]`` (or ``[channels, height,

@@ -19,7 +19,7 @@ class GaussianLikelihood(nn.Module):
         net: Maps ``[*, ...]`` to means ``[*, D]``; with ``scale=None`` to ``[*, 2 * D]``, means and then log-variances.
         scale: Standard deviation of all dimensions, positive, in the unit of the data; None: the network gives it.
         learn_scale: Whether ``scale`` is only where training starts.
-        log_variance_range: Lower and upper bound at which a log-variance from the network is cut off.
+        log_variance_range: Bounds (min, max) to which a log-variance from the network is clamped.
 
     Called with latents (all that its network takes) it returns a distribution with batch shape ``[*]`` and event shape
     ``[D]``; log-densities are in nats.

@@ -26,7 +26,7 @@ class FlowPosterior(nn.Module):
         net: Maps ``[*, ...]`` to ``[*, 2 * features + context]``: the means, the log-variances, then the context h.
         features: Number of latents D, at least 2.
         transform: A ``zuko.lazy.LazyTransform`` of ``features`` and a context: called with h it returns f.
-        log_variance_range: Lower and upper bound at which the log-variance is cut off.
+        log_variance_range: Bounds (min, max) to which the log-variance is clamped.
 
     Called with data ``x`` it returns a distribution with batch shape ``[*]`` and event shape ``[D]``, which has no mean
     in closed form: its ``mean`` is an estimate from 128 antithetic draws, the same for all data and calls.

@@ -14,7 +14,7 @@ class GaussianPosterior(nn.Module):
 
     Args:
         net: Maps ``[*, ...]``, one tensor or several, to ``[*, 2 * D]``: the means, then the log-variances.
-        log_variance_range: Lower and upper bound at which the log-variance is cut off.
+        log_variance_range: Bounds (min, max) to which the log-variance is clamped.
 
     Called with the data, or with data and other latents, it returns a distribution with batch shape ``[*]`` and event
     shape ``[D]``. Called with the latents above it is a conditional prior.

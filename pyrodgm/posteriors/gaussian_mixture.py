@@ -21,7 +21,7 @@ class GaussianMixturePosterior(nn.Module):
         net: Maps ``[*, ...]``, one tensor or several, to ``[*, K * (1 + 2 * D)]``: the K logits, then the means of all
             components, then their log-variances.
         num_components: Number of components K.
-        log_variance_range: Lower and upper bound at which the log-variances are cut off.
+        log_variance_range: Bounds (min, max) to which the log-variances are clamped.
 
     Called with the data, or with data and other latents, it returns a distribution with batch shape ``[*]`` and event
     shape ``[D]``.
@@ -65,7 +65,7 @@ class WeightedGaussians(nn.Module):
         net: Maps ``[*, ...]``, one tensor or several, to ``[*, 2 * K * D]``: the means of all components, then their
             log-variances.
         num_components: Number of components K.
-        log_variance_range: Lower and upper bound at which the log-variances are cut off.
+        log_variance_range: Bounds (min, max) to which the log-variances are clamped.
 
     Called with the network's inputs and then the weights, ``[*, K]`` on the simplex, it returns a
     :class:`~pyrodgm.distributions.DiagNormalMixture` with batch shape ``[*]`` and event shape ``[D]``.

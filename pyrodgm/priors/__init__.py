@@ -1,4 +1,4 @@
-"""Priors: modules that are called with nothing and return a distribution over the latents."""
+"""Priors: modules that are called without arguments and return a distribution over the latents."""
 
 from pyrodgm.datasets.training_indices import current_rows, training_rows
 from pyrodgm.priors.boltzmann import BoltzmannPrior

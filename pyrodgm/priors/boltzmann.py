@@ -21,43 +21,44 @@ from pyrodgm.processes import all_sums, alone, independent_draws, pooled, regist
 
 SamplerName = Literal["pcd", "pa", "pt", "exact"]
 
-BLOCK = 256  # chains that are annealed together: on the CPU they take no longer than as many of a larger number
+BLOCK = 256  # chains annealed per block: on the CPU, larger blocks are no faster per chain
 
 
 class BoltzmannPrior(nn.Module):
-    r"""A Boltzmann machine with learned couplings and biases, or what is made of it for continuous latents.
+    r"""A Boltzmann machine with learned couplings and biases, or a continuous relaxation of one.
 
     .. math:: p(z) = \frac 1Z \exp\bigl(l^\top W r + b^\top l + c^\top r\bigr), \qquad z = [l, r] \in \{0, 1\}^{L + R}
 
-    for two full layers; or, on a graph, :math:`\sum_{(i, j)} w_{ij} z_i z_j + \sum_i b_i z_i` in the exponent. Units
-    may be of other kinds: with ``Potts(K)`` latents are one-hot vectors of K states, side by side.
+    for two fully connected layers; on a graph the exponent is :math:`\sum_{(i, j)} w_{ij} z_i z_j + \sum_i b_i z_i`.
+    Other kinds of units are possible: with ``Potts(K)`` the latents are concatenated one-hot vectors of K states.
 
-    The gradient of log Z needs samples of the machine. In training mode each call first moves them on: persistent
-    chains by ``num_sweeps`` Gibbs sweeps (``"pcd"``); or a new population by annealing over ``num_sweeps``
-    temperatures (``"pa"``), or ladders of chains at ten temperatures by ``num_sweeps`` rounds (``"pt"``), which also
-    find modes that chains do not; or by any :class:`pyrodgm.boltzmann.Sampler`.
+    The gradient of log Z needs samples of the machine. In training mode each call first updates them: persistent
+    chains by ``num_sweeps`` Gibbs sweeps (``"pcd"``), a new population by annealing over ``num_sweeps`` temperatures
+    (``"pa"``), chains at ten temperatures by ``num_sweeps`` rounds of parallel tempering (``"pt"``), or the samples of
+    any :class:`pyrodgm.boltzmann.Sampler`. Annealing and tempering also find modes that Gibbs chains miss.
     The samples are buffers, so they are saved, resumed and moved with the module, and advance inside a traced step. In
-    evaluation mode they stay as they are. Several processes that train together have samplers of their own, each with
+    evaluation mode they do not change. When several processes train together, each has its own sampler with
     ``num_chains`` chains: moments are means over the chains of all, and log Z is the log of the mean of their Z.
 
-    The value of log Z in training is the sampler's own estimate, or is tracked along the samples from where it was
-    last known: good for looking at, not for reporting. In evaluation mode it is estimated by annealed importance
-    sampling (exact sums for up to 16 units on the smaller side, or a graph of width up to 12), once for each state of
-    the parameters, with random numbers of its own; only while a training step is traced does it stay as it is. The
-    buffer ``log_partition_error`` is the standard error of that estimate; it is infinite during training.
+    In training, log Z is the sampler's estimate or, for samplers without one, the previous value plus the change of
+    log Z estimated from the samples: good enough to monitor, not to report. In evaluation mode it is estimated by
+    annealed importance sampling (by exact sums for up to 16 units on the smaller side, or a graph of width up to 12)
+    whenever the parameters have changed, without touching the caller's random state; while a training step is traced
+    it is not re-estimated. The buffer ``log_partition_error`` is the standard error of that estimate; it is infinite
+    during training.
 
     Args:
-        left: Number of left units L; or a graph of n units, with which ``right`` is left out.
+        left: Number of left units L; or a graph of n units, in which case ``right`` must not be given.
         right: Number of right units R.
-        relaxation: Makes the distribution of the latents from that of z: ``RelaxedBoltzmann`` with a smoothing, say, by
-            :func:`functools.partial`. By default the latents are z.
+        relaxation: Maps the distribution of z to that of the latents, such as ``RelaxedBoltzmann`` with a smoothing
+            set by :func:`functools.partial`. By default the latents are z.
         sampler: ``"pcd"``, ``"pa"``, ``"pt"``, ``"exact"`` for exact sums (up to 22 units on the smaller side, or a
             graph of width up to 20), or a sampler.
         num_chains: Number of chains, or size of the population.
-        num_sweeps: Gibbs sweeps, temperatures or rounds a call of ``"pcd"``, ``"pa"`` or ``"pt"``.
-        num_visible: If given, the first so many units are latents, and the others are hidden and summed out, as in
-            :class:`pyrodgm.distributions.VisibleBoltzmann`; for two layers the left ones.
-        units: The kind of the units, or for two layers those of the left and of the right ones; in {0, 1} by default.
+        num_sweeps: Gibbs sweeps, temperatures or rounds per call of ``"pcd"``, ``"pa"`` or ``"pt"``.
+        num_visible: If given, the first ``num_visible`` units are latents and the others are hidden and summed out, as
+            in :class:`pyrodgm.distributions.VisibleBoltzmann`; with two layers it must be the number of left units.
+        units: The kind of the units, or for two layers a pair of kinds, left and right; bits in {0, 1} by default.
 
     Called with nothing it returns a distribution with event shape ``[n]``, ``[L + R]`` for two layers, or
     ``[num_visible]``; K times as many columns for units of K states. Couplings and biases start at 0.
@@ -154,7 +155,7 @@ class BoltzmannPrior(nn.Module):
         return machine if self.relaxation is None else self.relaxation(machine)
 
     def discrete(self) -> BoltzmannMachine | VisibleBoltzmann:
-        """The distribution of z itself; moves the samples on as a call of the module does."""
+        """The distribution of z, without the relaxation; updates the samples as calling the module does."""
         units = self._all_units()
         return units if self.num_visible is None else VisibleBoltzmann(units, self.num_visible)
 
@@ -169,21 +170,22 @@ class BoltzmannPrior(nn.Module):
                 with alone():
                     self.estimate_log_partition()
             moments = machine.sample_moments(self.chains)
-        # cloned: the buffer changes in place, and a distribution should not change under its user
+        # cloned: the buffer is updated in place, and a returned distribution should not change
         return BoltzmannMachine(machine, log_partition=self.log_partition.clone(), moments=moments, chains=self.chains)
 
     @torch.no_grad()
     def estimate_log_partition(
         self, num_temperatures: int = 1000, num_chains: int = 1024, seed: int = 0
     ) -> LogPartition:
-        """Estimate log Z by annealed importance sampling, or sum it exactly, and keep it for evaluation.
+        """Estimate log Z by annealed importance sampling, or sum it exactly, and store it for evaluation.
 
-        On the CPU several processes share the chains, so all of them have to call it; each gets the estimate of one.
+        On the CPU several processes share the chains, so all of them must call this; each gets the same estimate that
+        a single process would get.
 
         Args:
             num_temperatures: As in :func:`pyrodgm.boltzmann.annealed_importance_sampling`.
-            num_chains: Likewise.
-            seed: Seed of the chains; the caller's random state is left as it was.
+            num_chains: As there.
+            seed: Seed of the chains; the caller's random state is not changed.
         """
         machine = self.machine()
         if self.sampler is None or machine.can_sum(fast=True):
@@ -198,7 +200,7 @@ class BoltzmannPrior(nn.Module):
         return estimate
 
     def check_sampler(self, num_calls: int = 20) -> SamplerCheck | None:
-        """Whether the samples can be trusted, from further calls of the sampler, which are not kept; None for sums."""
+        """Diagnose the sampler by further calls, whose samples are discarded; None with exact sums."""
         if self.sampler is None:
             return None
         return boltzmann.check_sampler(self.machine().detach(), self.sampler, self._state(), num_calls)
@@ -208,19 +210,19 @@ class BoltzmannPrior(nn.Module):
 
     @torch.no_grad()
     def sample_gibbs(self, num_samples: int, num_sweeps: int = 1000) -> Tensor:
-        """States z ``[num_samples, D]`` of new chains after ``num_sweeps`` Gibbs sweeps from fair coins."""
+        """States z ``[num_samples, D]`` of new chains after ``num_sweeps`` Gibbs sweeps from uniform random states."""
         machine = self.machine()
         return machine.gibbs(machine.random_states(num_samples), num_sweeps)[:, : self.num_visible]
 
     @torch.no_grad()
     def sample_annealed(self, num_samples: int, population_size: int = 1024) -> Tensor:
-        """States z ``[num_samples, D]``, members of a population of at least as many, by annealing."""
+        """States z ``[num_samples, D]``, drawn from an annealed population of at least ``population_size`` members."""
         states = boltzmann.anneal_population(self.machine(), max(population_size, num_samples)).states
         return states[torch.randperm(len(states), device=states.device)[:num_samples], : self.num_visible]
 
     @torch.no_grad()
     def _advance(self, machine: Machine, sampler: Sampler) -> tuple[Tensor, ...]:
-        """Move the samples on; returns the moments of those of all processes."""
+        """Update the samples and log Z; returns the moments, averaged over all processes."""
         state = self._state()
         with independent_draws():
             samples = sampler.sample(machine, state)
@@ -238,7 +240,7 @@ class BoltzmannPrior(nn.Module):
         return moments
 
     def needs_estimate(self) -> bool:
-        """Whether evaluation has to estimate log Z first: parameters have changed since that was done."""
+        """Whether evaluation has to estimate log Z first, as the parameters have changed since the last estimate."""
         if self.sampler is None or self.training:
             return False
         return not (torch.isfinite(self.log_partition_error) and torch.equal(self.estimated_at, self._flat()))
@@ -252,7 +254,7 @@ class BoltzmannPrior(nn.Module):
 
 
 def _annealed(machine: Machine, num_temperatures: int, num_chains: int, seed: int) -> LogPartition:
-    """Estimate log Z by blocks of chains, each with random numbers of its own, which processes share."""
+    """Estimate log Z by blocks of chains, each with its own seed; the blocks are divided among the processes."""
     device, team = machine.biases.device, world()
     blocks = max(1, round(num_chains / BLOCK)) if device.type == "cpu" else 1
     counts = [num_chains * (i + 1) // blocks - num_chains * i // blocks for i in range(blocks)]
@@ -269,7 +271,7 @@ def _annealed(machine: Machine, num_temperatures: int, num_chains: int, seed: in
 
 
 def _sampler(sampler: SamplerName | Sampler, num_sweeps: int) -> Sampler | None:
-    """The sampler of that name, or as it was given; None for exact sums."""
+    """The sampler of that name, or the given sampler; None for exact sums."""
     if not isinstance(sampler, str):
         if not callable(getattr(sampler, "start", None)):
             raise TypeError(f"sampler must be one of {', '.join(get_args(SamplerName))}, or a sampler, got {sampler!r}")

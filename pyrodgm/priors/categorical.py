@@ -9,12 +9,12 @@ from pyrodgm.processes import register_state
 
 
 class CategoricalPrior(nn.Module):
-    r"""Class probabilities without any condition, :math:`p(y) = \mathrm{Categorical}(y; \pi)`.
+    r"""Categorical prior over classes, fixed or learned, :math:`p(y) = \mathrm{Categorical}(y; \pi)`.
 
     Args:
         num_classes: Number of classes C, at least 2.
         probs: Their probabilities ``[C]``, positive; they are normalised. Uniform by default.
-        learn: Whether these are only where training starts.
+        learn: Whether the probabilities are learned, starting from ``probs``.
 
     Called with nothing it returns a distribution over 0, ..., C - 1.
 

@@ -1,4 +1,4 @@
-"""The exemplar prior: every training image a component."""
+"""The exemplar prior: a mixture with one component per training image."""
 
 import math
 
@@ -12,8 +12,8 @@ from pyrodgm.datasets.unit_images import unit_images
 from pyrodgm.distributions import IsotropicNormalMixture
 from pyrodgm.processes import gather_rows, register_state
 
-CHUNK = 5000  # images that are encoded together without gradient
-BLOCK = 128  # columns whose minimum is looked at first in the search for the smallest
+CHUNK = 5000  # images encoded per batch, without gradient
+BLOCK = 128  # columns per block in the search for the smallest values
 
 
 class ExemplarPrior(nn.Module):
@@ -22,32 +22,32 @@ class ExemplarPrior(nn.Module):
     .. math:: p(z) = \frac 1N \sum_{n=1}^N \mathcal N\bigl(z; \mu(x_n), \sigma^2 I\bigr), \qquad
               \mu(x) = \mathbb E_{q(z \mid x)}[z]
 
-    In training a datum must not find itself among the components. :func:`pyrodgm.infer.fit` says which rows a batch
-    holds (:func:`training_rows` does in your own training loop), and each datum's own component is left out:
+    In training, the component of a datum's own image is left out (leave-one-out). :func:`pyrodgm.infer.fit` declares
+    which rows a batch holds; in your own training loop, use :func:`training_rows`. The other components are:
 
-    - with ``num_neighbours`` = k, the mixture is cut down to those k images a datum of the batch whose means are
-      nearest to its own, for all data of the batch together. With weights 1 / (N - 1) that bounds the mixture without
-      the datum's own image from below. Neighbours are found by means that are kept of every image and renewed whenever
-      it is met, in a batch at the latest once an epoch;
-    - with ``num_exemplars`` = M, it is that of M images drawn anew each step;
-    - with neither it is that of all other images.
+    - with ``num_neighbours`` = k, the union over the batch of each datum's k nearest images, by distance between
+      posterior means. With weights 1 / (N - 1) this is a lower bound on the leave-one-out mixture. The search uses
+      cached means of all images; the mean of an image is refreshed whenever it is in a batch, at least once per epoch,
+      or found as a neighbour;
+    - with ``num_exemplars`` = M, a random subset of M images, drawn anew at each step;
+    - with neither, all other images.
 
-    In training mode outside of these contexts all images count; so they do in evaluation mode.
+    Outside these contexts and in evaluation mode the mixture has all images.
 
     Args:
-        posterior: The module that gives q(z | x); the one of the pair. It is shared, not owned.
-        exemplars: The training images in the order of the training data, ``[N, *event]`` in [0, 1]; they take on the
-            posterior's dtype.
-        num_neighbours: Nearest images a datum in training, k; None for no such cut.
-        num_exemplars: Random images a step, M, if there is no cut to neighbours; None for all.
-        binarize: Whether an image's values are the probabilities of binary ones, drawn anew at each use.
-        log_variance_range: Lower and upper bound at which the log-variance is cut off.
+        posterior: The module that gives q(z | x), the guide's. It is shared and not registered as a submodule.
+        exemplars: The training images in the order of the training data, ``[N, *event]`` in [0, 1]; they are converted
+            to the posterior's dtype.
+        num_neighbours: Nearest images per datum in training, k; None for no restriction to neighbours.
+        num_exemplars: Random images per step, M, only without ``num_neighbours``; None for all.
+        binarize: Whether an image's values are probabilities from which a binary image is drawn at each use.
+        log_variance_range: Bounds (min, max) to which the log-variance is clamped.
 
-    Called with nothing it returns a distribution with event shape ``[D]``, in training one for each datum.
+    Called with nothing it returns a distribution with event shape ``[D]``; in training its batch shape is ``[batch]``.
 
     Raises:
-        ValueError: If there are fewer than two exemplars, values outside [0, 1], or a number out of range; from the
-            call, if the training data have another number of rows.
+        ValueError: If there are fewer than two exemplars, values outside [0, 1], or a number out of range; on a call,
+            if the training data have another number of rows.
 
     Source: Norouzi, Fleet, Norouzi (2020), arXiv 2004.04795, sections 3 and 3.1.
 
@@ -89,7 +89,7 @@ class ExemplarPrior(nn.Module):
         self.num_neighbours, self.num_exemplars, self.binarize = num_neighbours, num_exemplars, binarize
         self.log_variance_range = finite_range("log_variance_range", log_variance_range)
         self.log_variance = nn.Parameter(torch.zeros(()))
-        # the data themselves: whoever builds the prior has them, so nothing saves them
+        # the training data: whoever builds the prior has them, so they are not saved
         register_state(self, "replicated", "exemplars", exemplars.contiguous(), persistent=False)
         register_state(self, "replicated", "means", self._all_means())
 
@@ -99,7 +99,7 @@ class ExemplarPrior(nn.Module):
         return self._shared_posterior[0]
 
     def component(self, images: Tensor) -> dist.TorchDistribution:
-        """The components that images ``[*, *event]`` make."""
+        """The components centred on images ``[*, *event]``."""
         return dist.Normal(self._encode(images), self._scale).to_event(1)
 
     def forward(self) -> dist.TorchDistribution:
@@ -120,11 +120,11 @@ class ExemplarPrior(nn.Module):
         with torch.no_grad():
             own = self._encode(self.exemplars[rows])
             self.means.index_copy_(0, batch, gather_rows(own))
-            # squared distances, but for a constant of each datum
+            # squared distances up to a constant per datum
             distance = torch.addmm(self.means.square().sum(-1), own, self.means.T, alpha=-2)
             found = _smallest(distance.scatter_(1, rows.unsqueeze(-1), math.inf), count).flatten()
-            near = gather_rows(found)  # those of the whole batch are the components of each datum
-            times = (near.unsqueeze(-1) == near).sum(-1)  # that each image was found, which must not count twice
+            near = gather_rows(found)  # the neighbours of the whole batch are the components of each datum
+            times = (near.unsqueeze(-1) == near).sum(-1)  # how often each image was found: duplicates share its weight
         loc = gather_rows(self._encode(self.exemplars[found]))
         with torch.no_grad():
             self.means.index_copy_(0, near, loc.detach())
@@ -150,7 +150,7 @@ class ExemplarPrior(nn.Module):
 def _smallest(values: Tensor, count: int) -> Tensor:
     """Columns of the ``count`` smallest values of each row of ``[B, N]``, ``[B, count]`` in any order.
 
-    They lie in the ``count`` blocks of columns that have the smallest minima, and minima are found faster than places.
+    They lie in the ``count`` blocks of columns with the smallest minima, and ``amin`` is faster than ``topk``.
     """
     columns = values.shape[1]
     if columns < 2 * count * BLOCK:

@@ -1,4 +1,4 @@
-"""Components of a mixture prior whose weights are latent."""
+"""The Gaussian components of a mixture prior whose weights are latent."""
 
 import pyro.distributions as dist
 import torch
@@ -12,19 +12,19 @@ KINDS = ("standard", "spread", "learned")
 
 
 class GaussianComponents(nn.Module):
-    r"""The prior of z given the weights of its components, :math:`p(z \mid \pi) = \sum_k \pi_k\, p_k(z)`.
+    r"""Gaussian mixture prior given its weights, :math:`p(z \mid \pi) = \sum_k \pi_k\, p_k(z)`.
 
     - ``"standard"``: every component is N(0, I), so the mixture is N(0, I) whatever the weights; as published.
-    - ``"spread"``: unit variance and the mean of component k at a constant from -``spread`` to ``spread`` in every
-      dimension; as in the published runs with five dimensions and means from -0.5 to 0.5.
-    - ``"learned"``: means, which start as draws with standard deviation ``spread``, and variances are learned.
+    - ``"spread"``: unit variances; the means are evenly spaced from -``spread`` to ``spread``, and that of component k
+      is the same in every dimension; as in the published runs with five components and means from -0.5 to 0.5.
+    - ``"learned"``: means and variances are learned; means start as normal draws with standard deviation ``spread``.
 
     Args:
         features: Number of latent dimensions D.
         num_components: Number of components K.
-        kind: Which of these.
-        spread: How far apart the means are.
-        log_variance_range: Lower and upper bound at which a learned log-variance is cut off.
+        kind: One of the above.
+        spread: Largest mean for ``"spread"``, standard deviation of the initial means for ``"learned"``.
+        log_variance_range: Bounds (min, max) to which a learned log-variance is clamped.
 
     Called with weights ``[*, K]`` it returns a distribution with event shape ``[D]``: a Normal for ``"standard"``, else
     a :class:`~pyrodgm.distributions.DiagNormalMixture` with batch shape ``[*]``.

@@ -16,24 +16,24 @@ from pyrodgm.processes import register_state
 
 
 class GEMPrior(nn.Module):
-    r"""Sticks of a truncated Dirichlet process, their concentration fixed, learned, or learned under a Gamma.
+    r"""Truncated stick-breaking (GEM) prior with a concentration that is fixed, learned, or learned under a Gamma.
 
     .. math:: v_k \sim \mathrm{Beta}(1, \alpha), \; k < K, \qquad \pi_k = v_k \prod_{j<k} (1 - v_j), \qquad
               [\alpha \sim \mathrm{Gamma}(s, r)]
 
     The latents are the logits of the fractions, :math:`y_k = \log v_k - \log(1 - v_k)`;
-    :class:`pyrodgm.nn.StickWeights` makes the weights of them, in front of the network that takes these.
+    :class:`pyrodgm.nn.StickWeights` maps them to weights in front of the decoder.
 
-    A learned concentration is a point estimate, one parameter (its logarithm). With ``hyperprior`` it is that of
-    largest posterior density in log alpha: whenever the model runs in training mode, each of the ``num_data`` data
-    brings its share of the hyperprior's log-density, as a :func:`pyro.factor` named ``hyperprior`` inside the data
+    A learned concentration is a point estimate, one parameter (its logarithm). With ``hyperprior`` it is the MAP
+    estimate of log alpha: whenever the model runs in training mode, each of the ``num_data`` data contributes
+    1 / ``num_data`` of the hyperprior's log-density, as a :func:`pyro.factor` named ``hyperprior`` inside the data
     plate. Plate scaling therefore applies to it, every estimator trains it, and all latent sites stay in the plate. In
     evaluation mode there is no factor: bounds and log-likelihoods are those of the data alone. A full posterior would
-    add little, since it is about :math:`1 / \sqrt{NK}` wide relative to alpha.
+    add little, since its width relative to alpha is about :math:`1 / \sqrt{NK}`.
 
     Args:
         truncation: Number of sticks K, at least 2.
-        concentration: alpha, positive; where it starts if it is learned. About alpha + 1 sticks carry most of the mass.
+        concentration: alpha, positive; its initial value if learned. About alpha + 1 sticks carry most of the mass.
         learn: Whether alpha is learned.
         hyperprior: Shape s and rate r of the Gamma hyperprior on alpha; needs ``learn`` and ``num_data``.
         num_data: Number of training data N.
@@ -81,7 +81,7 @@ class GEMPrior(nn.Module):
             self.log_concentration = nn.Parameter(value)
         else:
             register_state(self, "replicated", "log_concentration", value)
-        # The logarithm of a fixed one, which weights on disk have, is rounded: in another dtype it would be another.
+        # The saved buffer is the rounded logarithm; recovering alpha from it would depend on the dtype.
         self.fixed = None if learn else float(concentration)
         self.register_load_state_dict_post_hook(_take_loaded)
 
@@ -107,7 +107,7 @@ class GEMPrior(nn.Module):
 
 
 def _take_loaded(prior: GEMPrior, _: Any) -> None:
-    """A fixed concentration becomes that of the weights that were loaded, unless these mean the same."""
+    """Set a fixed concentration to that of the loaded state, unless the two agree up to rounding."""
     if prior.fixed is None:
         return
     loaded = float(prior.log_concentration)

@@ -10,15 +10,15 @@ from pyrodgm.processes import register_state
 
 
 class LibraryPrior(nn.Module):
-    r"""A log-normal library size with mean and deviation of the training data, by batch where there are batches.
+    r"""Log-normal prior of the library size, fitted to the training data, per experimental batch if given.
 
     .. math:: \log \ell \sim \mathcal N(m_b, s_b^2)
 
-    The latent is the logarithm, so that the distribution is Normal. The deviation is 0.05 at least.
+    The latent is the logarithm, so the distribution is Normal. The standard deviation is at least 0.05.
 
     Args:
         counts: Training counts ``[N, G]``.
-        batches: Which batch each datum is of, one-hot ``[N, B]``.
+        batches: The batch of each datum, one-hot ``[N, B]``.
 
     Called with nothing, or with rows ``[*, B]`` where there are batches, it returns a distribution with batch shape
     ``[]`` or ``[*]`` and event shape ``[1]``.

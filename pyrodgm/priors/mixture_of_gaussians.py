@@ -10,7 +10,7 @@ from pyrodgm.processes import register_state
 
 
 class MixtureOfGaussians(nn.Module):
-    r"""A mixture of Gaussians with diagonal covariances, means and variances learned.
+    r"""A mixture of Gaussians with learned means and diagonal covariances.
 
     .. math:: p(z) = \sum_{k=1}^K w_k\, \mathcal N\bigl(z; \mu_k, \mathrm{diag}\, e^{\lambda_k}\bigr)
 
@@ -19,14 +19,14 @@ class MixtureOfGaussians(nn.Module):
         num_components: Number of components K.
         learn_weights: Whether the weights w are learned; they are 1/K otherwise.
         spread: Standard deviation of the normal draws that initialise the means.
-        log_variance_range: Lower and upper bound at which the log-variance is cut off.
+        log_variance_range: Bounds (min, max) to which the log-variance is clamped.
 
     Called with nothing it returns a distribution with event shape ``[D]``.
 
     Raises:
         ValueError: If ``num_components`` is not positive.
 
-    Source: Dilokthanakul et al. (2016), arXiv 1611.02648; Shu (2016), "Gaussian mixture VAE"; the rival of the
+    Source: Dilokthanakul et al. (2016), arXiv 1611.02648; Shu (2016), "Gaussian mixture VAE"; the baseline of the
     VampPrior in Tomczak and Welling (2017), arXiv 1705.07120.
 
     Example:

@@ -15,7 +15,7 @@ class StandardNormal(nn.Module):
         features: Number of latent dimensions D.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If ``features`` is less than 1.
 
     Called with nothing it returns a distribution with event shape ``[D]``.
 
@@ -30,7 +30,7 @@ class StandardNormal(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         features = whole_number("features", features)
-        # buffers follow the module's device and dtype; there is nothing in them to save
+        # buffers follow the module's device and dtype; as constants they need not be saved
         register_state(self, "replicated", "loc", torch.zeros(features), persistent=False)
         register_state(self, "replicated", "scale", torch.ones(features), persistent=False)
 

@@ -10,13 +10,13 @@ from pyrodgm.processes import register_state
 
 
 class SymmetricDirichletPrior(nn.Module):
-    r"""Weights of K components with a symmetric Dirichlet distribution, made by breaking a stick.
+    r"""Symmetric Dirichlet prior over the weights of K components, by stick-breaking.
 
     .. math:: v_k \sim \mathrm{Beta}(\alpha, (K - k)\, \alpha), \; k < K, \qquad \pi_k = v_k \prod_{j<k} (1 - v_j),
               \qquad \pi \sim \mathrm{Dirichlet}(\alpha, \dots, \alpha)
 
-    The latents are the logits of the fractions, :math:`y_k = \log v_k - \log(1 - v_k)`, which have an exact divergence
-    from every stick-breaking posterior; :func:`pyrodgm.nn.stick_weights` makes the weights.
+    The latents are the logits of the fractions, :math:`y_k = \log v_k - \log(1 - v_k)`; the divergence of every
+    stick-breaking posterior from this prior is exact. :func:`pyrodgm.nn.stick_weights` maps the logits to weights.
 
     Args:
         num_components: Number of components K, at least 2.

@@ -1,4 +1,4 @@
-"""The variational mixture of posteriors."""
+"""The VampPrior: a variational mixture of posteriors."""
 
 from typing import Any
 
@@ -14,26 +14,26 @@ from pyrodgm.processes import all_sum, current_share, register_state
 
 
 class VampPrior(nn.Module):
-    r"""A uniform mixture of the approximate posteriors of K pseudo-inputs.
+    r"""VampPrior: a uniform mixture of the approximate posteriors of K pseudo-inputs.
 
     .. math:: p(z) = \frac 1K \sum_{k=1}^K q(z \mid u_k), \qquad u_k \in [0, 1]^D
 
-    The posterior is shared with the guide, not owned: it appears neither in ``parameters()`` nor in ``state_dict()`` of
-    the prior, so a pair that holds both saves it once.
+    The posterior is shared with the guide and not registered as a submodule: it appears neither in ``parameters()`` nor
+    in ``state_dict()`` of the prior, so a pair that holds both saves it once.
 
     Args:
-        posterior: The module that gives q(z | x); the one of the pair.
-        pseudo_inputs: Initial pseudo-inputs, ``[K, *event]`` in [0, 1]; they take on the posterior's dtype.
-        trainable: Whether the pseudo-inputs are learned. If not, they are the paper's "VampPrior data" when they are
-            training images.
-        bounded: Whether pseudo-inputs stay in [0, 1], as images do; others are any real numbers, such as embeddings.
+        posterior: The module that gives q(z | x), the guide's.
+        pseudo_inputs: Initial pseudo-inputs, ``[K, *event]`` in [0, 1]; they are converted to the posterior's dtype.
+        trainable: Whether the pseudo-inputs are learned. Fixed training images are the paper's "VampPrior data".
+        bounded: Whether pseudo-inputs are clamped to [0, 1], as for images; if false they may be any real numbers, such
+            as embeddings.
 
-    Called with nothing it returns a distribution over one latent, with event shape that of q(z | x). With
-    a posterior that has no density it has none either: each draw runs the posterior on a pseudo-input drawn at random.
+    Called with nothing it returns a distribution with the event shape of q(z | x). With a posterior without a density
+    the prior has none either: each draw runs the posterior on a randomly drawn pseudo-input.
 
     Raises:
-        ValueError: If ``pseudo_inputs``, or the mean or images that they are to start from, have values outside [0, 1],
-            there is no component dimension, or the number of components is less than 1 or more than that of the images.
+        ValueError: If ``pseudo_inputs``, or the mean or images from which they start, have values outside [0, 1], there
+            is no component dimension, or the number of components is less than 1 or greater than that of the images.
 
     Source: Tomczak and Welling (2017), arXiv 1705.07120, eq. 9.
 
@@ -82,7 +82,7 @@ class VampPrior(nn.Module):
     ) -> "VampPrior":
         """Pseudo-inputs that start as ``num_components`` random rows of ``images`` (``[N, *event]`` in [0, 1]).
 
-        Trainable ones get normal noise of standard deviation ``std``, so that copies of one image become different.
+        If trainable, normal noise of standard deviation ``std`` is added, so that duplicate images can diverge.
         """
         tensors(images=images)
         std = finite_number("std", std, least=0.0)
@@ -104,7 +104,7 @@ class VampPrior(nn.Module):
         return _Clip.apply(self.raw_inputs) if self.bounded else self.raw_inputs
 
     def component(self, images: Tensor) -> dist.TorchDistribution:
-        """The components that pseudo-inputs ``[*, *event]`` make: q(z | u)."""
+        """The components q(z | u) of pseudo-inputs ``[*, *event]``."""
         return self.posterior(images)
 
     def forward(self) -> dist.TorchDistribution:
@@ -125,10 +125,10 @@ class VampPrior(nn.Module):
 
 
 class _Clip(Function):
-    """Clamp to [0, 1]; outside, only gradients that point inwards pass, else no pixel would return.
+    """Clamp to [0, 1]; outside, pass only gradients that point inwards, so that a pixel can return.
 
-    In forward mode the derivative is that of the identity. Where several processes share a batch, the gradient that
-    must point inwards is that of the whole batch.
+    In forward mode the derivative is that of the identity. Where several processes share a batch, the direction is
+    decided by the gradient of the whole batch.
     """
 
     generate_vmap_rule = True

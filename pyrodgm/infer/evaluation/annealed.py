@@ -1,4 +1,4 @@
-"""The log-likelihood of a decoder by annealed importance sampling, whatever made its latents."""
+"""The log-likelihood of a decoder by annealed importance sampling; the guide needs no density."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from pyrodgm.infer.tracing.contexts import evaluating, flushing_denormals, fork_
 from pyrodgm.infer.training.feeds.columns import Columns, device_and_dtype
 from pyrodgm.infer.training.feeds.support import check_support
 
-DRAWS, STARTS = 200, 4  # draws of the guide, and those of the largest joint density from which modes are looked for
+DRAWS, STARTS = 200, 4  # draws of the guide, and how many of them (by largest joint density) start a search for modes
 
 
 def annealed_log_likelihood(
@@ -44,27 +44,29 @@ def annealed_log_likelihood(
     .. math:: \log p(x) \approx \log \frac 1C \sum_{c=1}^C \prod_t
         \Bigl[\frac{p(x, z_{c,t})}{q(z_{c,t})}\Bigr]^{\beta_{t+1} - \beta_t}, \qquad z_{c,0} \sim q
 
-    The chains lead from q, a Student's t around the mode that is found from the best of many draws of the guide, to the
-    posterior, by Hamiltonian transitions. The guide's density is not needed: that of a GAN with a stated observation
-    noise (:meth:`pyrodgm.models.GAN.with_density`) is the prior, that of an adversarial autoencoder may be a point. The
-    estimate is a lower bound in expectation; :func:`bidirectional` says on simulated data how far below. A mode that
-    the search misses is missing from it.
+    The chains move by Hamiltonian transitions from q, a Student's t around a mode of the posterior, to the posterior.
+    The mode is searched for from the draws of the guide with the largest joint density. The guide needs no density: for
+    a GAN with a stated observation noise (:meth:`pyrodgm.models.GAN.with_density`) it is the prior, and for an
+    adversarial autoencoder it may be a point. The estimate is a lower bound in expectation; :func:`bidirectional`
+    measures on simulated data how far below log p(x) it is. It can miss the mass of modes that the search does not
+    find.
 
     Args:
-        pair: A module with ``model(x)`` and ``guide(x)``, of continuous latents, whose sites say their curvature.
+        pair: A module with ``model(x)`` and ``guide(x)``, of continuous latents, whose sites all have a known
+            curvature (docs/likelihood.md lists the families).
         x: Data ``[N, *event]``.
-        chains: Chains per datum.
-        temperatures: Steps of each.
-        block: Data at a time.
-        seed: Seed; the caller's random state is left as it was. None draws from the current state.
+        chains: Number of chains per datum.
+        temperatures: Number of annealing steps per chain.
+        block: Number of data per block.
+        seed: Seed; the caller's random state is restored. None draws from the current state.
 
     Returns:
-        The estimates, with the effective size of the ``chains`` weights; k-hat needs at least 25 of these.
+        The estimates, with the effective sample size of the ``chains`` weights; k-hat needs at least 25 chains.
 
     Raises:
         ValueError: If a number is not positive, a datum lies outside the support of its likelihood, or the pair's
             latents allow no fit, with the reason.
-        NoDensityError: If prior or likelihood have no density; names the site.
+        NoDensityError: If the prior or the likelihood has no density; names the site.
 
     Source: Wu, Burda, Salakhutdinov and Grosse (2017), arXiv 1611.04273; Neal (2001), Statistics and Computing 11, 125.
 
@@ -135,7 +137,7 @@ def _of_block(
 
 
 def _mode(coordinates: Coordinates, x: Tensor, moments: Any) -> tuple[Gaussian, int]:
-    """The Gaussian at the mode of the largest integral that is found from several starts, and the points it took."""
+    """The Gaussian at the mode with the largest integral among several climbs, and the number of points evaluated."""
     u = coordinates.guide_draws(x, DRAWS)
     joint = coordinates.log_joint(x, u)[0]
     starts = u.gather(0, joint.topk(STARTS, dim=0).indices.unsqueeze(-1).expand(-1, -1, u.shape[-1]))

@@ -1,4 +1,4 @@
-"""Bounds of the log-likelihood from both sides, on data that the model itself has made."""
+"""Bidirectional bounds of the log-likelihood on data simulated from the model."""
 
 import math
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ from pyrodgm.infer.training.feeds.columns import device_and_dtype
 
 @dataclass(frozen=True)
 class Certificate:
-    """How far an estimate of log p(x) can be off, on simulated data.
+    """Stochastic lower and upper bounds of log p(x) on simulated data.
 
     Attributes:
-        lower: The estimate of each simulated datum, below log p(x) in expectation, and its diagnostics.
-        upper: A bound from above in expectation, ``[N]``, float64.
+        lower: The log-likelihood estimates and their diagnostics, lower bounds in expectation.
+        upper: Upper bounds in expectation, ``[N]``, float64.
     """
 
     lower: LogLikelihood
@@ -36,7 +36,7 @@ class Certificate:
 
     @property
     def gap(self) -> float:
-        """Mean of the upper less the lower bound, in nats: a bound in expectation of the estimate's mean error."""
+        """Mean of the upper minus the lower bound, in nats: in expectation it bounds the estimate's mean error."""
         return float(self._gaps.mean())
 
     @property
@@ -46,12 +46,12 @@ class Certificate:
 
     @property
     def trusted_gap(self) -> float:
-        """The gap of the data whose weights are not flagged, which says what the flags are worth; NaN if all are."""
+        """The gap over the data whose weights are not flagged, a check of the flags themselves; NaN if all are."""
         return float(self._trusted_gaps.mean())
 
     @property
     def trusted_standard_error(self) -> float:
-        """Standard error of :attr:`trusted_gap`; NaN for fewer than two such data."""
+        """Standard error of :attr:`trusted_gap`; NaN for fewer than two unflagged data."""
         return _standard_error(self._trusted_gaps)
 
     @property
@@ -87,24 +87,26 @@ def bidirectional(
     max_bytes: int = 2**27,
     seed: int | None = None,
 ) -> Certificate:
-    r"""Bracket log p(x) of data that are simulated from the model, whose latents are thus known.
+    r"""Bound log p(x) from below and above on data simulated from the model (bidirectional Monte Carlo).
 
-    From below by :func:`log_likelihood`, from above by annealed importance sampling from the very latents that made the
-    datum, an exact draw of its posterior, to the fitted proposal, or of binary latents to the guide: the mean of the
-    weights of such chains is :math:`1 / p(x)` in expectation, so minus its logarithm is an upper bound in expectation.
-    The gap certifies the estimate on data like the model's own; how like they are to real data is for the reader to
-    judge. The latents being exact, no mode is missed from above, and a mode that the proposal misses shows as a gap.
+    The lower bound is :func:`log_likelihood`. The upper bound is reverse annealed importance sampling: chains start at
+    the latents that generated the datum, an exact draw of its posterior, and are annealed to the fitted proposal (to
+    the guide, for binary latents). Their mean weight has the expectation :math:`1 / p(x)`, so minus its logarithm is an
+    upper bound in expectation. The gap certifies the estimate on data simulated from the model; whether it carries over
+    to real data depends on how similar those are. As the chains start at exact latents, the upper bound covers all
+    modes, and a mode that the proposal misses shows as a gap.
 
     Args:
-        pair: A module with ``model(x)`` and ``guide(x)``, of continuous latents, whose sites say their curvature,
-            or all binary (:meth:`pyrodgm.models.DVAE.discrete`), of which the guide is certified.
+        pair: A module with ``model(x)`` and ``guide(x)``. Its latents are either continuous, with a known curvature of
+            all sites, or all binary (:meth:`pyrodgm.models.DVAE.discrete`); with binary latents the estimate that is
+            certified is the guide's.
         num_data: Number of data to simulate, N.
-        like: A tensor ``[*, *event]`` of the shape of data; its values do not matter.
-        num_samples: Of the lower bound, as in :func:`log_likelihood`.
-        chains: Chains a datum of the upper bound, which all start at the one draw of its posterior that is known.
-        temperatures: Steps of each; few leave the bound from above loose.
+        like: A tensor ``[*, *event]`` with the event shape of the data; its values do not matter.
+        num_samples: Budget per datum of the lower bound, as in :func:`log_likelihood`.
+        chains: Number of chains per datum of the upper bound; all start at the datum's known latents.
+        temperatures: Number of annealing steps per chain; with few, the upper bound is loose.
         max_bytes: Bound on the memory.
-        seed: Seed; the caller's random state is left as it was. None draws from the current state.
+        seed: Seed; the caller's random state is restored. None draws from the current state.
 
     Raises:
         ValueError: If a number is not positive, the model observes anything but its data argument at one site, or the
@@ -137,7 +139,7 @@ def bidirectional(
         name = _data_site(pair, blank[:1])
         simulated = poutine.trace(poutine.uncondition(pair.model)).get_trace(blank)
         x = simulated.nodes[name]["value"]
-        program, rows = by_row(pair, x)  # as log_likelihood does: symbols are no real tensor
+        program, rows = by_row(pair, x)  # as in log_likelihood: symbols are integers
         require_side_by_side(program, (rows[:DATA],))
         sampler = refined_sampler(program, evenly(rows), num_data, num_samples, max_bytes, "auto")
         exact = sampler.exact(simulated, num_data)
@@ -148,7 +150,7 @@ def bidirectional(
 
 
 def _data_site(pair: nn.Module, x: Tensor) -> str:
-    """The one site that the model observes, whose value must be the data as they came."""
+    """Name of the model's only observed site, whose value must be the data argument itself."""
     with fork_rng(x.device), called_with((x,), "like"):
         sites = counted(traces(pair, x)[1])
     require_observed(sites)

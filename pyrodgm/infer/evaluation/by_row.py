@@ -1,4 +1,4 @@
-"""Data of several arguments, or of whole numbers, for evaluations that take one real tensor."""
+"""Adapts data of several arguments, or of integers, to evaluations that take one floating-point tensor."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,15 +15,15 @@ from pyrodgm.infer.training.feeds.columns import Columns, as_argument, device_an
 from pyrodgm.infer.training.feeds.make import batches_of
 from pyrodgm.infer.training.feeds.support import check_support
 
-BATCH = 1000  # data at a time that are read from a stream
+BATCH = 1000  # number of data read from a stream at once
 
 
 class ByRow(nn.Module):
-    """A pair whose one argument is the row numbers ``[N]``, as floating-point numbers, of data in memory.
+    """Wraps a pair to take row numbers ``[N]`` of data in memory, as floating-point numbers, as its one argument.
 
     Args:
         pair: A module with ``model`` and ``guide``.
-        columns: Their arguments for all data.
+        columns: The arguments of both programs for all data.
     """
 
     pair: Any
@@ -42,16 +42,16 @@ class ByRow(nn.Module):
 
 
 def by_row(pair: nn.Module, x: Any) -> tuple[nn.Module, Tensor]:
-    """The pair and its data where these are one tensor of values that get its dtype; else stand-ins for both.
+    """Return the pair and its data if these are one tensor that takes the pair's dtype, else a :class:`ByRow` and rows.
 
-    Whole numbers stay so where the programs run on them.
+    Integers are kept as such if the programs run on them.
 
     Args:
         pair: A module with ``model`` and ``guide``.
-        x: Data of any kind that :func:`pyrodgm.infer.fit` takes, of one split; a stream is read whole.
+        x: Data of any kind that :func:`pyrodgm.infer.fit` takes, of one split; a stream is read into memory.
 
     Raises:
-        TypeError: If the data are of no known kind, or are not the arguments of model and guide.
+        TypeError: If the data are of no known kind, or do not fit the arguments of model and guide.
         ValueError: If there are no data, or a datum lies outside the support of its likelihood.
     """
     if isinstance(x, Split):
@@ -67,7 +67,7 @@ def by_row(pair: nn.Module, x: Any) -> tuple[nn.Module, Tensor]:
         return pair, columns.values[0]
     check_arguments(pair, columns.pick(slice(0, 1)))
     device, dtype = device_and_dtype(pair)
-    if len(columns) > 2 / torch.finfo(dtype).eps:  # whose row numbers the dtype does not hold
+    if len(columns) > 2 / torch.finfo(dtype).eps:  # the dtype cannot represent all row numbers
         raise ValueError(
             f"x must hold at most {2 / torch.finfo(dtype).eps:.0f} data for a pair of {dtype}, got {len(columns)}"
         )
@@ -77,7 +77,7 @@ def by_row(pair: nn.Module, x: Any) -> tuple[nn.Module, Tensor]:
 
 
 def _read(pair: nn.Module, stream: Any) -> Any:
-    """All data of a stream, by argument."""
+    """All data of a stream, concatenated per argument."""
     batches: list[Batch] = list(batches_of(stream, pair, BATCH, "x"))
     if not batches:
         raise ValueError("x must hold at least one datum, got none")

@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 def to_datatree(result: "LogLikelihood") -> Any:
-    """A ``DataTree`` of an importance-sampled log-likelihood.
+    """Convert an importance-sampled log-likelihood to an ArviZ ``DataTree``.
 
     Groups:
 
     - ``observed_data``: ``x``.
     - ``importance``: ``log_likelihood``, ``ess``, ``k_hat`` and ``stage`` of each datum.
-    - ``posterior``: draws of each latent from the posterior, as many as were weighed: those of the proposal, resampled
-      for each datum by its weights, whose largest are smoothed (Vehtari et al. 2015, arXiv 1507.02646). Only as good
-      as the datum's ``k_hat`` says; what summaries call the effective sample size does not know of it.
-    - ``log_likelihood``: log p(x | z) of these draws. It does not serve leave-one-out cross-validation: each latent
-      belongs to one datum, without which it has its prior.
-    - ``guide``: the draws as the proposal made them, unweighted.
-    - ``guide_stats``: their ``log_weight``, as drawn, and ``log_likelihood``, log p(x | z).
+    - ``posterior``: ``num_samples`` posterior draws of each latent, resampled per datum from the proposal's draws by
+      Pareto-smoothed importance weights (Vehtari et al. 2015, arXiv 1507.02646). They can be trusted only where the
+      datum's ``k_hat`` says so; the effective sample size in ArviZ summaries does not account for the weights.
+    - ``log_likelihood``: log p(x | z) of these draws. Do not use it for leave-one-out cross-validation: each latent
+      belongs to one datum, and without that datum its posterior is the prior.
+    - ``guide``: the unweighted draws of the proposal.
+    - ``guide_stats``: their unsmoothed ``log_weight``, and ``log_likelihood``, log p(x | z).
 
-    The last four need ``keep=True`` in :func:`pyrodgm.infer.log_likelihood`; dimensions are ``chain``, ``draw``,
+    The last four need ``keep=True`` in :func:`pyrodgm.infer.log_likelihood`. Dimensions are ``chain``, ``draw``,
     ``datum`` and those of the event. ``attrs`` holds model, configuration, seed and versions.
     """
     with needs_extra("export"):
@@ -57,7 +57,7 @@ def to_datatree(result: "LogLikelihood") -> Any:
 def _resample(log_weights: Tensor) -> Tensor:
     """Indices ``[num_samples, N]`` of draws, by systematic resampling with smoothed weights, in random order.
 
-    The same each time: the result is a fixed set of draws, and its export should be too.
+    The generator has a fixed seed, so that exporting the same result twice gives the same draws.
     """
     from pyrodgm.infer.evaluation.diagnostics import pareto_smooth
 
@@ -70,10 +70,10 @@ def _resample(log_weights: Tensor) -> Tensor:
 
 
 def _chosen(values: Tensor, index: Tensor) -> Tensor:
-    """Some of the draws ``[num_samples, N, *event]`` of each datum."""
+    """Select draws ``[num_samples, N, *event]`` of each datum by ``index`` ``[num_samples, N]``."""
     return values[index, torch.arange(values.shape[1])]
 
 
 def _array(tensor: Tensor) -> Any:
-    """As a NumPy array, which has no bfloat16."""
+    """The tensor as a NumPy array; bfloat16, which NumPy lacks, becomes float32."""
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()

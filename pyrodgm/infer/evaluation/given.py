@@ -1,4 +1,4 @@
-"""Values that sites of a model are given, in place of their draws."""
+"""Fixed or transformed values for sample sites of a model (``given`` of :func:`~.predict.sample`)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeAlias
@@ -15,19 +15,19 @@ Given: TypeAlias = Mapping[str, Tensor | Callable[[Tensor], Tensor]]
 
 
 class GivenValues(Messenger):
-    """Values of latent sites, datum by datum, or changes of what is drawn there, for one batch after another.
+    """Messenger that sets sample sites to given values, or applies given functions to their draws, batch by batch.
 
     Args:
-        given: By the name of the site.
+        given: Values or functions by the name of the site.
 
     Attributes:
         begin: Number of data in the batches before.
         count: Number of data in the batch.
-        refusal: What is wrong with a value, or what its function raised; the program did not get further.
+        refusal: The error that stopped the program: a rejected value, or the exception of a given function.
 
     Raises:
         TypeError: If a value is neither a tensor nor a function.
-        ValueError: If it is not finite.
+        ValueError: If a value is not finite.
     """
 
     def __init__(self, given: Given | None) -> None:
@@ -37,7 +37,7 @@ class GivenValues(Messenger):
         self.given, self.met, self.rows = dict(given or {}), set[str](), dict[str, int]()
         self.begin = self.count = 0
         self.refusal: Exception | None = None
-        self.used: dict[str, tuple[Any, torch.dtype]] = {}  # what says the dtype of draws, and that of the value
+        self.used: dict[str, tuple[Any, torch.dtype]] = {}  # site's distribution or draws' dtype; dtype of the value
         for name, value in self.given.items():
             if isinstance(value, Tensor):
                 finite_tensor(_called(name), value)
@@ -45,24 +45,24 @@ class GivenValues(Messenger):
                 raise TypeError(f"{_called(name)} must be a tensor or a function, got {type(value).__name__}")
 
     def require_all(self) -> None:
-        """Refuse names that no site had."""
+        """Raise ValueError for a name that no site had."""
         for name in self.given:
             if name not in self.met:
                 raise ValueError(f"given must be values of sample sites of the model, got {name!r}")
 
     def require_no_more(self) -> None:
-        """Refuse values of more data than there were."""
+        """Raise ValueError for a value with more rows than there were data."""
         for name, rows in self.rows.items():
             if rows > self.begin:
                 raise _wrong_rows(name, rows, self.begin)
 
     def require_not(self, name: str) -> None:
-        """Refuse a value of the site whose draws are asked for."""
+        """Raise ValueError if the site to be drawn is given a value."""
         if name in self.given:
             raise ValueError(f"{_called(name)} must be of a site other than '{name}', whose draws are asked for")
 
     def require_dtypes(self, pair: nn.Module, device: torch.device, error: Exception) -> None:
-        """Refuse values of another dtype than draws of their sites have, where a program has failed."""
+        """After a program has failed: raise TypeError if a value's dtype differs from that of draws of its site."""
         for name, (drawn, dtype) in self.used.items():
             if not isinstance(drawn, torch.dtype):
                 with unchanged(pair, device):
@@ -72,7 +72,7 @@ class GivenValues(Messenger):
                 raise TypeError(message) from error
 
     def _refuse(self, error: Exception) -> NoReturn:
-        self.refusal = error  # kept, for Pyro appends the shapes of the trace to what it raises
+        self.refusal = error  # kept because Pyro appends the shapes of the trace to the exception it raises
         raise error
 
     def _of_batch(self, site: Any, value: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class GivenValues(Messenger):
         return own
 
     def _placed(self, site: Any, value: Tensor) -> Tensor:
-        """A value as the site has it; refused where it has another shape, other than by broadcasting."""
+        """The value in the site's layout; rejected if its shape does not broadcast to that of the site."""
         placed, fn = data_last(site, value), site["fn"]
         split = placed.dim() - fn.event_dim
         fits = split >= 0 and placed.shape[split:] == fn.event_shape and split <= len(fn.batch_shape)

@@ -1,4 +1,4 @@
-"""How noisy the gradients of an estimator are."""
+"""Signal-to-noise ratio of an estimator's gradients."""
 
 import contextlib
 import math
@@ -20,31 +20,31 @@ from pyrodgm.infer.training.feeds.support import check_support
 def gradient_snr(
     pair: nn.Module, objective: pyro.infer.ELBO, x: Tensor, num_draws: int = 100, seed: int = 0
 ) -> dict[str, float]:
-    r"""Signal-to-noise ratio of the gradient with respect to the parameters of each part of a pair.
+    r"""Signal-to-noise ratio of the gradient with respect to the parameters of each child module of a pair.
 
     .. math:: \mathrm{SNR} = \frac{\lVert \mathbb E\, g \rVert}{\sqrt{\mathrm{tr}\, \mathrm{Cov}\, g}}
 
-    g is one gradient on all of ``x``. The square of its mean is estimated without bias from ``num_draws`` of them (the
-    trace of their covariance over ``num_draws`` is taken off); zero where noise alone is seen. The scales of parts do
-    not matter, nor does a constant factor of the objective.
+    g is one stochastic gradient on all of ``x``. The squared norm of its mean is estimated without bias from
+    ``num_draws`` gradients, by subtracting the trace of their covariance over ``num_draws``; a negative estimate counts
+    as 0. The ratio does not depend on the scale of the gradient.
 
     Args:
-        pair: A module with ``model(x)`` and ``guide(x)``, run in the mode that it is in; its gradients and buffers are
-            left as they were.
+        pair: A module with ``model(x)`` and ``guide(x)``, run in its current training mode; its gradients and buffers
+            are left unchanged.
         objective: Any :class:`pyro.infer.ELBO` whose loss is a tensor.
         x: Data ``[N, *event]``.
         num_draws: Number of gradients, at least 2.
-        seed: Seed of their noise; the caller's random state is left as it was.
+        seed: Seed of the gradients' noise; the caller's random state is restored.
 
     Returns:
-        The ratio for each child module of the pair that has parameters with a gradient, by its name; 0 where that is
-        always 0. A module that two parts share counts for the first.
+        The ratio for each child module of the pair that has parameters with a gradient, by its name; 0 where the
+        gradient is always 0. A module shared by two children counts for the first.
 
     Raises:
         ValueError: If ``num_draws`` is less than 2, or a datum lies outside the support of its likelihood.
         FloatingPointError: If a loss or gradient is not finite.
 
-    Source: Rainforth et al. (2018), arXiv 1802.04537, with norms over all parameters of a part.
+    Source: Rainforth et al. (2018), arXiv 1802.04537, with norms over all parameters of a child module.
 
     Example:
         >>> from pyrodgm.infer import IWELBO
@@ -70,7 +70,7 @@ def gradient_snr(
     with contextlib.ExitStack() as stack:
         for context in (torch.inference_mode(False), torch.enable_grad(), unchanged(pair, x.device)):
             stack.enter_context(context)
-        x = x.clone() if x.is_inference() else x  # which no gradient may see
+        x = x.clone() if x.is_inference() else x  # autograd refuses inference tensors
         check_support(pair, Columns(x, pair, "x"), "x")
         stack.enter_context(own_parameters(pair))
         stack.enter_context(pyro.validation_enabled(False))

@@ -1,4 +1,4 @@
-"""Graphs of programs, made once a shape."""
+"""Cache of traced programs, one graph per input shape."""
 
 import warnings
 from collections.abc import Callable, Hashable
@@ -12,14 +12,14 @@ from pyrodgm.infer.tracing.graph import UntraceableError, flatten
 
 
 class Graphs:
-    """Runs programs as graphs, one a key; through Pyro where they cannot be traced, with one warning.
+    """Runs programs as traced graphs, cached by key; falls back to eager with one warning if tracing fails.
 
     Args:
         mode: ``"eager"``, ``"traced"`` or ``"compiled"``.
-        pair: The module whose programs are run; its attributes stay as they are while its graphs are used.
+        pair: The module whose programs are run; its attributes must not change while its graphs are in use.
 
     Attributes:
-        makes_more: Whether a program without a graph gets one; otherwise it runs eagerly.
+        makes_more: Whether programs without a graph are traced; otherwise they run eagerly.
     """
 
     def __init__(self, mode: str, pair: Any = None) -> None:
@@ -28,14 +28,14 @@ class Graphs:
         self.makes_more = True
 
     def run(self, key: Hashable, program: Callable[..., Any], inputs: tuple[Any, ...], compiled: bool = False) -> Any:
-        """The program's results on inputs, whose shapes the key must tell apart."""
+        """The program's results on ``inputs``; keys must differ wherever input shapes do."""
         if self.mode == "eager" or not (self.makes_more or key in self.made):
             return program(*inputs)
-        leaves, form = tree_flatten(inputs)  # a graph's views are those of the layout that it was traced on
+        leaves, form = tree_flatten(inputs)  # views in a graph are valid only for the memory layout it was traced on
         inputs = tree_unflatten([x.contiguous() if isinstance(x, Tensor) else x for x in leaves], form)
         if key not in self.made:
             try:
-                with fork_rng(inputs[0].device):  # tracing draws too
+                with fork_rng(inputs[0].device):  # tracing consumes random numbers
                     self.made[key] = flatten(program, inputs, compiled and self.mode == "compiled", self.owners)
             except UntraceableError as error:
                 warnings.warn(f"this pair cannot be traced and is evaluated eagerly: {error}", stacklevel=6)
@@ -45,9 +45,9 @@ class Graphs:
 
 
 def choose_mode(mode: str, count: int, block: int) -> str:
-    """``mode``; in place of ``"auto"``, ``"traced"`` where there are more than eight blocks of data.
+    """Resolve ``"auto"``: ``"traced"`` with more than eight blocks of data, else ``"eager"``; other modes are kept.
 
-    Tracing a refined proposal's programs takes as long as fifty of their calls; a block makes about ten.
+    Tracing the programs of a refined proposal takes as long as about fifty calls of them; a block makes about ten.
     """
     if mode != "auto":
         return mode

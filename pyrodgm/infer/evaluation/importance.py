@@ -1,4 +1,4 @@
-"""The log-likelihood of each datum by importance sampling."""
+"""Importance-sampling estimates of the log-likelihood of each datum."""
 
 import contextlib
 import math
@@ -36,26 +36,26 @@ from pyrodgm.processes import from_first, merged, world
 Proposal: TypeAlias = Literal["auto", "refined", "guide"]
 
 DRAWS = "draws of "
-USUAL_DRAWS = 5000  # of the guide, where no budget is given
-WORSE = 7.0  # nats by which a later stage may be below an earlier one, which is so much too high once in e^7 times
-COMPILE_AFTER = 1_000_000  # samples from which "auto" compiles
+USUAL_DRAWS = 5000  # draws of the guide where no budget is given
+WORSE = 7.0  # nats a later stage may lie below an earlier one, which exceeds log p(x) by this less than once in e^7
+COMPILE_AFTER = 1_000_000  # number of samples in all from which "auto" compiles
 
 
 class Sampler(Protocol):
-    """What estimates log p(x) of a block of data.
+    """Protocol of importance samplers that estimate log p(x) of a block of data.
 
     Attributes:
-        block: Number of data that it takes at a time.
-        num_samples: Draws that it weighs a datum.
+        block: Number of data per block.
+        num_samples: Number of importance samples per datum.
     """
 
     block: int
     num_samples: int
 
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
-        """``values``, ``ess``, ``k_hat``, ``stage`` and ``evaluations`` of a block, ``[B]`` each on the CPU.
+        """``values``, ``ess``, ``k_hat``, ``stage`` and ``evaluations`` of a block, each ``[B]`` on the CPU.
 
-        With ``keep`` also ``log_weights`` and ``pointwise``, ``[num_samples, B]``, and ``draws`` of each site.
+        With ``keep`` also ``log_weights`` and ``pointwise``, each ``[num_samples, B]``, and ``draws`` by site.
         """
         ...
 
@@ -74,62 +74,62 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
     config: dict[str, Any] | None = None,
     progress: bool | None = None,
 ) -> LogLikelihood:
-    r"""Estimate the log-likelihood of each datum.
+    r"""Estimate the log-likelihood of each datum by importance sampling.
 
     .. math:: \log p(x) \approx \log \frac 1S \sum_{s=1}^S \frac{p(x, z_s)}{q(z_s \mid x)}, \qquad z_s \sim q(z \mid x)
 
-    By default the proposal q is not the guide, whose draws fall nats short on image models, but one refined for each
-    datum where that is known how (``proposal="refined"``): a Student's t around a Gaussian with full covariance, fitted
-    by variational Gauss-Newton steps that start from the guide, and around further modes that draws of guide and prior
-    lead to. Data whose weights cannot be trusted get more draws, then annealed importance sampling; ``result.stage``
-    says which. docs/likelihood.md has the method and its limits.
+    By default the proposal q is refined for each datum where the pair allows it (``proposal="refined"``), because
+    draws of the guide fall nats short on image models. A refined proposal is a Student's t around a full-covariance
+    Gaussian, fitted by variational Gauss-Newton steps that start from the guide, mixed with t's around further modes
+    that are found from draws of guide and prior. Data whose weights are flagged get a second fit with new draws, then
+    annealed importance sampling; ``result.stage`` says which. docs/likelihood.md describes the method and its limits.
 
-    A pair whose prior has an estimated log-partition says how far to trust that in a buffer ``log_partition_error``,
-    which the standard error of the mean contains. The estimate is a lower bound in expectation and consistent in S. The
-    guide runs once a datum and the prior once in all; the likelihood runs on as many samples of as many data at a time
-    as fit the memory.
+    The estimate is a lower bound in expectation and consistent in S. A prior with an estimated log-partition function
+    keeps its standard error in a buffer ``log_partition_error``, which enters the standard error of the mean. With the
+    guide as the proposal, the guide runs once per datum for all samples, a prior that is called without arguments once
+    for all data, and the likelihood on as many samples of as many data at once as fit the memory.
 
     Args:
-        pair: A module with ``model(x)`` and ``guide(x)`` whose sites all lie in the data plate, at dimension -1. If
-            that is subsampled, its scale is taken out. Latent sites that the guide lacks are drawn from the model.
+        pair: A module with ``model(x)`` and ``guide(x)`` whose sites all lie in the data plate, at dimension -1. The
+            scale of a subsampled data plate is taken out. Latent sites that the guide lacks are drawn from the model.
         x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split. A single tensor is moved to
-            the device and dtype of the pair in blocks, all others whole.
-        num_samples: The budget of a datum: evaluations of the likelihood's network. All are importance samples with
-            the guide; with a refined proposal the fit takes up to half of them, and the rest are samples. From
-            ``12 * (D + 3)`` for D latent dimensions on there are enough, from ``40 * (D + 3)`` for the usual fit and
-            the later stages, and from at most 1,600 more for the search for modes. By default the fit and 2,000
-            samples, or 5,000 samples of the guide.
-        proposal: ``"refined"``; ``"guide"``; or ``"auto"``, the first where the latents are real, positive, fractions
-            or weights on a simplex, the curvature of all sites is known and the budget is large enough, and else the
-            second. Binary latents are annealed with ``"refined"`` alone: at equal budgets that can be worse than the
-            guide. Where ``"refined"`` is impossible the guide serves, with a warning that says why.
-        max_bytes: Bound on the memory for samples and activations; at least one datum and one sample at a time are
-            held whatever the bound.
-        keep: Whether the result keeps all draws, weights and log p(x | z), S values a datum and latent dimension. All
-            data then have as many, so that none gets more draws.
-        sum_out: Sum guide sites with finitely many values (labels, say) out exactly, and not draw them: the weight of a
-            sample is then :math:`\sum_y p(x, y, z_{s,y}) / q(z_{s,y} \mid x, y)`. Costs a run of the likelihood a
-            value.
-        seed: Seed of the samples; the caller's random state is left as it was. None draws from the current state.
-        compile: How the pair runs: ``"eager"`` through Pyro each time; ``"traced"``, guide and model each as one graph
-            of tensor operations; ``"compiled"`` with the model's graph compiled. ``"auto"`` compiles from a million
-            samples of all data together on and traces below, where compiling would take longer than it saves; refined
-            proposals of few data run eagerly, where tracing would.
-        config: Goes into the exported attributes.
-        progress: Whether to show a progress bar; by default where the output is a terminal.
+            the device and dtype of the pair block by block, other data as a whole.
+        num_samples: Budget per datum, as a number of evaluations of the likelihood's network. With the guide all of
+            them are importance samples; with a refined proposal the fit takes up to half, and the rest are samples.
+            For D latent dimensions a refined proposal needs at least ``12 * (D + 3)``; the usual fit and the later
+            stages need ``40 * (D + 3)``, and the search for modes at most 1,600 more. By default the usual fit and
+            2,000 samples, or 5,000 samples of the guide.
+        proposal: ``"refined"``; ``"guide"``; or ``"auto"``: refined where the latents are real, positive, fractions
+            or weights on a simplex, the curvature of all sites is known and the budget is large enough, else the guide.
+            Binary latents are annealed with ``"refined"`` only, since at equal budgets annealing can be worse than the
+            guide. Where ``"refined"`` is impossible, the guide is used, with a warning that says why.
+        max_bytes: Bound on the memory for samples and activations; at least one datum and one sample are held at a
+            time whatever the bound.
+        keep: Whether the result keeps all draws, weights and log p(x | z): S values per datum and latent dimension.
+            All data then have the same number of draws, and the later stages are skipped.
+        sum_out: Sum guide sites with finitely many values (labels, say) out exactly instead of sampling them: the
+            weight of a sample is then :math:`\sum_y p(x, y, z_{s,y}) / q(z_{s,y} \mid x, y)`. Costs one likelihood
+            evaluation per value.
+        seed: Seed of the samples; the caller's random state is restored. None draws from the current state.
+        compile: How the pair runs: ``"eager"``, through Pyro at each call; ``"traced"``, guide and model each as one
+            graph of tensor operations; ``"compiled"``, with the model's graph compiled. ``"auto"`` compiles for a
+            million samples in all or more and traces otherwise, as compiling would take longer than it saves; refined
+            proposals of few data run eagerly, as tracing would too.
+        config: Configuration to put into the exported attributes.
+        progress: Whether to show a progress bar; by default if the output is a terminal.
 
     Raises:
-        ValueError: If an argument is out of range, or a datum outside the support of the likelihood; for a site (a
-            :class:`ProgramError`) that lies outside the data plate, is scaled otherwise than by it or masked in one
-            program alone, that counts dimensions from the left (``dim=1``), or that
-            :func:`~pyrodgm.infer.estimators.reading.read` refuses.
-        FloatingPointError: If a log-weight is NaN or infinite; names the datum.
-        NoDensityError: If a site of the model has draws alone; names it.
+        ValueError: If an argument is out of range, or a datum lies outside the support of the likelihood; as a
+            :class:`ProgramError` for a site that lies outside the data plate, has a scale other than that of the
+            plate, is masked in one program only, counts dimensions from the left (``dim=1``), or is rejected by
+            :func:`~pyrodgm.infer.estimators.reading.read`.
+        FloatingPointError: If the estimate of a datum is NaN or infinite; names the datum.
+        NoDensityError: If a site of the model has draws but no density; names it.
 
     Source: Burda et al. (2015), arXiv 1509.00519; Khan and Rue (2023), arXiv 2107.04562, for the fit.
     """
     with needs_extra("evaluation"):
-        import arviz_stats  # noqa: F401  # for k-hat; missed before the draws, not after them
+        import arviz_stats  # noqa: F401  # for k-hat; fail before drawing, not after
     programs(pair, "model", "guide")
     num_samples = None if num_samples is None else whole_number("num_samples", num_samples)
     if keep and sum_out:
@@ -146,14 +146,14 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
 
     device, dtype = device_and_dtype(pair)
     x = aligned(x)
-    # Filled block by block: results kept apart would lie between the freed samples and scatter the heap.
+    # Preallocated and filled block by block: a list of results would fragment the heap between freed samples.
     joined: dict[str, Tensor] = {}
     with contextlib.ExitStack() as stack:
         stack.enter_context(evaluating(pair))
         stack.enter_context(flushing_denormals())
         drawn = int(from_first(float(torch.empty((), device="cpu").double().random_(2**53)))) if seed is None else seed
         stack.enter_context(fork_rng(device))
-        x = x.clone() if x.is_inference() else x  # which no gradient may see
+        x = x.clone() if x.is_inference() else x  # autograd refuses inference tensors
         one = x[:1].to(device, dtype)
         estimate_log_partitions(pair)
         with fork_rng(device), called_with((one,), "x"):
@@ -163,7 +163,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
         supports, budget = _supports(model, one), num_samples or USUAL_DRAWS
         rows = evenly(torch.arange(len(x)))
         probes = x[rows].to(one)
-        for n, datum in zip(rows.tolist(), probes.split(1), strict=True):  # a label out of range has no density at all
+        for n, datum in zip(rows.tolist(), probes.split(1), strict=True):  # log_prob fails on labels out of range
             for name, support in supports.items():
                 _check_support(pair, datum, n, name, support)
         require_side_by_side(pair, (probes[:DATA],))
@@ -233,7 +233,7 @@ def log_likelihood(  # noqa: PLR0913 - a budget, a memory bound, and how to run:
 
 
 def _weigh_flagged_again(sampler: RefinedSampler, x: Tensor, joined: dict[str, Any], like: Tensor) -> None:
-    """Later stages of the data that the first one flags, each taken where it is not far below the one before."""
+    """Run the later stages on flagged data; a stage replaces an estimate unless it is far below it."""
 
     def take(rows: Tensor) -> tuple[Tensor, Tensor]:
         return x[rows].to(like), joined["modes"][rows].to(like)
@@ -257,20 +257,20 @@ def _check_finite(values: Tensor, rows: Sequence[int]) -> None:
 
 
 def _supports(model: Trace, one: Tensor) -> dict[str, Any]:
-    """The supports of the unmasked sites that observe a datum without transforming it."""
+    """Supports, by name, of the unmasked sites whose observed value is the data argument itself."""
     sites = [s for s in counted(model) if s["is_observed"] and s["value"] is one and mask_of(s) is True]
     return {site["name"]: fn_of(site).support for site in sites}
 
 
 def _check_support(pair: Any, x: Tensor, begin: int, name: str, support: Any) -> None:
-    """Refuse data that the likelihood cannot give; NaN is left for the weights to show.
+    """Raise ValueError for data outside the support of a site; NaN passes, as the weights show it.
 
-    Where the support depends on the data it is for some of them what it is where the model runs on these.
+    The support may depend on the data, so data that look wrong are checked again with the model run on them.
     """
     wrong = _outside(x, support)
     if len(wrong):
         rows = x[wrong]
-        with contextlib.suppress(Exception), fork_rng(x.device):  # a program need not run on data that it cannot give
+        with contextlib.suppress(Exception), fork_rng(x.device):  # the model may fail on data outside its support
             support = _supports(traces(pair, rows)[1], rows).get(name, support)
         wrong = wrong[_outside(rows, support)]
     if len(wrong):
@@ -284,12 +284,12 @@ def _outside(x: Tensor, support: Any) -> Tensor:
 
 
 def _block_seed(seed: int, block: int) -> int:
-    """Seeds that differ in the lower half of their bits, which is all that the generator on the CPU looks at."""
+    """A seed per block; they differ in their lower 32 bits, the only ones that the CPU generator uses."""
     return seed if block == 0 else (seed + 0x9E3779B97F4A7C15 * block) % 2**63
 
 
 def _put(into: dict[str, Tensor], key: str, part: Tensor, begin: int, total: int, dim: int) -> None:
-    """Write a part into the whole, which the first part makes, of zeros."""
+    """Write ``part`` into the preallocated whole at ``begin`` of ``dim``; the first part allocates it as zeros."""
     if key not in into:
         into[key] = part.new_zeros(*part.shape[:dim], total, *part.shape[dim + 1 :])
     into[key].narrow(dim, begin, part.shape[dim]).copy_(part)

@@ -1,4 +1,4 @@
-"""How much memory a program takes, and parts that fit a bound."""
+"""Measures the memory use of programs, and picks block sizes within a bound."""
 
 import math
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from pyrodgm.infer.tracing._compat import TorchDispatchMode, tree_leaves
 
 
 def even(total: int, limit: int) -> int:
-    """A size of at most ``limit`` (and at least 1) for parts of ``total``, a divisor where there is a large one."""
+    """Block size of at most ``limit`` (at least 1) for ``total``, a divisor of it if one exceeds half the limit."""
     limit = min(max(limit, 1), total)
     divisors = [size for size in range(limit, limit // 2, -1) if total % size == 0]
     return divisors[0] if divisors else math.ceil(total / math.ceil(total / limit))
 
 
 def growth(run: Callable[[int], Any]) -> float:
-    """Bytes that each further sample costs."""
+    """Bytes allocated per additional sample by ``run(count)``."""
     used = []
     for count in (1, 3):
         with _Allocations() as allocations:
@@ -27,7 +27,7 @@ def growth(run: Callable[[int], Any]) -> float:
 
 
 class _Allocations(TorchDispatchMode):
-    """Adds up the bytes of all tensors made under it, an upper bound of what is held at one time."""
+    """Adds up the bytes of all tensors allocated in its context, an upper bound of peak memory."""
 
     def __init__(self) -> None:
         super().__init__()

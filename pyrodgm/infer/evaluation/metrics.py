@@ -28,31 +28,31 @@ from pyrodgm.processes import Share, gather_rows, sharing, world
 def posterior_means(pair: nn.Module, x: Any, batch_size: int = 1000, num_samples: int = 10) -> dict[str, Tensor]:
     """Mean of the guide's distribution at each latent site.
 
-    Where a distribution has no mean in closed form, it is estimated: that of groups which depend on each other is the
-    one given a draw in each pass (:class:`~pyrodgm.distributions.Hierarchical`), any other one that of 16 draws. Left
-    out are sites with finitely many values, which have no mean, and those outside the data plate, which are the
-    same for all data. Sites of sticks, which hold logits, are reported as the weights, under the name that the site's
-    ``infer={"weights": name}`` gives them.
+    A mean without a closed form is estimated: for groups that depend on each other
+    (:class:`~pyrodgm.distributions.Hierarchical`) by the conditional mean given one draw per pass, otherwise by the
+    mean of 16 draws. Sites with finitely many values, which have no mean, and sites outside the data plate, which are
+    the same for all data, are left out. Sites of stick logits are reported as weights, under the name given by the
+    site's ``infer={"weights": name}``.
 
     Args:
         pair: A module with ``guide(x)``.
         x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split.
-        batch_size: Data per pass.
-        num_samples: Passes that are averaged where sites depend on samples of others, or means are estimated.
+        batch_size: Number of data per batch.
+        num_samples: Number of passes averaged where sites depend on samples of others, or means are estimated.
 
     Returns:
-        A tensor ``[N, *plates, *event]`` for each latent site; ``plates`` are those that it is in left of that of the
-        data, mostly none.
+        A tensor ``[N, *plates, *event]`` for each latent site; ``plates`` are the site's plates to the left of the
+        data plate, usually none.
 
     Raises:
-        ValueError: If there are no data, or a mean is not finite; for a site (a
-            :class:`~pyrodgm.infer.estimators.reading.ProgramError`) outside the data plate, if there is none in it.
+        ValueError: If there are no data, or a mean is not finite; as a
+            :class:`~pyrodgm.infer.estimators.reading.ProgramError` if all sites lie outside the data plate.
     """
     return _finite({name: found.mean for name, found in _moments(pair, x, batch_size, num_samples).items()}, "means")
 
 
 def posterior_samples(pair: nn.Module, x: Any, batch_size: int = 1000) -> dict[str, Tensor]:
-    """One sample of the guide at each latent site; arguments and result are those of :func:`posterior_means`."""
+    """One sample of the guide at each latent site; takes and returns what :func:`posterior_means` does."""
     programs(pair, "guide")
     batch_size = whole_number("batch_size", batch_size)
 
@@ -70,16 +70,15 @@ def unit_variances(pair: nn.Module, x: Any, num_samples: int = 10) -> dict[str, 
 
     .. math:: \mathrm{Var}_x\bigl(\mathbb E_{q(u \mid x)}[u]\bigr)
 
-    Where a site depends on samples of others, or its mean is estimated, what the samples add to the variance is taken
-    off again.
+    Where a site depends on samples of others, or its mean is estimated, the sampling variance is subtracted.
 
     Args:
         pair: A module with ``guide(x)``.
         x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split; at least two.
-        num_samples: Samples, at least two where there are any.
+        num_samples: Number of passes, as in :func:`posterior_means`; at least two to correct for sampling variance.
 
     Returns:
-        A tensor ``[*plates, *event]`` of at least 0 for each latent site that :func:`posterior_means` reports.
+        A non-negative tensor ``[*plates, *event]`` for each latent site that :func:`posterior_means` reports.
     """
     moments = _moments(pair, x, 1000, num_samples)
     _finite({name: found.mean for name, found in moments.items()}, "means")
@@ -98,15 +97,15 @@ def _finite(found: dict[str, Tensor], what: str) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Means of a site over passes ``[N, *plates, *event]``, and how far draws move them."""
+    """Means of a site over passes ``[N, *plates, *event]``, with the sampling variance of these means."""
 
     mean: Tensor
-    own: Tensor  # the sum over data of their variances, [*plates, *event]
-    total: Tensor  # the variance of their sum over data
+    own: Tensor  # sampling variances of the means, summed over data, [*plates, *event]
+    total: Tensor  # sampling variance of the sum of the means over data
 
     @classmethod
     def of(cls, block: Tensor) -> "_Moments":
-        """Those of a block ``[N, passes, *plates, *event]``."""
+        """Moments of a block ``[N, passes, *plates, *event]``."""
         passes = block.shape[1]
         if passes == 1:
             return cls(block[:, 0], *[torch.zeros_like(block[0, 0])] * 2)
@@ -114,17 +113,17 @@ class _Moments:
 
     @classmethod
     def joined(cls, blocks: list["_Moments"]) -> "_Moments":
-        """Those of several blocks, each with draws of its own."""
+        """Moments of several blocks, whose draws are independent of each other."""
         own, total = sum(b.own for b in blocks), sum(b.total for b in blocks)
         return cls(torch.cat([b.mean for b in blocks]), torch.as_tensor(own), torch.as_tensor(total))
 
     def variance(self) -> Tensor:
-        """Variance over the data, without what draws add to it: those that all data of a block share add nothing."""
+        """Variance over the data less the sampling variance; draws shared by all data of a block add none."""
         return self.mean.var(0) - (self.own - self.total / len(self.mean)) / (len(self.mean) - 1)
 
 
 def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, _Moments]:
-    """Moments of each site's mean, over passes."""
+    """Moments of each site's mean over several passes."""
     programs(pair, "guide")
     batch_size, num_samples = whole_number("batch_size", batch_size), whole_number("num_samples", num_samples)
 
@@ -132,7 +131,7 @@ def _moments(pair: Any, x: Any, batch_size: int, num_samples: int) -> dict[str, 
         passes: dict[str, list[Tensor]] = {}
         for _ in range(num_samples):
             sites = samples(_guide_trace(pair, block))
-            moved = sum(not site["is_observed"] for site in sites) > 1  # by draws of others that it may depend on
+            moved = sum(not site["is_observed"] for site in sites) > 1  # means may depend on draws of other sites
             for site in _reported(sites, block):
                 mean, drawn = reported_mean(site)
                 passes.setdefault(reported_name(site), []).append(data_first(site, mean))
@@ -156,7 +155,7 @@ def _guide_trace(pair: Any, batch: Batch) -> Trace:
 
 
 def _reported(sites: list[Site], block: Batch) -> list[Site]:
-    """The latent sites that have a mean for each datum."""
+    """The latent sites in the data plate that have a mean."""
     found = [site for site in sites if not site["is_observed"] and not site["fn"].has_enumerate_support]
     return require_data_plate(found, len(first_tensor(block)))
 
@@ -178,16 +177,16 @@ def active_units(pair: nn.Module, x: Any, threshold: float = 1e-2) -> dict[str, 
 
 
 def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y", batch_size: int = 1000) -> float:
-    """Share of the labelled data whose most probable value of a discrete guide site is not their label.
+    """Share of the labelled data for which the most probable value of a discrete guide site is not the label.
 
     Args:
         pair: A module with ``guide(x)``.
         x: Data ``[N, *event]``.
-        labels: Values of the site ``[N]``, those of a one-hot site as numbers from 0; or, of any site with K values,
-            one-hot vectors ``[N, K]``. Data whose label is -1 do not count, unless that is a value of the site.
-        site: The site of the guide, one for each datum, whose values are finitely many numbers, or one-hot vectors,
-            relaxed or not.
-        batch_size: Data a pass.
+        labels: Values of the site ``[N]`` (class indices from 0 for a one-hot site), or one-hot vectors ``[N, K]`` for
+            any site with K values. Data with the label -1 are ignored, unless -1 is a value of the site.
+        site: Name of a guide site with one value per datum, from finitely many numbers or one-hot vectors (relaxed
+            ones too).
+        batch_size: Number of data per batch.
 
     Returns:
         A share in [0, 1].
@@ -231,7 +230,7 @@ def classification_error(pair: nn.Module, x: Any, labels: Tensor, site: str = "y
 
 
 def _class_values(labels: Tensor, classes: Tensor) -> Tensor:
-    """Labels ``[N]`` as they are, and one-hot ones as the values of their classes."""
+    """Labels ``[N]`` unchanged, and one-hot labels as the values of their classes."""
     if labels.dim() == 1:
         return labels
     ones = labels.count_nonzero(-1) == 1
@@ -245,7 +244,7 @@ def _class_values(labels: Tensor, classes: Tensor) -> Tensor:
 def knn_error(
     train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, k: int = 5
 ) -> float:
-    """Share of test points that a vote of the k nearest training points (Euclidean) labels wrongly.
+    """Error rate of a k-nearest-neighbour classifier (majority vote, Euclidean distance) on test points.
 
     Args:
         train_features: ``[N, D]``.
@@ -264,7 +263,7 @@ def knn_error(
 def knn_errors(
     train_features: Tensor, train_labels: Tensor, test_features: Tensor, test_labels: Tensor, ks: Sequence[int]
 ) -> dict[int, float]:
-    """:func:`knn_error` for several numbers of neighbours, which are looked for once; of tied labels the least wins."""
+    """:func:`knn_error` for several numbers of neighbours with one search; ties go to the smallest label."""
     with needs_extra("evaluation"):
         from sklearn.neighbors import NearestNeighbors
 
@@ -295,6 +294,6 @@ def knn_errors(
 
 
 def _plain(features: Tensor) -> Tensor:
-    """Features as rows of a dtype that scikit-learn has, without gradient."""
+    """Features as detached rows on the CPU, in float32 or float64 for scikit-learn."""
     rows = features.detach().flatten(1).cpu()
     return rows if rows.dtype in (torch.float32, torch.float64) else rows.double()

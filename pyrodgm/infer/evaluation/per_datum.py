@@ -1,4 +1,4 @@
-"""Values of a site in a datum's order: the data first, then the other plates, then the event."""
+"""Conversion of site values between Pyro's layout and the data-first layout ``[N, *plates, *event]``."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,15 +11,15 @@ from pyrodgm.infer.tracing.program_error import ProgramError
 
 
 def in_data_plate(site: Site, count: int) -> bool:
-    """Whether a site lies in the plate over ``count`` data, which is that at dimension -1."""
+    """Whether a site lies in the data plate: a plate of size ``count`` at dimension -1."""
     return any(frame.dim == -1 and frame.size == count for frame in plates(site))
 
 
 def require_data_plate(sites: Iterable[Site], count: int) -> list[Site]:
-    """The sites in the plate over ``count`` data; others are the same for all data.
+    """The sites in the data plate, of size ``count``; values of other sites are the same for all data.
 
     Raises:
-        ProgramError: If there are sites, but none in it; names one.
+        ProgramError: If there are sites but none lies in the data plate; names one.
     """
     sites = list(sites)
     inside = [site for site in sites if in_data_plate(site, count)]
@@ -29,9 +29,9 @@ def require_data_plate(sites: Iterable[Site], count: int) -> list[Site]:
 
 
 def data_first(site: Any, value: Tensor, before: int = 0) -> Tensor:
-    """Values ``[*plates, N, *event]`` of a site in the data plate as ``[N, *plates, *event]``.
+    """Move values ``[*plates, N, *event]`` of a site in the data plate to ``[N, *plates, *event]``.
 
-    Dimensions of plates that the site is not in are dropped. The ``before`` leftmost dimensions stay where they are.
+    Dimensions of plates that the site is not in are dropped. The ``before`` leftmost dimensions stay in place.
     """
     batch_shape = value.shape[: value.dim() - site["fn"].event_dim]
     unused = _unused(site, batch_shape, before)
@@ -39,13 +39,13 @@ def data_first(site: Any, value: Tensor, before: int = 0) -> Tensor:
 
 
 def has_rows(site: Any, value: Tensor) -> bool:
-    """Whether values of a site in the data plate have as many dimensions as :func:`data_first` gives them."""
+    """Whether values of a site in the data plate have as many dimensions as results of :func:`data_first`."""
     batch_shape = site["fn"].batch_shape
     return value.dim() == len(batch_shape) - len(_unused(site, batch_shape, 0)) + site["fn"].event_dim
 
 
 def data_last(site: Any, value: Tensor) -> Tensor:
-    """What undoes :func:`data_first`; values of another number of dimensions are left as they are."""
+    """The inverse of :func:`data_first`; values with another number of dimensions are returned unchanged."""
     batch_shape = site["fn"].batch_shape
     unused = _unused(site, batch_shape, 0)
     kept = len(batch_shape) - len(unused)
@@ -58,6 +58,6 @@ def data_last(site: Any, value: Tensor) -> Tensor:
 
 
 def _unused(site: Any, batch_shape: Sequence[int], before: int) -> list[int]:
-    """The dimensions left of the data that belong to no plate of the site."""
+    """The dimensions of size 1 left of the data plate that belong to no plate of the site."""
     own = {len(batch_shape) + frame.dim for frame in plates(site)}
     return [dim for dim in range(before, len(batch_shape) - 1) if dim not in own and batch_shape[dim] == 1]

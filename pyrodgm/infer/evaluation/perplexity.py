@@ -8,12 +8,12 @@ from pyrodgm.infer.evaluation.result import LogLikelihood
 
 @dataclass(frozen=True)
 class Perplexity:
-    """How many equally probable symbols a model is as uncertain as.
+    """Perplexity per symbol: the exponential of the mean negative log-likelihood per symbol, in nats.
 
     Attributes:
-        value: The perplexity, at least 1 if all is right.
-        standard_error: Its standard error over the sentences, that of estimated log-partition functions included.
-        num_symbols: Symbols of all sentences, ends included.
+        value: The perplexity; at least 1, up to the error of the estimate.
+        standard_error: Standard error over the sentences, errors of estimated log-partition functions included.
+        num_symbols: Number of symbols in all sentences, end symbols included.
     """
 
     value: float
@@ -35,15 +35,15 @@ def perplexity(likelihood: LogLikelihood) -> Perplexity:
     .. math:: \exp\Bigl(-\frac{\sum_n \log p(x_n)}{\sum_n \tau_n}\Bigr)
 
     Args:
-        likelihood: Log-likelihoods of sentences, rows ``[N, T]`` of whole numbers with -1 after the end. The
-            :math:`\tau_n` symbols of a sentence are those before that, its end included.
+        likelihood: Log-likelihoods of sentences, whose data are rows ``[N, T]`` of integers padded with -1 after the
+            end symbol. :math:`\tau_n` counts the symbols of sentence n, its end symbol included.
 
     Returns:
         The perplexity, with the standard error of a ratio over the sentences (the delta method).
 
     Raises:
-        TypeError: If it is no :class:`LogLikelihood`.
-        ValueError: If its data are no such rows.
+        TypeError: If ``likelihood`` is no :class:`LogLikelihood`.
+        ValueError: If its data are not such rows.
 
     Example:
         >>> import torch
@@ -64,5 +64,5 @@ def perplexity(likelihood: LogLikelihood) -> Perplexity:
     nats, total = -likelihood.values, counts.sum()
     rate = nats.sum() / total
     spread = (nats - rate * counts).square().sum() * len(x) / max(len(x) - 1, 1)
-    value, shared = float(rate.exp()), likelihood.shared_error * len(x)  # which all sentences have alike
+    value, shared = float(rate.exp()), likelihood.shared_error * len(x)  # the error is common to all sentences
     return Perplexity(value, value * math.hypot(float(spread.sqrt()), shared) / float(total), int(total))

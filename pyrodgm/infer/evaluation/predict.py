@@ -1,4 +1,4 @@
-"""Draws of a trained pair, and means of the data under it."""
+"""Reconstructions by a trained pair, and samples from it."""
 
 import numbers
 from collections.abc import Iterator
@@ -20,20 +20,22 @@ from pyrodgm.infer.training.feeds.make import batches_of
 
 
 def reconstruct(pair: nn.Module, x: Any, *, site: str | None = None) -> Tensor:
-    """Mean of p(x' | z) at one sample z of the guide for each datum; a draw from it where it has no mean.
+    """Reconstruct data: the mean of p(x' | z) at one sample z of the guide per datum, or a draw if it has no mean.
 
     Args:
         pair: A module with ``model`` and ``guide``.
         x: Data ``[N, *event]``, or any that :func:`pyrodgm.infer.fit` takes, of one split.
-        site: The observed site that is meant; by default the only one, or that which observes the first argument.
+        site: Name of the observed site to reconstruct; by default the only one, or the one that observes the first
+            argument.
 
     Returns:
-        Means of the data, ``[N, *plates, *event]``; ``plates`` are those of the site left of that of the data, mostly
-        none.
+        Means of the data, ``[N, *plates, *event]``; ``plates`` are the site's plates to the left of the data plate,
+        usually none.
 
     Raises:
-        ValueError: If it is unclear which site is meant; for a site (a
-            :class:`~pyrodgm.infer.estimators.reading.ProgramError`) outside the data plate.
+        TypeError: If ``x`` is a number.
+        ValueError: If the site is ambiguous, or a mean is not finite; as a
+            :class:`~pyrodgm.infer.estimators.reading.ProgramError` if the site lies outside the data plate.
     """
     programs(pair, "model", "guide")
     if isinstance(x, numbers.Number):
@@ -53,25 +55,25 @@ def reconstruct(pair: nn.Module, x: Any, *, site: str | None = None) -> Tensor:
 
 
 def sample(pair: nn.Module, like: Any, given: Given | None = None, *, site: str | None = None) -> Tensor:
-    """Draws of the data: z from the prior, then x from p(x | z).
+    """Sample data from the model: z from the prior, then x from p(x | z).
 
     Args:
         pair: A module with ``model``.
-        like: The number N of draws; or data whose number and shape they are to have, which a model needs that looks at
-            more of its argument than the length. Their values do not matter but for covariates.
-        given: Finite values ``[N, *plates, *event]`` of sites that are not sampled, or ``[1, *plates, *event]`` for
-            all data, or functions that make them from a sample; of any but the site that is meant.
-        site: The observed site that is meant; by default the only one, or that which observes the first argument.
+        like: The number N of draws; or N data, for a model that uses more of its argument than the length. The values
+            of such data matter only as covariates.
+        given: By site name, finite values ``[N, *plates, *event]`` (``[1, *plates, *event]`` for all data) to use
+            instead of sampling the site, or functions that are applied to its samples. ``site`` itself cannot be given.
+        site: Name of the observed site to sample; by default the only one, or the one that observes the first
+            argument.
 
     Returns:
-        Draws of the data, ``[N, *plates, *event]``, as :func:`reconstruct` has them.
+        Draws of the data, ``[N, *plates, *event]``, in the layout of :func:`reconstruct`.
 
     Raises:
         TypeError: If the model cannot run on a number of draws alone; if a value of ``given`` is neither a tensor nor a
             function, or of a dtype with which the model does not run.
-        ValueError: If it is unclear which site is meant, it lies outside the data plate, or ``like`` is a number
-            below 1; if ``given`` has the name of no site or of the one that is meant, or a value of another shape, or
-            that is not finite.
+        ValueError: If the site is ambiguous or lies outside the data plate; if ``like`` is a number below 1; if
+            ``given`` names ``site`` or no site of the model, or has a value of the wrong shape or that is not finite.
 
     Example:
         >>> from pyrodgm.likelihoods import BernoulliLikelihood
@@ -86,7 +88,7 @@ def sample(pair: nn.Module, like: Any, given: Given | None = None, *, site: str 
 
 
 def sample_means(pair: nn.Module, like: Any, given: Given | None = None, *, site: str | None = None) -> Tensor:
-    """Mean of p(x | z) at one sample z of the prior for each row; a draw from it where it has no mean.
+    """Mean of p(x | z) at one sample z of the prior per row, or a draw if it has no mean.
 
     Arguments and errors are those of :func:`sample`.
 
@@ -97,7 +99,7 @@ def sample_means(pair: nn.Module, like: Any, given: Given | None = None, *, site
 
 
 def _drawn(pair: nn.Module, like: Any, given: Given | None, site: str | None) -> Iterator[Site]:
-    """The observed site of the model, drawn, for each batch of ``like``."""
+    """For each batch of ``like``, the observed site of the model, sampled."""
     programs(pair, "model")
     values = GivenValues(given)
     with evaluating(pair):
@@ -126,7 +128,7 @@ def _drawn(pair: nn.Module, like: Any, given: Given | None, site: str | None) ->
 
 
 def _observed(program: Any, batch: Batch, name: str | None) -> Site:
-    """The observed site of a program run on a batch, also where the observation was taken away."""
+    """The observed site of a program run on a batch; ``poutine.uncondition`` may have removed the observation."""
     args, kwargs = split_arguments(batch)
     trace = poutine.trace(program).get_trace(*args, **kwargs)
     found = {
@@ -145,15 +147,15 @@ def _observed(program: Any, batch: Batch, name: str | None) -> Site:
 
 
 def _mean(site: Site) -> Tensor:
-    """Mean of a data site; a draw where it has none."""
+    """Mean of a data site, or a draw if it has no mean."""
     try:
         return site["fn"].mean
-    except NotImplementedError:  # pixels that depend on each other: the program's own draw, if it made one
+    except NotImplementedError:  # autoregressive pixels, say: take the program's own draw if the site was sampled
         return site["fn"].sample() if site["is_observed"] else site["value"]
 
 
 def _batches(data: Any, pair: nn.Module, name: str) -> Iterator[Batch]:
-    """The arguments for data in memory at once, and for others batch by batch; stand-ins for a number of data."""
+    """The programs' arguments: one batch for data in memory, several for other data, zeros ``[N]`` for a number N."""
     if isinstance(data, numbers.Number):
         data = whole_number(name, data)
         device, dtype = device_and_dtype(pair)

@@ -1,4 +1,4 @@
-"""What is reported of a latent site: its own values, or the weights where it holds logits of sticks."""
+"""Values and means reported for latent sites: stick-breaking weights for sites of stick logits, else the value."""
 
 from typing import Any
 
@@ -10,18 +10,19 @@ from pyrodgm.infer.estimators.reading import fn_of
 from pyrodgm.infer.tracing.kept_calls import Randomness
 from pyrodgm.nn import stick_weights
 
-DRAWS = 16  # where a distribution has no mean in closed form
+DRAWS = 16  # draws that are averaged where a distribution has no mean in closed form
 
 
 def reported_name(site: Any) -> str:
-    """The name under which a site of the guide is reported: its own, or that in ``infer={"weights": name}``."""
+    """Name under which a site of the guide is reported: ``infer={"weights": name}`` if given, else the site's name."""
     return site["infer"].get("weights", site["name"])
 
 
 def reported_mean(site: Any) -> tuple[Tensor, bool]:
-    """Mean of a site's distribution, of sticks that of the weights, and whether it is an estimate from draws.
+    """Mean of a site's distribution (of the weights, for sticks), and whether random draws entered it.
 
-    Some distributions have a mean given a draw of a part; where there is none at all, that of draws stands for it.
+    Draws enter where a distribution computes its mean given a draw of one of its parts, and where it has no mean in
+    closed form, so that the mean of several draws is used.
     """
     sticks = _sticks(site)
     with Randomness() as randomness:
@@ -39,7 +40,7 @@ def _mean(site: Any) -> Tensor:
 
 
 def reported_value(site: Any) -> Tensor:
-    """A site's value; of sticks the weights."""
+    """A site's value; for sticks, the weights."""
     return _reported(site, site["value"])
 
 
@@ -52,9 +53,9 @@ def _holds_sticks(site: Any) -> bool:
 
 
 def _sticks(site: Any) -> StickLogits | None:
-    """The sticks of a site whose mean is known: those of a recurrent network depend on each other."""
+    """The stick distribution of a site if the mean of its weights is known; None otherwise (dependent sticks, say)."""
     fn = fn_of(site)
-    # ``to_event`` takes what is already an Independent apart, so that of sticks side by side the name is all there is.
+    # ``to_event`` unwraps an Independent, so independent sticks are recognised by ``infer["weights"]`` alone.
     if "weights" in site["infer"] and isinstance(fn, torch.distributions.Independent):
         return StickLogits(fn.base_dist, validate_args=False)
     return fn if isinstance(fn, StickLogits) else None

@@ -1,4 +1,4 @@
-"""Refusing likelihoods of models that have draws alone."""
+"""Reject likelihood estimates for models with implicit sites, which have draws but no density."""
 
 from pyrodgm.distributions import Implicit, NoDensityError
 from pyrodgm.infer.estimators.reading import counted, fn_of
@@ -6,12 +6,12 @@ from pyrodgm.infer.estimators.sites import Trace
 
 
 def require_density(guide: Trace, model: Trace, of_guide: bool = False) -> None:
-    """Raise NoDensityError for a site of the model, or of the guide, without a density; names it, and what to do.
+    """Raise NoDensityError if a site of the model has no density; the message names the site and what to do instead.
 
     Args:
         guide: A trace of the guide.
-        model: One of the model.
-        of_guide: Whether the guide's density is needed too.
+        model: A trace of the model.
+        of_guide: Whether the sites of the guide need a density too.
     """
     for site in (*counted(model), *(counted(guide) if of_guide else ())):
         if not isinstance(fn_of(site), Implicit):

@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LogLikelihood:
-    """Log-likelihoods estimated by importance sampling, and how far to trust them.
+    """Importance-sampling estimates of log p(x) per datum, with diagnostics.
 
     Attributes:
         values: Estimated log p(x) of each datum in nats, ``[N]``, float64.
-        ess: Effective sample size of its importance weights, between 1 and ``num_samples``, ``[N]``.
-        k_hat: Pareto shape of their tail, ``[N]``; above 0.7 the estimate cannot be trusted (Vehtari et al. 2015,
-            arXiv 1507.02646). Minus infinity where all weights are the same, infinity with fewer than 25 samples,
-            where the tail cannot be fitted and where equal weights are those of draws that are one point. With
-            fewer than 2,000 samples it is noisy: look at ``ess`` too.
-        stage: What each datum needed, ``[N]``: 0, draws of the guide; 1, of a refined proposal; 2, of a second fit with
-            a search for the mode; 3, annealed importance sampling.
-        num_samples: Importance samples a datum, in the first stage.
-        evaluations: Evaluations of the likelihood's network a datum, on average, with those of fits and later stages.
+        ess: Effective sample size of each datum's importance weights, between 1 and ``num_samples``, ``[N]``.
+        k_hat: Pareto shape of the tail of each datum's weights, ``[N]``; above 0.7 the estimate cannot be trusted
+            (Vehtari et al. 2015, arXiv 1507.02646). Minus infinity where all weights are equal; infinity with fewer
+            than 25 samples, where no tail can be fitted, and where weights are equal because all draws are the same
+            point. With fewer than 2,000 samples it is noisy: look at ``ess`` too.
+        stage: The stage that gave each datum's estimate, ``[N]``: 0, draws of the guide; 1, draws of a refined
+            proposal; 2, draws of a second fit with a search for the mode; 3, annealed importance sampling.
+        num_samples: Number of importance samples per datum in the first stage.
+        evaluations: Mean number of evaluations of the likelihood's network per datum, fits and later stages included.
         x: The data, ``[N, *event]``.
-        log_weights: Log importance weights, ``[num_samples, N]``, if they were kept.
-        draws: Samples of the guide a latent site, ``[num_samples, N, *plates, *event]``, if they were kept; the plates
-            are those that lie inside that of the data.
-        pointwise: log p(x | z) of each draw, ``[num_samples, N]``, if they were kept.
+        log_weights: Log importance weights, ``[num_samples, N]``, with ``keep=True``.
+        draws: Draws of the proposal by latent site, ``[num_samples, N, *plates, *event]``, with ``keep=True``;
+            ``plates`` are those inside the data plate.
+        pointwise: log p(x | z) of each draw, ``[num_samples, N]``, with ``keep=True``.
         attributes: Names and versions that go into exports.
-        shared_error: Standard error in nats that is common to all data: that of estimated log-partition functions.
+        shared_error: Standard error in nats common to all data, from estimated log-partition functions.
     """
 
     values: Tensor
@@ -52,28 +52,28 @@ class LogLikelihood:
 
     @property
     def mean(self) -> float:
-        """Mean log-likelihood a datum, in nats."""
+        """Mean log-likelihood per datum, in nats."""
         return float(self.values.mean())
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the mean, in nats, over the data, including the common error; NaN for a single datum."""
+        """Standard error of the mean over the data, in nats, ``shared_error`` included; NaN for a single datum."""
         count = len(self.values)
         return math.hypot(float(self.values.std()) / math.sqrt(count), self.shared_error) if count > 1 else math.nan
 
     @property
     def untrusted(self) -> Tensor:
-        """Whether the weights of each datum cannot be trusted, ``[N]``: k-hat above 0.7 or effective size below 30."""
+        """Whether each datum's weights are flagged, ``[N]``: k-hat above 0.7 or effective sample size below 30."""
         return is_flagged(self.ess, self.k_hat)
 
     @property
     def untrusted_share(self) -> float:
-        """Share of such data."""
+        """Share of the data whose weights are flagged."""
         return float(self.untrusted.double().mean())
 
     @property
     def fallback_share(self) -> float:
-        """Share of the data that needed more than the first stage of a refined proposal."""
+        """Share of the data whose estimate comes from a stage after the first of a refined proposal."""
         return float((self.stage > 1).double().mean())
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ class LogLikelihood:
         )
 
     def plot(self, title: str | None = None) -> "Figure":
-        """Histograms of log-likelihoods, k-hat and effective sizes, with the limits of what can be trusted."""
+        """Histograms of log-likelihoods, k-hat and effective sample sizes, with the limits used for flagging."""
         return plots.likelihood_diagnostics(self.values, self.k_hat, self.ess, limits=(LIMIT, LEAST_ESS), title=title)
 
     def to_datatree(self) -> Any:

@@ -1,4 +1,4 @@
-"""Drawing and weighing importance samples within a memory bound."""
+"""Importance sampling with the guide as the proposal, in blocks that fit a memory bound."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,18 +24,18 @@ Values = dict[str, Tensor]
 
 
 class ImportanceSampler:
-    """Draws and weighs importance samples, a block of data at a time, within a memory bound.
+    """Draws samples of the guide and computes their importance weights, one block of data at a time.
 
-    With ``sum_out``, guide sites with finitely many values take all of them, along dimensions left of the samples, and
-    the weight of a sample is the sum of those of its values.
+    The block sizes keep memory within ``max_bytes``. With ``sum_out``, guide sites with finitely many values are
+    enumerated along dimensions left of the samples, and the weight of a sample is the sum over these values.
     """
 
     def __init__(
         self, pair: Any, x: Tensor, count: int, num_samples: int, max_bytes: int, mode: str, sum_out: bool = False
     ) -> None:
         self.pair, self.num_samples, self.sum_out = pair, num_samples, sum_out
-        self.graphs = Graphs("eager")  # for the probes of the memory
-        self.template: Trace = None  # the sites of the guide; their values are those of a probe
+        self.graphs = Graphs("eager")  # for measuring memory
+        self.template: Trace = None  # the guide's sites, with the values of the first run
         self.block = self.chunk = 0
         with fork_rng(x.device):
             sites = self._checked(x)
@@ -52,7 +52,7 @@ class ImportanceSampler:
 
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size and k-hat of a block ``[B, *event]``, on the CPU."""
-        if self.masked:  # by masks that may depend on the data
+        if self.masked:  # masks may depend on the data
             with fork_rng(x.device):
                 self._checked(x)
         values, log_q = self._guide(x, self.num_samples)
@@ -74,7 +74,7 @@ class ImportanceSampler:
         return result
 
     def _per_datum(self, name: str, value: Tensor) -> Tensor:
-        """A site's draws ``[samples, B, *plates, *event]``: the plates inside that of the data come after it."""
+        """A site's draws ``[samples, B, *plates, *event]``: plates inside the data plate follow it."""
         site = self.template.nodes[name]
         batch_dims = value.dim() - site["fn"].event_dim
         if batch_dims < -self.particle_dim:  # it has no dimension of samples
@@ -82,9 +82,9 @@ class ImportanceSampler:
         return data_first(site, value, before=1)
 
     def _differ(self, x: Tensor, values: Values) -> Tensor:
-        """Whether the draws of each site that is drawn, and not summed out, are more than one point, ``[B]``."""
+        """Whether each site that is drawn (not summed out) has draws that differ, ``[B]``."""
         drawn = [(v, self.template.nodes[n]) for n, v in values.items() if not is_enumerated(self.template.nodes[n])]
-        with fork_rng(x.device):  # fresh draws of what the model alone draws: none are kept
+        with fork_rng(x.device):  # draws of latents of the model alone are not kept: draw them again
             count = self.chunk if values else self.num_samples
             reading = self._joint(x, self._parts(values, slice(0, count)), count)[1]
             drawn += [(site["value"], site) for site in reading.from_model]
@@ -97,14 +97,14 @@ class ImportanceSampler:
         return differ
 
     def _checked(self, x: Tensor) -> list[Site]:
-        """All sites of the pair, each of which can be weighed per datum."""
+        """All sites of the pair; raises if one of them has no weight per datum."""
         guide, model = traces(self.pair, x)
         with pyro.validation_enabled(True):
             Rows.of(read(model, guide), {-1})
         return counted(guide) + counted(model)
 
     def _guide(self, x: Tensor, num_samples: int) -> tuple[Values, Tensor]:
-        """Draws of all sites and log q(z | x) of what is drawn, ``[samples, B]``."""
+        """Values of all latent sites of the guide, and log q(z | x) of the sampled ones, ``[samples, B]``."""
         guide = self._particles(self.pair.guide, num_samples)
         if self.sum_out:
             guide = poutine.enum(config_enumerate(guide, "parallel"), first_available_dim=self.particle_dim - 1)
@@ -112,11 +112,11 @@ class ImportanceSampler:
         def draw(x: Tensor) -> tuple[Values, Tensor]:
             trace = poutine.trace(guide).get_trace(x)
             trace.compute_log_prob()
-            self.template = self.template or prune_subsample_sites(trace)  # plates have the sizes of the probe
+            self.template = self.template or prune_subsample_sites(trace)  # its plates have the sizes of the first run
             sites = [site for site in counted(trace) if not site["is_observed"]]
             log_q = self._total([site for site in sites if not is_enumerated(site)], x)
             for site in sites:
-                if is_enumerated(site) and mask_of(site) is not True:  # its values are summed with their probabilities
+                if is_enumerated(site) and mask_of(site) is not True:  # masked values are weighted by q instead of p
                     whole = {**site, "log_prob": fn_of(site).log_prob(site["value"]) * site["scale"]}
                     log_q = log_q + self._total([site], x) - self._total([whole], x)
             return {s["name"]: s["value"] for s in sites}, log_q
@@ -124,7 +124,7 @@ class ImportanceSampler:
         return self.graphs.run(len(x), draw, (x,))
 
     def _model(self, x: Tensor, values: Values, part: slice) -> tuple[Tensor, Tensor]:
-        """Log p(x, z) and log p(x | z), ``[*values, samples, B]``, of some of the samples."""
+        """Log p(x, z) and log p(x | z), ``[*values, samples, B]``, for a slice of the samples."""
         values, count = self._parts(values, part), part.stop - part.start
 
         def joint(x: Tensor, values: Values) -> tuple[Tensor, Tensor]:
@@ -137,13 +137,13 @@ class ImportanceSampler:
         return self.graphs.run((len(x), count), joint, (x, values), compiled=usual)
 
     def _joint(self, x: Tensor, values: Values, count: int) -> tuple[Trace, Reading]:
-        """The model at values of the guide's sites, and what counts there."""
+        """The model's trace replayed at values of the guide's sites, and its reading."""
         replayed = poutine.replay(self._particles(self.pair.model, count), trace=exchange(self.template, values))
         trace = poutine.trace(replayed).get_trace(x)
         return trace, read(trace, self.template)
 
     def _parts(self, values: Values, part: slice) -> Values:
-        """Values of some of the samples; what stands for all samples is left as is."""
+        """A slice of the samples; values with a sample dimension of size 1 are left whole."""
         found = {}
         for name, value in values.items():
             axis = value.dim() - self.template.nodes[name]["fn"].event_dim + self.particle_dim

@@ -1,4 +1,4 @@
-"""Evaluation of data that several processes share."""
+"""Evaluation of batches whose rows are split among processes."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -15,12 +15,12 @@ K = TypeVar("K")
 
 
 def on_all_rows(run: Callable[[Batch], Mapping[K, Tensor]], pair: nn.Module, batch: Batch) -> Mapping[K, Tensor]:
-    """What a function makes of a batch, of which each process takes some rows; all get the whole.
+    """Run a function on a batch, with the rows split among the processes; each process gets the gathered result.
 
     Args:
-        run: Gives tensors with a row for each datum, whose random draws follow the number of rows.
-        pair: What it runs.
-        batch: The arguments.
+        run: Returns tensors with a row for each datum; the shapes of its random draws follow the number of rows.
+        pair: The pair that ``run`` evaluates.
+        batch: The arguments of the pair's programs.
     """
     team, device = world(), first_tensor(batch).device
     if team.size == 1:

@@ -9,19 +9,19 @@ from torch import Tensor
 
 from pyrodgm.arithmetic.arguments import tensors, whole_number
 
-BLOCK = 1000  # rows of distances at a time
-TIED = 1e-9  # relative difference of squared distances that rounding can make
-NEAR = 1e-5  # square of a distance over that of a datum, below which products would lose more digits than that
+BLOCK = 1000  # rows of the distance matrix computed at once
+TIED = 1e-9  # relative difference of squared distances that can be due to rounding
+NEAR = 1e-5  # squared distance over squared norm, below which distances from inner products have a larger error
 
 
 @dataclass(frozen=True)
 class TwoSample:
-    """How well nearest neighbours tell two sets of draws apart.
+    """Result of a nearest-neighbour two-sample test.
 
     Attributes:
         real: Share of the real data whose neighbours are mostly real, in [0, 1].
-        fake: Share of the fake data whose neighbours are mostly fake.
-        count: Number of each.
+        fake: Share of the fake data whose neighbours are mostly fake, in [0, 1].
+        count: Number of real data, and of fake data.
     """
 
     real: float
@@ -30,22 +30,22 @@ class TwoSample:
 
     @property
     def accuracy(self) -> float:
-        """Share of all: 1/2 in the limit for equal distributions, 1 for disjoint ones, 0 for copies."""
+        """Share classified correctly: 1/2 in the limit for equal distributions, 1 for disjoint ones, 0 for copies."""
         return 0.5 * (self.real + self.fake)
 
     @property
     def standard_error(self) -> float:
-        """Standard deviation of the accuracy for equal distributions, were the data classified independently."""
+        """Standard deviation of the accuracy for equal distributions, if the data were classified independently."""
         return 0.5 / math.sqrt(2 * self.count)
 
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """How far two sets of draws cover each other.
+    """Precision and recall of generated data.
 
     Attributes:
-        precision: Share of the fake data that lie among the real ones, in [0, 1].
-        recall: Share of the real data that lie among the fake ones.
+        precision: Share of the fake data within the manifold of the real data, in [0, 1].
+        recall: Share of the real data within the manifold of the fake data, in [0, 1].
     """
 
     precision: float
@@ -53,20 +53,20 @@ class PrecisionRecall:
 
 
 def knn_two_sample(real: Tensor, fake: Tensor, k: int = 1) -> TwoSample:
-    """Classify each datum by a vote of its k nearest others, real and fake together (leave-one-out).
+    """Two-sample test: classify each datum as real or fake by its k nearest neighbours (leave-one-out).
 
-    An accuracy of 1/2 is that of equal distributions; above, neighbours are of the same kind: the distributions differ,
-    or each has modes that the other lacks; below, the fakes are copies of the real data. ``real`` and ``fake`` tell the
-    cases apart: where fakes crowd around few real data, real ones find fakes and fakes find fakes. Ties count half.
+    Equal distributions have an accuracy of 1/2. Above 1/2, neighbours tend to be of the same kind: the distributions
+    differ, or each has modes that the other lacks. Below 1/2, the fakes are copies of the real data. ``real`` and
+    ``fake`` distinguish further: where fakes crowd around few real data, most neighbours of real and of fake data are
+    fake. Ties count half.
 
     Args:
-        real: ``[N, *event]``, data or features of them.
-        fake: ``[N, *event]``, as many.
+        real: Data or features of them, ``[N, *event]``.
+        fake: The same number of fakes, ``[N, *event]``.
         k: Number of neighbours, odd.
 
     Raises:
-        ValueError: If the sets are not of one shape, have values that are not finite or fewer than k + 1 data, or k is
-            even.
+        ValueError: If the shapes differ, a value is not finite, there are fewer than k + 1 data, or k is even.
 
     Source: Lopez-Paz and Oquab (2017), arXiv 1610.06545; Xu et al. (2018), arXiv 1806.07755, section 2.
 
@@ -81,7 +81,7 @@ def knn_two_sample(real: Tensor, fake: Tensor, k: int = 1) -> TwoSample:
     real, fake = _checked(real, fake, k)
     if len(real) != len(fake):
         raise ValueError(f"real and fake must be as many, got {len(real)} and {len(fake)}")
-    middle = (k + 1) // 2  # most of k are of one kind where its middle one comes before the other's
+    middle = (k + 1) // 2  # a kind has the majority of k if its middle-th neighbour is nearer than that of the other
     shares = []
     for own, other in ((real, fake), (fake, real)):
         near, far = _kth(own, own, middle, others=True), _kth(own, other, middle)
@@ -91,23 +91,23 @@ def knn_two_sample(real: Tensor, fake: Tensor, k: int = 1) -> TwoSample:
 
 
 def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
-    r"""Share of the fakes within the manifold of the real data, and of the real data within that of the fakes.
+    r"""Precision and recall: the share of the fakes within the manifold of the real data, and vice versa.
 
     .. math:: \mathrm{precision} = \frac 1{|F|} \sum_{f \in F} \max_{r \in R} 1[\lVert f - r \rVert \le d_k(r)], \qquad
         \mathrm{recall} = \frac 1{|R|} \sum_{r \in R} \max_{f \in F} 1[\lVert f - r \rVert \le d_k(f)]
 
-    Here :math:`d_k` is the distance of a datum to its k-th nearest neighbour in its own set. Precision says how good
-    the fakes are, recall how much of the data they cover. Both grow with the number of data and with k; sets of one
-    size and k compare. For data of many dimensions the distances may be those of features; for equal distributions
-    both are below 1.
+    Here :math:`d_k` is the distance of a datum to its k-th nearest neighbour in its own set. Precision measures how
+    realistic the fakes are, recall how much of the data they cover. Both grow with the number of data and with k, so
+    compare only sets of one size at one k. For high-dimensional data, pass features. Both are below 1 for equal
+    distributions.
 
     Args:
-        real: ``[N, *event]``, data or features of them.
-        fake: ``[M, *event]``.
+        real: Data or features of them, ``[N, *event]``.
+        fake: Fakes, ``[M, *event]``.
         k: Number of neighbours.
 
     Raises:
-        ValueError: If events differ in shape, values are not finite, or a set has fewer than k + 1 data.
+        ValueError: If the event shapes differ, a value is not finite, or a set has fewer than k + 1 data.
 
     Source: Kynkäänniemi et al. (2019), arXiv 1904.06991, eqs. 1 and 2.
 
@@ -122,7 +122,7 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> PrecisionRecall:
 
 
 def _covered(points: Tensor, centres: Tensor, k: int) -> float:
-    """Share of the points in a ball around a centre, which reaches its k-th nearest neighbour."""
+    """Share of the points that lie in the ball of any centre, whose radius is its k-th nearest-neighbour distance."""
     radii = _kth(centres, centres, k, others=True)
     near, reach = _is_near(radii, centres), radii * (1.0 + TIED)
     inside = [
@@ -133,7 +133,10 @@ def _covered(points: Tensor, centres: Tensor, k: int) -> float:
 
 
 def _kth(points: Tensor, among: Tensor, k: int, others: bool = False) -> Tensor:
-    """Squared distance of each point to its k-th nearest; with ``others``, which are the points, but itself."""
+    """Squared distance of each point to its k-th nearest in ``among``; ``others`` excludes the point itself.
+
+    With ``others``, ``among`` must be ``points``.
+    """
     found = []
     for numbers in torch.arange(len(points), device=points.device).split(BLOCK):
         kth = _kth_of(_squares, points, numbers, among, k, others)
@@ -158,18 +161,18 @@ def _is_near(squares: Tensor, points: Tensor) -> Tensor:
 
 
 def _squares(rows: Tensor, among: Tensor) -> Tensor:
-    """Squared distances by products, with an error of 1e-15 or so of the squares of the data."""
+    """Squared distances by inner products, with an error of about 1e-15 of the squared norms."""
     products = torch.addmm(among.square().sum(1), rows, among.T, alpha=-2.0)
     return products + rows.square().sum(1, keepdim=True)
 
 
 def _exact(rows: Tensor, among: Tensor) -> Tensor:
-    """Squared distances by differences, which takes much longer."""
+    """Squared distances by differences: exact, but much slower."""
     return torch.cdist(rows, among, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
 def _checked(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Both as rows in double precision, shifted and scaled alike to a median of 0 and a mean square of 1."""
+    """Both as float64 rows, shifted by their joint median and scaled to a joint mean squared norm of 1."""
     tensors(real=real, fake=fake)
     if real.shape[1:] != fake.shape[1:]:
         raise ValueError(f"real and fake must have one event shape, got {list(real.shape)} and {list(fake.shape)}")
@@ -181,6 +184,6 @@ def _checked(real: Tensor, fake: Tensor, k: int) -> tuple[Tensor, Tensor]:
             raise ValueError(f"{name} must be finite, got NaN or infinity")
         both.append(data.detach().double().reshape(len(data), -1))
     real, fake = both[0], both[1].to(both[0].device)
-    middle = torch.cat([real, fake]).median(0).values  # which few far ones do not move
+    middle = torch.cat([real, fake]).median(0).values  # robust to outliers
     size = torch.cat([real - middle, fake - middle]).square().sum(1).mean().sqrt().clamp(min=1e-300)
     return (real - middle) / size, (fake - middle) / size

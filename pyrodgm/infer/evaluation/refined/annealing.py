@@ -1,4 +1,4 @@
-"""Annealed importance sampling between fitted Student's t distributions and the posterior, by Hamiltonian steps."""
+"""Annealed importance sampling with Hamiltonian transitions between fitted Student's t mixtures and the posterior."""
 
 import math
 from collections.abc import Callable
@@ -11,35 +11,35 @@ from pyrodgm.infer.evaluation.refined import student
 from pyrodgm.infer.evaluation.refined.student import Mixture
 
 LEAPFROGS = 3
-STEP = 1.35  # times D^(-1/4): the step size in the coordinates in which the fitted Gaussian is a standard one
-LONGEST = math.pi / 6  # of the mean step: three are a quarter of the period of a standard Gaussian
+STEP = 1.35  # mean step size times D^(1/4), in coordinates in which the fitted Gaussian is a standard one
+LONGEST = math.pi / 6  # largest mean step size: three steps are a quarter of the period of a standard Gaussian
 
 Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def anneal(proposal: Mixture, gradient: Gradient, start: Tensor, temperatures: Tensor, dtype: torch.dtype) -> Tensor:
-    r"""Log-weights ``[chains, B]`` of chains from the first temperature to the last.
+    r"""Run annealed chains from the first temperature to the last; returns their log-weights ``[chains, B]``.
 
     .. math:: \log w = \sum_t (\beta_{t+1} - \beta_t)\, [\log p(x, u_t) - \log q(u_t)], \qquad
         u_{t+1} \sim T_{\beta_{t+1}}(\cdot \mid u_t)
 
-    From 0 to 1 with starts from q, the mean of w is p(x) in expectation; from 1 to 0 with starts from the posterior,
-    that of w (which is then the inverse weight) is 1 / p(x). Transitions leave :math:`q^{1-\beta} p^\beta` invariant;
-    their step size depends on no state.
+    From 0 to 1, with starts drawn from q, the expectation of w is p(x). From 1 to 0, with starts drawn from the
+    posterior, the expectation of w (then the inverse weight) is 1 / p(x). Transitions leave
+    :math:`q^{1-\beta} p^\beta` invariant; their step size does not depend on the state of the chain.
 
     Args:
-        proposal: q. Chains move in the coordinates v in which its first Gaussian is a standard one.
-        gradient: Gives gradient ``[chains, B, D]`` and value ``[chains, B]`` of log p(x, u) at u.
-        start: u ``[chains, B, D]``.
-        temperatures: Beta, ``[steps + 1]``, increasing or decreasing.
-        dtype: That of u.
+        proposal: The proposal q. Chains move in the coordinates v in which its first Gaussian is a standard one.
+        gradient: Returns gradient ``[chains, B, D]`` and value ``[chains, B]`` of log p(x, u) at u.
+        start: Starting points u, ``[chains, B, D]``.
+        temperatures: Values of :math:`\beta`, ``[steps + 1]``, increasing or decreasing.
+        dtype: Dtype in which the joint density is evaluated.
 
     Source: Neal (2001), Statistics and Computing 11, 125; Grosse, Ghahramani and Adams (2015), arXiv 1511.02543.
     """
     gaussian, is_single = proposal.gaussians[0], len(proposal.gaussians) == 1
 
     def evaluate(v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Log-densities of posterior and q, both in v, and their gradients."""
+        """Log-density and gradient of the joint, then those of q, all in v."""
         slope, joint = (part.double() for part in gradient(gaussian.place(v).to(dtype)))
         q = _student(v) if is_single else _mixture(proposal, v)
         return joint - gaussian.log_det(v), gaussian.pull_back(slope, v), *q
@@ -57,7 +57,7 @@ def anneal(proposal: Mixture, gradient: Gradient, start: Tensor, temperatures: T
 def _transition(
     v: Tensor, now: tuple[Tensor, ...], beta: float, evaluate: Callable[..., tuple[Tensor, ...]]
 ) -> tuple[Any, ...]:
-    """One Hamiltonian trajectory, accepted or not."""
+    """One Hamiltonian Monte Carlo transition."""
 
     def level(at: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         return beta * at[0] + (1 - beta) * at[2], beta * at[1] + (1 - beta) * at[3]
@@ -85,14 +85,14 @@ def _where(accept: Tensor, new: Tensor, old: Tensor) -> Tensor:
 
 
 def _student(v: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-density of the t in v, and its gradient."""
+    """Log-density of a single t in v, and its gradient."""
     standard = v / student.WIDTH
     weight = (student.DEGREES + v.shape[-1]) / (student.DEGREES + standard.square().sum(-1, keepdim=True))
     return student.standard_log_density(standard), -weight * standard / student.WIDTH
 
 
 def _mixture(proposal: Mixture, v: Tensor) -> tuple[Tensor, Tensor]:
-    """The same of a mixture of t's."""
+    """Log-density of a mixture of t's in v, and its gradient."""
     gaussian = proposal.gaussians[0]
     with torch.enable_grad():
         v = v.detach().requires_grad_()

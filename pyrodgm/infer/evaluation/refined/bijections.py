@@ -1,4 +1,4 @@
-"""Coordinates of latent sites: real ones as they stand, constrained ones and sticks by a bijection."""
+"""Coordinates of latent sites: the values themselves for real latents, a bijection for constrained ones and sticks."""
 
 from dataclasses import dataclass
 from functools import singledispatch
@@ -15,10 +15,10 @@ from pyrodgm.infer.evaluation.refined.sticks import SticksFromNormal
 
 
 class Bijection(Protocol):
-    """Between coordinates and the values of a latent site, element by element."""
+    """Protocol of bijections between unconstrained coordinates u and the values of a latent site."""
 
     def place(self, u: Tensor) -> Tensor:
-        """Values ``[*batch, *event]`` at coordinates of that shape."""
+        """Values ``[*batch, *event]`` at coordinates u."""
         ...
 
     def standardise(self, value: Tensor) -> Tensor:
@@ -30,13 +30,13 @@ class Bijection(Protocol):
         ...
 
     def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
-        """Those whose J'J is the curvature of that density, ``[points, B, *]`` each (:mod:`.curvature`)."""
+        """Features, ``[points, B, *]`` each, whose J'J is the curvature of :meth:`log_density` (:mod:`.curvature`)."""
         ...
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The coordinates are the values."""
+    """The identity: the coordinates are the values."""
 
     fn: Any
 
@@ -55,7 +55,7 @@ class Identity:
 
 @singledispatch
 def bijection(fn: Any, event_dim: int = 0) -> Bijection:
-    """The coordinates of a latent site with the prior ``fn``."""
+    """The bijection for a latent site with the prior ``fn``."""
     del event_dim
     return Identity(fn)
 

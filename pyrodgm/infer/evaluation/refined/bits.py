@@ -21,32 +21,33 @@ from pyrodgm.infer.tracing.contexts import fork_rng
 CHAINS = 48
 COST = 3  # evaluations of the likelihood's network for a value with its gradient
 LEAST_STEPS = 5
-REACH = (0.15, 0.6)  # range of the step size of a transition, drawn anew for each
-ANNEALED = 3  # the stage
+REACH = (0.15, 0.6)  # range of the step size, which is drawn anew for each transition
+ANNEALED = 3  # number of the stage
 
 State = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]  # bits, log p(x, z), its gradient, log q(z | x), its gradient
 
 
 class AnnealedBits:
-    r"""Weighs chains that start at draws of the guide and are annealed to the posterior.
+    r"""Annealed importance sampling of binary latents: chains start at draws of the guide and end at the posterior.
 
     .. math:: \log w = \sum_t (\beta_{t+1} - \beta_t)\, [\log p(x, z_t) - \log q(z_t \mid x)], \qquad
         z_{t+1} \sim T_{\beta_{t+1}}(\cdot \mid z_t)
 
     A transition leaves :math:`\gamma \propto q^{1-\beta} p^\beta` invariant. It proposes to flip each bit
-    independently, with log-odds :math:`\tfrac12 (1 - 2 z_i)\, \partial_i \log \gamma(z) - 1 / (2 \alpha)` that take
-    the gradient through decoder, prior and guide for the change of the density, and accepts by Metropolis and Hastings.
+    independently, with log-odds :math:`\tfrac12 (1 - 2 z_i)\, \partial_i \log \gamma(z) - 1 / (2 \alpha)`, in which the
+    gradient through decoder, prior and guide approximates the change of the log-density. The proposal is accepted or
+    rejected by the Metropolis-Hastings rule.
 
     Args:
         pair: A module with ``model(x)`` and ``guide(x)``.
         x: One datum, ``[1, *event]``.
-        count: Data in all.
-        budget: Evaluations of the likelihood's network a datum; a step of a chain costs three.
+        count: Number of data in all.
+        budget: Evaluations of the likelihood's network per datum; a step of a chain costs three.
         max_bytes: Bound on the memory.
         mode: How the programs run, as for :class:`RefinedSampler`.
 
     Raises:
-        UnsupportedError: For latents that are not binary, or too small a budget; says which.
+        UnsupportedError: For latents that are not binary or have no gradients, or too small a budget, with the reason.
 
     Source: Neal (2001), Statistics and Computing 11, 125; Zhang, Liu and Liu (2022), arXiv 2206.09914, for the
     transition.
@@ -86,12 +87,12 @@ class AnnealedBits:
         return result
 
     def exact(self, trace: Trace, count: int) -> Tensor:
-        """Bits ``[count, D]`` of a trace of the model."""
+        """The bits of a model trace, ``[count, D]``."""
         parts = [trace.nodes[name] for name in self.names]
         return torch.cat([s["value"].expand(count, *s["fn"].event_shape).reshape(count, -1) for s in parts], -1)
 
     def reverse(self, x: Tensor, z: Tensor, chains: int, temperatures: Tensor) -> Tensor:
-        """Log-weights ``[chains, N]`` of chains from draws of the posterior ``[N, D]`` of all data to the guide."""
+        """Log-weights ``[chains, N]`` of chains annealed from posterior draws ``z`` ``[N, D]`` to the guide."""
         block = max(1, self.block * CHAINS // chains)
         parts = zip(x.split(block), z.split(block), strict=True)
         return torch.cat([self._anneal(a, b.expand(chains, *b.shape), temperatures) for a, b in parts], 1)
@@ -129,7 +130,7 @@ class AnnealedBits:
         return z, log_p, of_p, log_q, of_q
 
     def _draw(self, x: Tensor, count: int) -> Tensor:
-        """Bits ``[count, B, D]`` of the guide."""
+        """Draws of the guide's bits, ``[count, B, D]``."""
 
         def draw(x: Tensor) -> Tensor:
             trace = poutine.trace(particles(self.pair.guide, count)).get_trace(x)
@@ -162,7 +163,7 @@ def _given(value: Tensor, fn: Any) -> Tensor:
 
 
 def _log_choice(log_odds: Tensor, flips: Tensor) -> Tensor:
-    """Log-probability of flipping these bits and no others, ``[chains, B]``."""
+    """Log-probability of flipping exactly the bits in ``flips``, ``[chains, B]``."""
     return torch.nn.functional.logsigmoid(torch.where(flips, log_odds, -log_odds)).sum(-1)
 
 

@@ -1,4 +1,4 @@
-"""Coordinates of normal latents that depend on other latents: centred, not centred, or in between."""
+"""Coordinates of normal latents that depend on other latents: centred, non-centred, or in between."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from pyrodgm.distributions import NormalLogit
 from pyrodgm.infer.evaluation.refined.sites import base_of
 from pyrodgm.infer.evaluation.refined.sticks import log_normal
 
-DATA = 8  # data that say how to centre
-HALF = 0.5  # centredness before they have said so
+DATA = 8  # number of data from which the centredness is estimated
+HALF = 0.5  # centredness before the estimate
 IDENTITY = ComposeTransform([])
 
 
@@ -26,15 +26,16 @@ class PartlyCentred:
 
     .. math:: z = \mu + \sigma^{1 - c}\, (u - c \mu), \qquad p(u) = \mathcal N(u; c \mu, \sigma^c)
 
-    Where the latent is a transformation of a normal, such as its exponential, z is that normal. With c = 1 they are the
-    values. With c = 0 they are standard normal whatever the others are: where data say nothing of z, and its prior is
-    narrow, the values lie on a thin curved set, and these do not.
+    Where the latent is a transformation of a normal, such as its exponential, z is that normal. With c = 1 (centred)
+    the coordinates are the values. With c = 0 (non-centred) they are standard normal whatever the other latents are.
+    Where the data say nothing about z and its prior is narrow, the values lie on a thin curved set, while the
+    non-centred coordinates do not.
 
     Attributes:
         fn: The normal, ``[*batch, *event]``.
         centredness: c, ``[*event]``, in [0, 1].
         event_dim: Number of dimensions of an event.
-        transform: From the normal to the latent.
+        transform: The transform from the normal to the latent.
 
     Source: Papaspiliopoulos, Roberts and Skold (2007), Statistical Science 22, 59; Gorinova, Moore and Hoffman (2020),
     arXiv 1906.03028, equation 3.
@@ -64,17 +65,17 @@ class PartlyCentred:
 
 
 def evenly(x: Tensor) -> Tensor:
-    """At most eight data, evenly spread over all."""
+    """At most eight data, evenly spaced over all."""
     return x[torch.linspace(0, len(x) - 1, min(len(x), DATA)).long()]
 
 
 class NormalPrior(NamedTuple):
-    """A normal, element by element, and the transformation of it that a latent is.
+    """A latent's prior as a transformation of elementwise normals.
 
     Attributes:
-        fn: The normal; a standard one of a multivariate normal.
-        transform: From it to the latent.
-        whitened: The multivariate normal, if it is one.
+        fn: The elementwise normal; standard normal for a multivariate normal prior.
+        transform: The transform from the normal to the latent.
+        whitened: The multivariate normal prior, or None.
     """
 
     fn: Normal
@@ -82,13 +83,13 @@ class NormalPrior(NamedTuple):
     whitened: MultivariateNormal | None = None
 
     def expand(self, shape: torch.Size) -> "NormalPrior":
-        """With the shape ``[*batch, *event]``."""
+        """Expand to the shape ``[*batch, *event]``."""
         whole = None if self.whitened is None else self.whitened.expand(shape[:-1])
         return NormalPrior(self.fn.expand(shape), self.transform, whole)
 
 
 def normal_of(fn: Any) -> NormalPrior | None:
-    """The normal that a latent's prior is or transforms, element by element; None for another prior."""
+    """The :class:`NormalPrior` of a prior that is normal or an elementwise transformation of a normal, else None."""
     fn = base_of(fn)
     if isinstance(fn, NormalLogit):
         return NormalPrior(Normal(fn.loc, fn.scale, validate_args=False), IDENTITY)
@@ -105,21 +106,21 @@ def normal_of(fn: Any) -> NormalPrior | None:
 
 
 def is_conditional(prior: NormalPrior) -> bool:
-    """Whether a prior depends on other latents, which differ from point to point along the first dimension."""
+    """Whether a prior depends on other latents: whether its parameters differ along the first dimension (points)."""
     fn, whole = prior.fn, prior.whitened
     parameters = (fn.loc, fn.scale) if whole is None else (whole.loc, whole.scale_tril)
     return any(bool((part != part[:1]).any()) for part in parameters)
 
 
 def centredness(draws: Sequence[tuple[NormalPrior, Tensor]]) -> Tensor:
-    r"""How far to centre a latent, ``[*event]``.
+    r"""Estimate the centredness c of a latent, ``[*event]``.
 
     .. math:: c = 1 - \min\bigl(1, \operatorname{Var}_q[(z - \mu) / \sigma]\bigr)^2
 
     It is 1 where the data determine the latent and 0 where they leave it to its prior.
 
     Args:
-        draws: Of each of some data, the prior ``[points, 1, *event]`` and draws of an approximate posterior q.
+        draws: For each of several data, the prior ``[points, 1, *event]`` and draws of an approximate posterior q.
     """
     variance = torch.stack([((z - prior.fn.loc) / prior.fn.scale).var(0) for prior, z in draws]).mean(0).squeeze(0)
     return 1.0 - variance.nan_to_num(0.0, 1.0).clamp(max=1.0).square()

@@ -1,4 +1,4 @@
-"""Which sampler refines the proposals of a pair."""
+"""Chooses the sampler of refined proposals: fitted for continuous latents, annealed for binary ones."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from pyrodgm.infer.evaluation.refined.sampler import RefinedSampler
 from pyrodgm.infer.evaluation.refined.sites import UnsupportedError, require_fixed
 from pyrodgm.infer.tracing.contexts import fork_rng
 
-PROBES = 2  # points at which the joint density is evaluated twice
-ANNEALING = 5000  # evaluations for binary latents, where no budget is given
+PROBES = 2  # points per datum at which the joint density must not differ between random states
+ANNEALING = 5000  # evaluations per datum for binary latents where no budget is given
 
 
 def coordinates_of(pair: nn.Module, x: Tensor) -> Coordinates:
-    """The latents of a pair as one real vector a datum, in which the joint density is a function.
+    """The joint density of a pair as a deterministic function of one real vector per datum.
 
     Args:
         pair: A module with ``model(x)`` and ``guide(x)``.
-        x: Some data, ``[N, *event]``, evenly spread.
+        x: Some data, ``[N, *event]``, evenly spaced over all.
 
     Raises:
         UnsupportedError: If the pair does not allow it, with the reason.
@@ -35,15 +35,15 @@ def coordinates_of(pair: nn.Module, x: Tensor) -> Coordinates:
 def refined_sampler(
     pair: nn.Module, x: Tensor, count: int, budget: int | None, max_bytes: int, mode: str, bits: bool = True
 ) -> Any:
-    """A fit to each datum for continuous latents; annealing for binary ones.
+    """The sampler for a pair: :class:`RefinedSampler` for continuous latents, :class:`AnnealedBits` for binary ones.
 
     Args:
         pair: A module with ``model(x)`` and ``guide(x)``.
-        x: Some data, ``[N, *event]``, evenly spread, that say how to centre latents.
-        count: Data in all.
-        budget: Evaluations of the likelihood's network a datum; None for the usual number.
+        x: Some data, ``[N, *event]``, evenly spaced over all, from which the centring of latents is estimated.
+        count: Number of data in all.
+        budget: Evaluations of the likelihood's network per datum; None for the default number.
         max_bytes: Bound on the memory.
-        mode: How the programs run.
+        mode: How the programs run, as in :func:`~pyrodgm.infer.evaluation.graphs.choose_mode`.
         bits: Whether binary latents may be annealed.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The components of a mixture prior at a point: the most responsible one, and the curvature between them."""
+"""Mixture priors at a point: the most responsible component, and the curvature between the components."""
 
 from collections.abc import Mapping
 from functools import singledispatch
@@ -10,12 +10,12 @@ from torch import Tensor
 from pyrodgm.distributions import DiagNormalMixture, IsotropicNormalMixture
 from pyrodgm.infer.estimators.sites import Trace
 
-MOST = 256  # components that are looked at: of tens of thousands few have a say
+MOST = 256  # number of most responsible components used; the rest of tens of thousands are negligible
 
 
 @singledispatch
 def most_responsible(fn: Any, value: Tensor) -> Tensor | None:
-    """Location ``[*, D]`` of the component most responsible for ``value`` ``[*, D]``; None where there are none."""
+    """Location ``[*, D]`` of the component most responsible for ``value`` ``[*, D]``; None if ``fn`` is no mixture."""
     del fn, value
     return None
 
@@ -28,12 +28,14 @@ def _(fn: Any, value: Tensor) -> Tensor:
 
 @singledispatch
 def between_components(fn: Any, value: Tensor) -> Tensor | None:
-    r"""What the curvature of a mixture of normals lacks of that of its components, ``[*, D, D]``; None for no mixture.
+    r"""The curvature between the components of a mixture of normals, ``[*, D, D]``; None if ``fn`` is no mixture.
+
+    It is the covariance in
 
     .. math:: -\nabla^2 \log \sum_k \pi_k \mathcal N(z \mid \mu_k, P_k^{-1})
         = \sum_k r_k P_k - \operatorname{Cov}_r[P_k (z - \mu_k)]
 
-    with the responsibilities r of the components at z. This is the covariance, over the most responsible ones.
+    over the most responsible components, with the responsibilities r at z.
     """
     del fn, value
     return None
@@ -52,7 +54,7 @@ def _(fn: Any, value: Tensor) -> Tensor:
 
 
 def between_sites(trace: Trace, places: Mapping[str, Any], u: Tensor) -> Tensor:
-    """Mean over points u ``[points, B, D]`` of what the mixtures among the sites of a trace lack, ``[B, D, D]``."""
+    """Mean over points u ``[points, B, D]`` of the curvature between components, over all sites, ``[B, D, D]``."""
     found = u.new_zeros(*u.shape[1:], u.shape[-1])
     with torch.no_grad():
         for name, place in places.items():
@@ -63,6 +65,6 @@ def between_sites(trace: Trace, places: Mapping[str, Any], u: Tensor) -> Tensor:
 
 
 def _chosen(given: Tensor, index: Tensor) -> Tensor:
-    """Rows ``[*, n, D]`` of ``[*, K, D]`` at indices ``[*, n]``."""
+    """Gather rows ``[*, n, D]`` of ``given`` ``[*, K, D]`` at indices ``[*, n]``."""
     given = given.expand(*index.shape[:-1], *given.shape[-2:])
     return given.gather(-2, index.unsqueeze(-1).expand(*index.shape, given.shape[-1]))

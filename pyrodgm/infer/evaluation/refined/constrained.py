@@ -1,4 +1,4 @@
-"""Coordinates of positive latents, of values between bounds and of points of a simplex."""
+"""Unconstrained coordinates of positive latents, of latents between bounds and of points of a simplex."""
 
 import math
 from dataclasses import dataclass
@@ -25,17 +25,18 @@ from pyrodgm.infer.evaluation.refined.sticks import LEAST, SticksFromNormal, log
 
 @dataclass(frozen=True)
 class Constrained:
-    r"""Coordinates of a positive latent or of one between bounds.
+    r"""Coordinates of a positive latent or of a latent between bounds.
 
-    Those in which the prior is a standard normal, :math:`F(z) = \Phi(u)`, where F has an inverse. A Gamma or an inverse
-    Gamma latent has the logarithm or, with a shape a below 1, whose logarithm has a long tail,
+    Where the prior's distribution function F can be inverted, the prior is standard normal in u:
+    :math:`F(z) = \Phi(u)`. The coordinate of a Gamma or inverse Gamma latent is its logarithm. For a shape a below 1,
+    where the logarithm has a long tail, it is u of
 
     .. math:: s = -\log(1 - \Phi(u)), \qquad z = s^{1/a} / \text{rate}
 
-    in which its prior is the normal one times a bounded factor.
+    in which the prior is the standard normal density times a bounded factor.
 
     Attributes:
-        fn: The prior, ``[*batch, *event]``, whose density and curvature in u :func:`density` knows.
+        fn: The prior, ``[*batch, *event]``, of a family that is registered with :func:`density`.
         event_dim: Number of dimensions of an event.
     """
 
@@ -57,7 +58,7 @@ class Constrained:
 
 @dataclass(frozen=True)
 class Fractions:
-    """Coordinates of a Beta latent: those of its logit as a stick.
+    """Coordinates of a Beta latent: the coordinates of its logit as a stick.
 
     Attributes:
         fn: The prior, ``[*batch, *event]``.
@@ -87,7 +88,7 @@ class Fractions:
 
 @dataclass(frozen=True)
 class SimplexSticks(Fractions):
-    r"""Coordinates of the sticks that make a point of a simplex, ``[*, K - 1]`` for K weights.
+    r"""Coordinates of a Dirichlet latent: those of its sticks, ``[*, K - 1]`` for K weights.
 
     .. math:: \pi_k = v_k \prod_{j < k} (1 - v_j), \qquad
         v_k \sim \operatorname{Beta}\bigl(\alpha_k, \textstyle\sum_{j > k} \alpha_j\bigr)
@@ -101,7 +102,7 @@ class SimplexSticks(Fractions):
 
     def place(self, u: Tensor) -> Tensor:
         logit = self._sticks.place(u)
-        rest = logsigmoid(-logit).cumsum(-1)  # logarithms of what the sticks up to each leave
+        rest = logsigmoid(-logit).cumsum(-1)  # logarithm of the stick remaining after each break
         before = torch.cat([torch.zeros_like(u[..., :1]), rest[..., :-1]], -1)
         return torch.cat([logsigmoid(logit) + before, rest[..., -1:]], -1).exp()
 
@@ -116,7 +117,7 @@ class SimplexSticks(Fractions):
 
 
 def _after(weights: Tensor) -> Tensor:
-    """Sums of the weights after each but the last."""
+    """For each weight but the last, the sum of the weights after it."""
     return weights.flip(-1).cumsum(-1).flip(-1)[..., 1:]
 
 
@@ -126,14 +127,14 @@ def _hazard(u: Tensor) -> Tensor:
 
 
 def _score(hazard: Tensor) -> Tensor:
-    """The inverse of that."""
+    """The inverse of :func:`_hazard`."""
     hazard = wide(hazard).clamp(min=LEAST)
     return normal_score(log1mexp(-hazard), -hazard)
 
 
 @singledispatch
 def value_at(fn: Any, u: Tensor) -> Tensor:
-    """The latent at u."""
+    """The value of the latent at the coordinate u."""
     raise NotImplementedError(f"{type(fn).__name__} has no coordinates")
 
 
@@ -178,12 +179,12 @@ def _(fn: Uniform, u: Tensor) -> Tensor:
 
 
 def _tail(u: Tensor) -> Tensor:
-    """Phi(u) for u < 0, in float64; torch.special.ndtr has no digits far out."""
+    """Phi(u) for u < 0, in float64; torch.special.ndtr loses all digits in the tail."""
     return torch.special.log_ndtr(wide(u)).clamp(min=math.log(LEAST)).exp().clamp(max=0.5)
 
 
 def _positive(value: Tensor, like: Tensor) -> Tensor:
-    """In the dtype of another, rounded neither to 0 nor to infinity."""
+    """``value`` in the dtype of ``like``, clamped so that it rounds neither to 0 nor to infinity."""
     limits = torch.finfo(like.dtype)
     return value.clamp(limits.tiny, limits.max).to(like.dtype)
 
@@ -240,7 +241,7 @@ def _log(value: Tensor) -> Tensor:
 
 
 def _log_gamma(fn: Any, u: Tensor) -> Tensor:
-    """Logarithm of a Gamma latent of rate 1."""
+    """Logarithm at u of a Gamma latent with rate 1."""
     return torch.where(fn.concentration < 1.0, (_hazard(u).log() / fn.concentration).to(u.dtype), u)
 
 
@@ -250,7 +251,7 @@ def _of_log_gamma(fn: Any, log_z: Tensor) -> Tensor:
 
 @singledispatch
 def density(fn: Any, u: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-density of u and its curvature, minus the second derivative, which no family here has negative."""
+    """Log-density of u and its curvature (minus the second derivative), non-negative for all families here."""
     raise NotImplementedError(f"the curvature of {type(fn).__name__} in an unconstrained coordinate is not known")
 
 
@@ -261,7 +262,7 @@ def _(fn: Any, u: Tensor) -> tuple[Tensor, Tensor]:
     usual = a * u - u.exp() - torch.lgamma(a), u.exp()
     s, power = _hazard(u), 1.0 / a
     z = (power * s.log()).exp()
-    first = torch.exp(wide(normal) + s)  # of s by u
+    first = torch.exp(wide(normal) + s)  # ds/du
     second = first * (first - wide(u))
     of_z = power * z / s * ((power - 1.0) * first.square() / s + second)
     small = normal + (s - z - torch.lgamma(a + 1.0)).to(u.dtype), (1.0 + of_z - second).to(u.dtype)

@@ -1,4 +1,4 @@
-"""The latents of a pair as one real vector a datum, and what the programs are in it."""
+"""The joint density of a pair, its derivatives and draws, as functions of one real vector of latents per datum."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -37,9 +37,9 @@ STICKS = (SticksFromNormal, Fractions)  # coordinates whose posteriors are skewe
 
 @dataclass(frozen=True)
 class Place:
-    """Where a latent site lies in the vector, its kind of coordinates, whether its prior is a mixture, its centring.
+    """Position of a latent site in the vector, with its kind of coordinates and centredness.
 
-    The shape is that of the coordinates of an event: a point of a simplex has one fewer than weights.
+    ``shape`` is the shape of the coordinates of one event; a point of a simplex has one coordinate fewer than weights.
     """
 
     name: str
@@ -51,32 +51,32 @@ class Place:
     centredness: Tensor | None = None
 
     def of(self, u: Tensor) -> Tensor:
-        """The site's part ``[*, *event]`` of vectors ``[*, D]``."""
+        """The site's coordinates ``[*, *shape]`` in vectors ``[*, D]``."""
         return u[..., self.start : self.stop].reshape(*u.shape[:-1], *self.shape)
 
     def bijection(self, fn: Any) -> Bijection:
-        """Between these coordinates and the values of the site, whose prior is ``fn``."""
+        """The bijection between these coordinates and the values of the site, whose prior is ``fn``."""
         normal = normal_of(fn)
         if self.centredness is None or normal is None or (normal.whitened and self.centredness.mean() > HALF):
-            return bijection(fn)  # of a multivariate normal there is nothing between all and none
+            return bijection(fn)  # a multivariate normal is either centred or not, with nothing in between
         return PartlyCentred(normal.fn, self.centredness, len(self.shape), normal.transform)
 
 
 class Coordinates:
     """The joint density of a pair as a function of one real vector u ``[points, B, D]``.
 
-    Its parts are the latent sites in the order in which the model draws them: real ones as they stand, those that are
-    normal given others partly centred (:mod:`.centring`), constrained ones through a bijection (:mod:`.constrained`),
-    logits of sticks in the coordinates in which their prior is a standard normal (:mod:`.sticks`).
+    The vector concatenates the latent sites in the order in which the model draws them: real latents unchanged, latents
+    that are normal given others partly centred (:mod:`.centring`), constrained ones through a bijection
+    (:mod:`.constrained`), logits of sticks in coordinates in which their prior is standard normal (:mod:`.sticks`).
 
     Args:
         pair: A module with ``model(x)`` and ``guide(x)``.
         x: One datum, ``[1, *event]``.
 
     Raises:
-        UnsupportedError: For latents that are discrete or of another support, in further plates, scaled, masked, or in
-            one of the two programs alone, and for a site whose curvature is not known; says which. Observed sites may
-            be masked, and what ``obs_mask`` leaves unobserved is integrated out.
+        UnsupportedError: For latents that are discrete or of another unsupported kind, in further plates, scaled,
+            masked, or in only one of the two programs, and for a site whose curvature is not known; says which.
+            Observed sites may be masked, and values that an ``obs_mask`` leaves unobserved are integrated out.
     """
 
     def __init__(self, pair: Any, x: Tensor) -> None:
@@ -106,15 +106,15 @@ class Coordinates:
             self.moments(x, u[:2])
         except NoCurvatureError as error:
             raise UnsupportedError(str(error)) from error
-        except (NotImplementedError, RuntimeError) as error:  # what PyTorch raises for what it cannot differentiate
+        except (NotImplementedError, RuntimeError) as error:  # PyTorch's errors for what it cannot differentiate
             reason = str(error).strip().split("\n")[0]
             raise UnsupportedError(f"it has no forward-mode derivatives: {reason}") from error
 
     def plan(self, budget: int | None) -> Plan:
-        """How a budget of decoder evaluations a datum is spent.
+        """The :class:`Plan` for a budget of decoder evaluations per datum.
 
         Raises:
-            UnsupportedError: If it is too small.
+            UnsupportedError: If the budget is too small.
         """
         sticks = any(issubclass(place.kind, STICKS) for place in self.places.values())
         plan = Plan.of_budget(budget, self.size, is_damped=sticks, can_skew=sticks and self.has_second_derivatives)
@@ -130,7 +130,7 @@ class Coordinates:
     def placed(self, x: Tensor, u: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """Values ``[*, B, *event]`` of the sites at u ``[*, B, D]``, and minus the log-Jacobians by u, ``[*, B]``.
 
-        The model runs in its own plate alone, so that plates to the left may be those of a caller.
+        The model runs in its own plate only, so that a caller may have plates to the left.
         """
         if all(place.kind is Identity and place.centredness is None for place in self.places.values()):
             return {name: (place.of(u), u.new_zeros(u.shape[:-1])) for name, place in self.places.items()}
@@ -151,10 +151,10 @@ class Coordinates:
         return value_gradient(lambda v: self._log_joint(x, v)[0], u)
 
     def moments(self, x: Tensor, u: Tensor) -> tuple[Tensor, ...]:
-        """Means over points u of gradient ``[B, D]``, curvature ``[B, D, D]`` and value ``[B]``.
+        """Means over points u of gradient ``[B, D]``, curvature ``[B, D, D]`` and value ``[B]`` of log p(x, u).
 
-        The curvature is the Gauss-Newton one, by forward derivatives. Where a prior is a mixture the last result is
-        what that lacks, ``[B, D, D]`` (:func:`~.components.between_components`).
+        The curvature is the Gauss-Newton one, by forward derivatives. Where a prior is a mixture, a fourth result is
+        the curvature between its components, to be subtracted, ``[B, D, D]`` (:func:`~.components.between_components`).
         """
         lacking: list[Tensor] = []
 
@@ -167,9 +167,9 @@ class Coordinates:
         return slope.mean(0), curvature(forward_derivatives(lambda v: self._features(x, v), u)), joint.mean(0), *lacking
 
     def second_moments(self, x: Tensor, u: Tensor, skew: Skew | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """:meth:`moments` with minus the Hessian itself, which need not be positive definite, as the curvature.
+        """:meth:`moments` with minus the Hessian, which need not be positive definite, as the curvature.
 
-        With a transformation all are those of the density in w, of which the points are given.
+        With ``skew``, points and results are in w: those of the density of w.
         """
 
         def density(points: Tensor) -> Tensor:
@@ -186,12 +186,12 @@ class Coordinates:
         """Whether PyTorch can differentiate the joint density twice, forward over reverse."""
         try:
             self.second_moments(self.datum, torch.zeros(2, 1, self.size).to(self.datum))
-        except (NotImplementedError, RuntimeError):  # what it raises for what it cannot differentiate
+        except (NotImplementedError, RuntimeError):  # PyTorch's errors for operations that it cannot differentiate
             return False
         return True
 
     def components(self, x: Tensor, u: Tensor) -> Tensor:
-        """Points u ``[points, B, D]`` moved to the component most responsible for them, where a prior is a mixture."""
+        """Points u ``[points, B, D]`` with sites of mixture priors moved to their most responsible component."""
         nodes, parts = self._run(x, u).nodes, []
         for name, place in self.places.items():
             moved = most_responsible(nodes[name]["fn"], place.of(u))
@@ -200,18 +200,18 @@ class Coordinates:
 
     @property
     def is_hierarchical(self) -> bool:
-        """Whether the prior of a site is normal given others."""
+        """Whether a site has a normal prior that depends on other sites."""
         return any(place.centredness is not None for place in self.places.values())
 
     def centre(self, x: Tensor, u: Tensor) -> None:
-        """Change the coordinates of such sites to those for data whose posteriors have points u ``[points, B, D]``."""
+        """Set the centredness of hierarchical sites from posterior draws u ``[points, B, D]`` of some data."""
         found = [self._normals(x[i : i + 1], u[:, i : i + 1]) for i in range(len(x))]
         for name, place in self.places.items():
             if place.centredness is not None:
                 self.places[name] = replace(place, centredness=centredness([each[name] for each in found]))
 
     def _normals(self, x: Tensor, u: Tensor) -> dict[str, tuple[NormalPrior, Tensor]]:
-        """Sites with a normal prior, which has the shape ``[points, B, *event]`` of their values, at u."""
+        """Normal priors by site, and values of the normals, both expanded to ``[points, B, *event]``, at u."""
         with torch.no_grad():
             nodes, found = self._run(x, u).nodes, {}
         for name, place in self.places.items():
@@ -247,7 +247,7 @@ class Coordinates:
         return True
 
     def from_trace(self, trace: Trace, *shape: int) -> Tensor:
-        """The vectors ``[*shape, D]`` of the values that a trace of the model has."""
+        """The coordinates ``[*shape, D]`` of the site values in a model trace."""
         parts = []
         for name, place in self.places.items():
             site = trace.nodes[name]

@@ -1,8 +1,8 @@
-"""What each family of distributions says of its curvature, as features whose Jacobian J gives it: J'J.
+"""Gauss-Newton curvature J'J of each family's negative log-density, where J is the Jacobian of features of the site.
 
-The negative log-density of a site has the Gauss-Newton curvature J'J in the latents, where J is the Jacobian of the
-features that this file gives of the site. One function serves likelihoods and one serves latents; register a family of
-your own with ``@fisher_features.register`` or ``@prior_features.register``.
+:func:`fisher_features` gives the features of observed sites and :func:`prior_features` those of latent sites; J is
+their Jacobian with respect to the latents. Register further families with ``@fisher_features.register`` or
+``@prior_features.register``.
 """
 
 import math
@@ -43,17 +43,17 @@ from pyrodgm.distributions import (
 from pyrodgm.errors import PyrodgmError
 from pyrodgm.infer.tracing._compat import mask_of_distribution
 
-KEPT = 0.5  # least share of a curvature that is left in any direction where a part is taken away
-FLOORS = (1e-9, 1e-7, 1e-5, 1e-3)  # shares of a mean diagonal that a matrix may lack; float32 rounds to the second
+KEPT = 0.5  # smallest share of a curvature that a subtraction leaves in any direction
+FLOORS = (1e-9, 1e-7, 1e-5, 1e-3)  # shares of the mean diagonal added until a Cholesky factor exists; float32: 1e-7
 
 
 class NoCurvatureError(PyrodgmError, TypeError):
-    """A family of distributions that says nothing of its curvature."""
+    """Raised for a family of distributions whose curvature is not registered."""
 
 
 @singledispatch
 def fisher_features(fn: Any) -> list[Tensor]:
-    r"""Features of an observed site, ``[*batch, n]`` each: :math:`F^{1/2} \eta` of its parameters, F held fixed.
+    r"""Features of an observed site, ``[*batch, n]`` each: :math:`F^{1/2} \eta`, with F held fixed.
 
     F is the Fisher information of the family in the parameters :math:`\eta`, so the curvature
     :math:`J_\eta^\top F J_\eta` is that of the expected log-likelihood, and is never negative.
@@ -65,7 +65,7 @@ def fisher_features(fn: Any) -> list[Tensor]:
 
 
 def observed_features(fn: Any, value: Tensor) -> list[Tensor]:
-    """:func:`fisher_features` of an observed site; of symbols that depend on each other, given those before each."""
+    """:func:`fisher_features` of an observed site; for sentences, of each symbol given the symbols before it."""
     return fisher_features(fn.conditionals(value) if isinstance(fn, Sentences) else fn)
 
 
@@ -111,7 +111,7 @@ def _(fn: Any) -> list[Tensor]:
 
 
 def _of_location(fn: Any) -> Tensor:
-    """Fisher information of the location times the square of the scale; of Cauchy and Laplace that of log scale too."""
+    """Fisher information of the location times the squared scale; for Cauchy and Laplace also that of log scale."""
     if isinstance(fn, StudentT):
         return (fn.df + 1.0) / (fn.df + 3.0)
     return torch.full_like(fn.loc, 0.5 if isinstance(fn, Cauchy) else 1.0)
@@ -141,14 +141,14 @@ def _(fn: Any) -> list[Tensor]:
 @fisher_features.register(MultivariateNormal)
 @fisher_features.register(LowRankMultivariateNormal)
 def _(fn: Any) -> list[Tensor]:
-    """Of the mean alone."""
+    """Features of the mean only."""
     factor = fn.scale_tril.detach()
     return [torch.linalg.solve_triangular(factor, fn.loc.unsqueeze(-1), upper=False).squeeze(-1)]
 
 
 @fisher_features.register
 def _(fn: DiscretizedLogistic) -> list[Tensor]:
-    """Exact for bins much narrower or much wider than the scale, where they hold 1/(3 s^2) and 1/(s delta)."""
+    """Exact for bins of width delta << s or delta >> s, where the information is 1/(3 s^2) or 1/(s delta)."""
     scale, width = fn.log_scale.detach().exp(), 1.0 / (fn.num_bins - 1)
     of_loc = 1.0 / (3.0 * scale.square() + scale * width)
     of_scale = 1.0 / (9.0 / (3.0 + math.pi**2) + 3.0 * width / (math.pi**2 * scale))
@@ -162,13 +162,13 @@ def _(fn: PoissonCounts) -> list[Tensor]:
 
 @fisher_features.register
 def _(fn: NegativeBinomialCounts) -> list[Tensor]:
-    """Of the mean alone, whose information mu theta / (mu + theta) has no part in common with that of theta."""
+    """Features of the log mean only: its information mu theta / (mu + theta) is orthogonal to that of theta."""
     return [(_of_log_mean(fn).sqrt() * fn.log_mean).unsqueeze(-1)]
 
 
 @fisher_features.register
 def _(fn: ZeroInflatedNegativeBinomialCounts) -> list[Tensor]:
-    """Of mean and gate, by a Cholesky factor of their information, whose square below is exact."""
+    """Features of log mean and gate logit, by the Cholesky factor of their exact Fisher information."""
     weight, gate = _of_log_mean(fn), fn.gate_logits.detach().sigmoid()
     kept, zero = 1.0 - gate, fn.base.log_prob(torch.zeros_like(weight)).detach().exp()
     zeros = gate + kept * zero
@@ -222,7 +222,7 @@ def _(fn: Any, value: Tensor) -> list[Tensor]:
 @prior_features.register(Cauchy)
 @prior_features.register(Laplace)
 def _(fn: Any, value: Tensor) -> list[Tensor]:
-    """Of the information of the location, as the curvature itself is negative in their tails, or zero."""
+    """Uses the Fisher information of the location, since the curvature itself is negative or zero in the tails."""
     return [(_of_location(fn).sqrt() * (value - fn.loc) / fn.scale).unsqueeze(-1)]
 
 
@@ -243,9 +243,10 @@ def curvature(features: list[Tensor]) -> Tensor:
 
 
 def without(matrix: Tensor, part: Tensor) -> Tensor:
-    """The difference of positive semidefinite matrices ``[*, D, D]``, in float64.
+    """Subtract one positive semidefinite matrix from another, ``[*, D, D]``, in float64.
 
-    No direction falls below the share :data:`KEPT` of the first; what is not finite is not taken away.
+    The difference keeps at least the share :data:`KEPT` of ``matrix`` in every direction. A ``part`` with entries that
+    are not finite is not subtracted.
     """
     factor = positive_definite(matrix)
     inverse = torch.linalg.inv(factor)
@@ -257,10 +258,10 @@ def without(matrix: Tensor, part: Tensor) -> Tensor:
 
 
 def positive_definite(matrix: Tensor) -> Tensor:
-    """Cholesky factors in float64 of symmetric matrices ``[*, D, D]``, each with what it lacks on its diagonal.
+    """Cholesky factors, in float64, of symmetric matrices ``[*, D, D]``, with jitter added to the diagonal.
 
-    That is a share of its mean diagonal, more where rounding asks for it; where all are too little, or an entry is not
-    finite, the factor is that of the diagonal.
+    The jitter is the smallest share of the mean diagonal in :data:`FLOORS` for which a factor exists. Where none does,
+    or an entry is not finite, the factor is that of the diagonal matrix.
     """
     matrix = matrix.double()
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)

@@ -11,7 +11,7 @@ from pyrodgm.infer.evaluation.refined.gates import GatesInParts
 
 
 def value_gradient(density: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient ``[points, B, D]`` of a density at u, and its values ``[points, B]``."""
+    """Gradient ``[points, B, D]`` and value ``[points, B]`` of a log-density at u."""
     with torch.enable_grad():
         u = u.detach().requires_grad_()
         value = density(u)
@@ -19,7 +19,7 @@ def value_gradient(density: Callable[[Tensor], Tensor], u: Tensor) -> tuple[Tens
 
 
 def forward_derivatives(function: Callable[[Tensor], Any], u: Tensor) -> Any:
-    """Those of what a function gives at u, stacked over the coordinates, in one batched pass."""
+    """Forward-mode derivatives of a function at u, stacked over the D coordinates, in one batched pass."""
     basis = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
     with GatesInParts():
         return vmap(lambda direction: jvp(function, (u,), (direction.expand_as(u),))[1], randomness="same")(basis)

@@ -1,4 +1,4 @@
-"""What is fitted to a block of data: one Gaussian a mode, of the modes that are found."""
+"""Fits the proposals of a block of data: one Gaussian per mode found."""
 
 import math
 from functools import partial
@@ -27,18 +27,18 @@ from pyrodgm.infer.evaluation.refined.gaussian import Gaussian, Skew
 from pyrodgm.infer.evaluation.refined.modes import SIDE_BY_SIDE, Draws, Modes, climb_from, distinct, search
 from pyrodgm.infer.evaluation.refined.student import Mixture
 
-NARROW = 4.0  # times narrower than the curvature at a mode says, which is too small at a turning point of a decoder
-NEAR = 8.0  # nats of a proposal from the prior up to which draws of the prior reach what it misses
+NARROW = 4.0  # narrowing of the first points of a fit: at a decoder's turning point a mode's curvature is too small
+NEAR = 8.0  # largest KL(proposal || prior), in nats, for which draws of the prior cover what the proposal misses
 
 
 class Fitted(NamedTuple):
-    """What is fitted to a block.
+    """The result of fitting a block.
 
     Attributes:
-        proposal: Skewed for sticks.
-        is_near_prior: Whether draws of the prior reach a posterior, ``[B]``.
-        modes: Points ``[modes, B, D]`` near its modes where others than the guide's were found, else NaN.
-        cost: Evaluations that it took, ``[B]``.
+        proposal: The mixture to draw from, whose components may be skewed for sticks.
+        is_near_prior: Whether the proposal is so near the prior that draws of the prior cover the posterior, ``[B]``.
+        modes: Points ``[modes, B, D]`` near the modes of data for which further modes were found, else NaN.
+        cost: Decoder evaluations of the fit, ``[B]``.
     """
 
     proposal: Mixture
@@ -48,26 +48,26 @@ class Fitted(NamedTuple):
 
 
 def moments_of(coordinates: Coordinates, graphs: Graphs, x: Tensor) -> Moments:
-    """Gradient, curvature and value of the joint density of some data, as fits and climbs need them."""
+    """The function that gives gradient, curvature and value of the joint density of ``x`` to fits and climbs."""
 
     def found(u: Tensor) -> tuple[Tensor, ...]:
         slope, curvature, value, *lacking = graphs.run(("moments", u.shape), coordinates.moments, (x, u))
-        return slope, without(curvature, *lacking) if lacking else curvature, value  # which no graph can hold
+        return slope, without(curvature, *lacking) if lacking else curvature, value  # ``without`` cannot be traced
 
     return found
 
 
 class Fitting:
-    """Fits to the posteriors of a block ``[B, *event]``.
+    """Fits proposals to the posteriors of a block ``[B, *event]``.
 
     Args:
-        coordinates: Of the pair.
-        plan: How the evaluations of a datum are spent.
-        block: Data that are fitted at a time.
-        chunk: Points of a block at which the density is evaluated at a time.
+        coordinates: Coordinates of the pair's latents.
+        plan: Allocation of the evaluations per datum.
+        block: Number of data per block.
+        chunk: Number of points per datum at which the density of a block is evaluated at once.
 
     Attributes:
-        graphs: That run the programs.
+        graphs: Runs the programs, traced or eagerly.
     """
 
     def __init__(self, coordinates: Coordinates, plan: Plan, block: int, chunk: int) -> None:
@@ -75,7 +75,7 @@ class Fitting:
         self.graphs = Graphs("eager")
 
     def first(self, x: Tensor) -> Fitted:
-        """The first fit, of which the plan is made."""
+        """The first fit, which the plan describes."""
         base = self.rough(x, self.plan)
         fits, points = [base], torch.full((self.plan.modes, *base.mean.shape), math.nan).to(x)
         cost = torch.full((len(x),), float(self.plan.fit_cost - self.plan.climbs * self.plan.climb_cost))
@@ -92,7 +92,7 @@ class Fitting:
         return Fitted(proposal, self._is_near_prior(x, proposal), points, cost)
 
     def again(self, x: Tensor, points: Tensor) -> Fitted:
-        """A fit that searches for the modes first, also from ``points``, which :meth:`first` returns as ``modes``."""
+        """The second fit, which searches for modes first; ``points`` (the first fit's ``modes``) start climbs too."""
         begin = self._start(x).mean.to(x.dtype)
         starts = [begin, *points]
         if self.coordinates.has_components:
@@ -113,7 +113,7 @@ class Fitting:
         return Fitted(proposal, self._is_near_prior(x, proposal), points, cost)
 
     def rough(self, x: Tensor, plan: Plan) -> Gaussian:
-        """A fit from the guide's answer."""
+        """A fit that starts from draws of the guide, without a search for modes."""
         return fit(self._start(x), plan, self.moments(x), x.dtype)
 
     def joint(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,20 +126,20 @@ class Fitting:
         return torch.cat(joints), torch.cat(givens)
 
     def gradient(self, x: Tensor, graphs: Graphs, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Of log p(x, u), with its value."""
+        """Gradient ``[points, B, D]`` and value ``[points, B]`` of log p(x, u)."""
         return graphs.run(("gradient", u.shape), self.coordinates.gradient, (x, u))
 
     def moments(self, x: Tensor) -> Moments:
-        """Those of some data."""
+        """The function :func:`moments_of` for some data."""
         return moments_of(self.coordinates, self.graphs_for(x), x)
 
     def graphs_for(self, x: Tensor) -> Graphs:
-        """Those of a block; one smaller than usual comes once, which does not pay for tracing."""
+        """The graphs for a block; blocks of an unusual size run eagerly, as tracing would not pay for a single use."""
         usual = len(x) in (self.block, SIDE_BY_SIDE * self.block)
         return self.graphs if usual else Graphs("eager")
 
     def prior_draws(self, x: Tensor, count: int) -> Tensor:
-        """Draws of the prior ``[count, B, D]``, a part at a time; NaN where it has a density alone."""
+        """Draws of the prior ``[count, B, D]``, computed in chunks; NaN if a prior has a density but no sampler."""
         if not self.coordinates.can_draw:
             return torch.full((count, len(x), self.plan.size), math.nan).to(x)
         parts, run = [], self.graphs_for(x).run
@@ -149,7 +149,7 @@ class Fitting:
         return torch.cat(parts)
 
     def _is_near_prior(self, x: Tensor, proposal: Mixture) -> Tensor:
-        """Whether KL(proposal || prior) is small, from a few draws."""
+        """Whether KL(proposal || prior), estimated from a few draws, is small, ``[B]``."""
         if not (self.plan.searches and self.coordinates.can_draw):
             return torch.zeros(len(x), dtype=torch.bool, device=x.device)
         u, log_q = proposal.draw(LEVEL_DRAWS)
@@ -166,19 +166,19 @@ class Fitting:
         return self.graphs_for(x).run(("guide", len(x)), draw, (x,))
 
     def _fit(self, x: Tensor, mode: Gaussian) -> Gaussian:
-        """A fit from a mode, of which the first points are near: far ones may lead to another."""
+        """A fit from a mode, whose first points are close to it, since distant ones may lead to another mode."""
         return fit(Gaussian(mode.mean, NARROW * mode.factor), self.plan, self.moments(x), x.dtype)
 
     def _modes(self, x: Tensor, fitted: Gaussian) -> Modes:
-        """A fit, with the integral over it from a few draws."""
+        """The fit as a mode, with its integral estimated from a few draws."""
         near, log_q = student.draw(fitted, LEVEL_DRAWS)
         joint = self.joint(x, near.to(x.dtype))[0].double()
         return Modes(fitted, (joint - log_q).logsumexp(0) - math.log(LEVEL_DRAWS))
 
     def _with_others(self, x: Tensor, found: list[Modes], fitted: int) -> tuple[list[Gaussian], Tensor, Tensor]:
-        """Fits, the first of what was found, with fits to what they do not explain.
+        """Complete the fits (the first ``fitted`` of ``found``) by fits to the modes that they do not explain.
 
-        Returns also the rows that were fitted anew, and the evaluations of each datum.
+        Returns all fits, the rows that were fitted anew, and the evaluations of each datum.
         """
         modes = distinct(found, self.plan.draws, fitted)[0]
         fits, cost = [each.gaussian for each in found[:fitted]], torch.zeros(len(x), dtype=torch.float64)
@@ -187,25 +187,25 @@ class Fitting:
         if len(rows):
             anew = [self._fit(x[rows], mode[rows]) for mode in modes]
             cost[rows.cpu()] += len(anew) * self.plan.rounds_cost
-            count = max(len(fits), len(anew))  # the first stands for those that a datum has not
+            count = max(len(fits), len(anew))  # data with fewer modes have the first repeated
             fits, anew = ([*each, *each[:1] * (count - len(each))] for each in (fits, anew))
             fits = [each.put(rows, other) for each, other in zip(fits, anew, strict=True)]
         return fits, rows, cost
 
     def _search(self, x: Tensor, known: list[Modes], fitted: int) -> list[Modes]:
-        """Known modes and those that draws of guide and prior lead to; some of the latter begin a climb in any case."""
+        """The known modes and those found from draws of guide and prior; some of the prior's always start a climb."""
         guide, prior = self._guide_draws(x), self.prior_draws(x, PRIOR_DRAWS)
         u = torch.cat([guide, prior])
         draws = Draws(u, self.joint(x, u)[0], self.plan.draws)
         return search(x, known, fitted, prior[: self.plan.climbs], draws, self.moments)
 
     def _cost(self, found: list[Modes]) -> Tensor:
-        """Evaluations of the climbs to some modes, ``[B]``."""
+        """Decoder evaluations of the climbs that found the modes, ``[B]``."""
         each = [modes.points * self.plan.point_cost * modes.integral.isfinite().double() for modes in found]
         return torch.stack(each).sum(0).cpu()
 
     def _sharpened(self, x: Tensor, fitted: Gaussian) -> Gaussian:
-        """A fit with the Hessian itself, to sticks with skewnesses."""
+        """The fit refined with the Hessian; for sticks also with skewnesses."""
         if self.plan.is_damped:
             points = max(self.plan.points) * (self.plan.size + GRADIENT) // GRADIENT
             graphs = self.graphs_for(x)
@@ -213,7 +213,7 @@ class Fitting:
         return sharpen(fitted, partial(self._second_moments, x, fitted.skew), x.dtype)
 
     def _second_moments(self, x: Tensor, skewed: Skew | None, points: Tensor) -> tuple[Tensor, ...]:
-        """A part of the data at a time: a column of a Hessian takes as much memory as a gradient."""
+        """Second moments in parts of the block, as a column of a Hessian takes as much memory as a gradient."""
 
         def moments(x: Tensor, u: Tensor, *skewed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             return self.coordinates.second_moments(x, u, Skew(*skewed) if skewed else None)

@@ -1,4 +1,4 @@
-"""Gated linear units where forward-mode derivatives are batched."""
+"""Gated linear units under batched forward-mode derivatives."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class GatesInParts(TorchFunctionMode):
-    """Computes gated linear units as a product: their forward-mode derivative has no batching rule in PyTorch."""
+    """Replaces ``glu`` by an explicit product, since its forward-mode derivative has no batching rule in PyTorch."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.nn.functional.glu:

@@ -1,4 +1,4 @@
-"""A Gaussian with full covariance fitted to the posterior of each datum by variational Gauss-Newton steps."""
+"""Fits a full-covariance Gaussian to the posterior of each datum by variational Gauss-Newton steps."""
 
 import math
 from collections.abc import Callable
@@ -10,43 +10,43 @@ from torch import Tensor
 from pyrodgm.infer.evaluation.refined.curvature import positive_definite
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian, Skew
 
-START_DRAWS = 32  # draws of the guide that the start is taken from; they run no decoder
-FRESH = 2  # rounds that take the new curvature; later ones take the running mean
-EARLY = 4  # rounds that take the mean of the old curvature and the new, where the fit is damped
-USUAL = (2, 2, 4, 4, 4, 4)  # points of each round, in antithetic pairs: few where the curvature is thrown away
-DAMPED = (2, 2, 2, 2, 4, 4, 4, 4, 4, 4)  # of fits to sticks
-SHARP = (4, 4, 4)  # points of each round with the Hessian itself
-SHARP_SKEWED = (4, 4, 4, 4)  # of skewed fits
-SKEW_PAIRS = 128  # antithetic pairs of points that skewnesses are estimated from
-BEFORE = 2  # rounds that the curvature of a fit counts as when those with the Hessian are averaged with it
-SMALLEST = 0.3  # least curvature of a mean Hessian, relative to that of the fit before
-QUICK = ((2,) * 6, (2,) * 4, (2,) * 3)  # for budgets too small for these
-GRADIENT = 3  # evaluations that a value with its gradient costs, and a column of a Hessian
-PRIOR_DRAWS = 64  # of which some may lie near modes that the guide does not know
-LEVEL_DRAWS = 32  # of a fit, for rough values of log p(x) and of the distance to the prior
-CLIMB = 16  # steps towards a mode at most
-ARRIVED = 0.03  # length of the next step, in the metric of the curvature, at which a climb ends
-CLIMBS = 16  # climbs from draws of the prior at most
-CLIMBED = 640  # evaluations of a datum that these may cost
-PURSUED = 3  # climbs from draws that no mode found so far explains
-MODES = 8  # of a datum that are fitted at most
-DRAWS = 2000  # fresh draws where no budget is given: of fewer k-hat is noisy
+START_DRAWS = 32  # draws of the guide for the start of the fit; they run no decoder
+FRESH = 2  # rounds that use the new curvature; later ones use the running mean
+EARLY = 4  # rounds of a damped fit that average the old and the new curvature
+USUAL = (2, 2, 4, 4, 4, 4)  # points per round, in antithetic pairs: few in rounds whose curvature is discarded
+DAMPED = (2, 2, 2, 2, 4, 4, 4, 4, 4, 4)  # points per round of fits to sticks
+SHARP = (4, 4, 4)  # points per round with the Hessian itself
+SHARP_SKEWED = (4, 4, 4, 4)  # the same for skewed fits
+SKEW_PAIRS = 128  # antithetic pairs of points for the estimate of skewnesses
+BEFORE = 2  # weight of the fit's curvature, in rounds, in the running mean with the Hessians
+SMALLEST = 0.3  # smallest curvature of the mean Hessian, relative to that of the fit before
+QUICK = ((2,) * 6, (2,) * 4, (2,) * 3)  # points per round for budgets too small for the usual fit
+GRADIENT = 3  # cost in evaluations of a value with its gradient, and of a column of a Hessian
+PRIOR_DRAWS = 64  # draws of the prior, some of which may lie near modes that the guide misses
+LEVEL_DRAWS = 32  # draws of a fit for rough estimates of log p(x) and of the distance to the prior
+CLIMB = 16  # most steps of a climb to a mode
+ARRIVED = 0.03  # a climb ends when the next step is shorter, in the metric of the curvature
+CLIMBS = 16  # most climbs per datum from draws of the prior
+CLIMBED = 640  # most evaluations per datum of these climbs
+PURSUED = 3  # most climbs from draws that no known mode explains
+MODES = 8  # most modes fitted per datum
+DRAWS = 2000  # fresh draws where no budget is given: with fewer k-hat is noisy
 
 Moments = Callable[[Tensor], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the decoder evaluations of a datum are spent.
+    """Allocation of the decoder evaluations per datum to fit, search and draws.
 
     Attributes:
-        points: Points of each Gauss-Newton step, in antithetic pairs.
-        draws: Fresh draws that are weighed.
-        size: Latent dimensions.
-        is_damped: Whether the first steps average the old curvature and the new.
-        is_quick: Whether the budget allows a short fit alone, which gets no later stages.
-        is_skewed: Whether the first fit has skewnesses and the rounds with the Hessian too.
-        searches: Whether modes are looked for that the guide's answer does not lead to.
+        points: Number of points of each Gauss-Newton round, in antithetic pairs.
+        draws: Number of fresh draws that are weighed.
+        size: Number of latent dimensions.
+        is_damped: Whether the first rounds average the old and the new curvature.
+        is_quick: Whether the budget allows a shortened fit only; there are no later stages then.
+        is_skewed: Whether the first fit includes skewnesses and rounds with the Hessian.
+        searches: Whether to search for modes that the fit from the guide does not find.
     """
 
     points: tuple[int, ...]
@@ -59,11 +59,11 @@ class Plan:
 
     @classmethod
     def of_budget(cls, budget: int | None, size: int, is_damped: bool = False, can_skew: bool = False) -> "Plan | None":
-        """The plan for ``budget`` decoder evaluations a datum and ``size`` latent dimensions; None if too few.
+        """The plan for a budget of decoder evaluations per datum and ``size`` latent dimensions; None if too small.
 
-        A point costs one evaluation for each forward derivative and three for value and gradient. The fit gets up to
-        half of the budget. With no budget it is the usual one, and 2,000 draws. A damped fit is skewed if it can be and
-        the budget allows it, and so is a search for modes made.
+        A point costs one evaluation for each forward derivative and three for value and gradient. The fit gets at most
+        half of the budget. Without a budget the fit is the usual one, followed by 2,000 draws. Skewness of a damped fit
+        (with ``can_skew``) and the search for modes are included if the budget allows them.
         """
         usual, skewed = DAMPED if is_damped else USUAL, is_damped and can_skew
         whole = [(usual, skew, searches) for skew in (skewed, False) for searches in (True, False)]
@@ -80,39 +80,39 @@ class Plan:
 
     @property
     def search_cost(self) -> int:
-        """Those of the search for modes that the guide's answer does not lead to."""
+        """Decoder evaluations of the search for further modes."""
         if not self.searches:
             return 0
         return START_DRAWS + PRIOR_DRAWS + 2 * LEVEL_DRAWS + self.climbs * self.climb_cost
 
     @property
     def climbs(self) -> int:
-        """Climbs from draws of the prior: none where there are so many latents that they would not arrive."""
+        """Number of climbs from draws of the prior: none with so many latents that they exceed their budget."""
         return min(CLIMBS, 2 * (CLIMBED // (2 * self.climb_cost)))
 
     @property
     def modes(self) -> int:
-        """Modes of a datum that can be fitted: of the first fit, of each climb."""
+        """Most modes that can be fitted per datum: that of the first fit and one of each climb."""
         return min(MODES, 1 + self.climbs + PURSUED)
 
     @property
     def point_cost(self) -> int:
-        """Evaluations of the gradient and the curvature at a point."""
+        """Decoder evaluations for gradient and curvature at a point."""
         return self.size + GRADIENT
 
     @property
     def climb_cost(self) -> int:
-        """Those of a climb, of which most take fewer than half of the steps."""
+        """Decoder evaluations budgeted for a climb; most climbs take fewer than half of the steps."""
         return CLIMB // 2 * self.point_cost
 
     @property
     def rounds_cost(self) -> int:
-        """Those of its Gauss-Newton steps."""
+        """Decoder evaluations of the Gauss-Newton rounds."""
         return sum(self.points) * self.point_cost
 
     @property
     def sharp_cost(self) -> int:
-        """Those of the rounds with the Hessian, and of the skewnesses."""
+        """Decoder evaluations of the rounds with the Hessian and of the skewnesses."""
         points, skewness = (SHARP_SKEWED, 2 * SKEW_PAIRS * GRADIENT) if self.is_damped else (SHARP, 0)
         return sum(points) * GRADIENT * (self.size + 1) + skewness
 
@@ -123,29 +123,30 @@ class Plan:
 
 
 def start(draws: Tensor) -> Gaussian:
-    """Diagonal Gaussians with the moments of draws ``[count, B, D]``."""
+    """Diagonal Gaussians with the means and variances of draws ``[count, B, D]``."""
     draws = draws.double()
     scale = draws.std(0).clamp(min=1e-4)
     return Gaussian(draws.mean(0), torch.diag_embed(scale.reciprocal()))
 
 
 def fit(first: Gaussian, plan: Plan, moments: Moments, dtype: torch.dtype) -> Gaussian:
-    r"""Variational Gauss-Newton steps from a first Gaussian.
+    r"""Fit Gaussians by variational Gauss-Newton steps.
 
     .. math:: A \leftarrow \overline{J^\top F J + \Lambda}, \qquad
         m \leftarrow m + A^{-1} \bar g, \qquad q = \mathcal N(m, A^{-1})
 
-    The bars are means over points of q, so that at the fixed point the mean gradient is zero and the precision is the
-    mean curvature: the Gaussian nearest in KL(q || p), with Gauss-Newton curvature for the Hessian. After the first
-    two rounds the curvature is a running mean (damped, in the first four, that of old and new); a step has at most the
-    length sqrt(D) in the metric A, and shrinks as rounds are averaged.
+    The bars are means over points of q. At the fixed point the mean gradient is zero and the precision is the mean
+    curvature: this is the Gaussian nearest in KL(q || p), with Gauss-Newton curvature in place of the Hessian. The
+    first two rounds use the new curvature, the later ones a running mean; a damped fit averages the old and the new
+    curvature in its first four rounds instead. A step is at most sqrt(D) long in the metric A, and shrinks as more
+    rounds are averaged.
 
     Args:
-        first: Where to start.
-        plan: Numbers of rounds and points.
-        moments: Gives mean gradient ``[B, D]``, mean curvature ``[B, D, D]`` and mean value ``[B]`` at points
-            ``[points, B, D]``.
-        dtype: That of the points.
+        first: The Gaussian to start from.
+        plan: Number of rounds, and of points per round.
+        moments: Returns mean gradient ``[B, D]``, mean curvature ``[B, D, D]`` and mean value ``[B]`` of log p(x, u)
+            over points ``[points, B, D]``.
+        dtype: Dtype of the points.
 
     Source: Khan and Rue (2023), arXiv 2107.04562, section 4 (the natural-gradient step); Schraudolph (2002), Neural
     Computation 14, 1723 (Gauss-Newton curvature).
@@ -165,15 +166,15 @@ def fit(first: Gaussian, plan: Plan, moments: Moments, dtype: torch.dtype) -> Ga
 
 
 def sharpen(fitted: Gaussian, moments: Moments, dtype: torch.dtype) -> Gaussian:
-    """Further rounds with the Hessian itself, of which the Gauss-Newton curvature leaves a part out.
+    """Refine a fit by further rounds with the Hessian in place of the Gauss-Newton curvature, which is a part of it.
 
-    The running mean begins with the curvature of the fit; what is too small in it, or negative, is raised to a share
-    of that.
+    The running mean starts from the curvature of the fit. Its eigenvalues relative to that curvature are clamped from
+    below, as they may be negative.
 
     Args:
         fitted: The result of :func:`fit` or :func:`skew`.
-        moments: As there, with minus the Hessian as the curvature; in w, where the fit is skewed.
-        dtype: That of the points.
+        moments: As in :func:`fit`, with minus the Hessian as the curvature; of the density in w, if the fit is skewed.
+        dtype: Dtype of the points.
 
     Source: Khan and Rue (2023), arXiv 2107.04562, equation 4: the precision is the mean Hessian at the fixed point.
     """
@@ -193,19 +194,19 @@ def sharpen(fitted: Gaussian, moments: Moments, dtype: torch.dtype) -> Gaussian:
 
 
 def skew(fitted: Gaussian, gradient: Callable[[Tensor], Tensor], points: int, dtype: torch.dtype) -> Gaussian:
-    r"""The same Gaussian in coordinates w in which log p has no third derivative along the axes, to first order.
+    r"""Change to coordinates w in which log p has no mean third derivative along the axes, to first order.
 
     .. math:: \gamma_i = \mathbb E_q\bigl[\tau_i^3\, \partial_i^3 \log p(u)\bigr]
         = \mathbb E_q\bigl[\tau_i\, \partial_i \log p(u)\, (y_i^2 - 1)\bigr], \qquad y_i = \tau_i\, [A (u - m)]_i,
         \quad \tau_i = A_{ii}^{-1/2}
 
-    by Stein's identity, from antithetic pairs of points, which cancel what is even in it.
+    by Stein's identity, estimated from antithetic pairs of points, which cancel the odd terms of the integrand.
 
     Args:
         fitted: The result of :func:`fit`.
-        gradient: Gives the gradient ``[points, B, D]`` of log p at points u.
-        points: Points at once.
-        dtype: That of the points.
+        gradient: Returns the gradient ``[points, B, D]`` of log p at points u.
+        points: Number of points evaluated at once.
+        dtype: Dtype of the points.
     """
     scale = fitted.factor.square().sum(-1).rsqrt()
     total = torch.zeros_like(scale)
@@ -214,25 +215,25 @@ def skew(fitted: Gaussian, gradient: Callable[[Tensor], Tensor], points: int, dt
         slope = scale * gradient(fitted.place(noise).to(dtype)).double()
         y = scale * torch.einsum("bij,mbj->mbi", fitted.factor, noise)
         total = total + (slope * (y.square() - 1.0)).sum(0)
-    skewness = (total / (2 * SKEW_PAIRS)).nan_to_num(0.0, 0.0, 0.0)  # where a gradient overflows
+    skewness = (total / (2 * SKEW_PAIRS)).nan_to_num(0.0, 0.0, 0.0)  # gradients may overflow
     factor = scale.unsqueeze(-1) * fitted.factor
     return Gaussian(torch.zeros_like(scale), factor, Skew.of_skewness(fitted.mean, scale, skewness))
 
 
 def climb(first: Tensor, wanted: Tensor, moments: Moments, dtype: torch.dtype) -> tuple[Gaussian, Tensor, int]:
-    """Gauss-Newton steps towards a mode of the joint density, within a radius that grows and shrinks with success.
+    """Climb to a mode of the joint density by Gauss-Newton steps with a trust region.
 
-    They end where the next would gain nothing for any that is wanted.
+    The climb ends when the next step would be negligible for all wanted data, or after :data:`CLIMB` steps.
 
     Args:
-        first: Where to start, ``[B, D]``.
-        wanted: Which data are to arrive, ``[B]``; others climb along.
+        first: Starting points, ``[B, D]``.
+        wanted: Mask of the data that decide when the climb ends, ``[B]``; the others climb along.
         moments: As in :func:`fit`.
-        dtype: That of the points.
+        dtype: Dtype of the points.
 
     Returns:
-        The Gaussian with that mode and its curvature, the logarithm of its integral by Laplace's method, ``[B]``, and
-        the number of points that were evaluated.
+        The Gaussian with the mode as its mean and the curvature there as its precision; the logarithm of the integral
+        over the mode by Laplace's method, ``[B]``; and the number of points evaluated per datum.
 
     Source: Nocedal and Wright (2006), Numerical Optimization, algorithm 4.1.
     """
@@ -255,23 +256,23 @@ def climb(first: Tensor, wanted: Tensor, moments: Moments, dtype: torch.dtype) -
 
 
 def _pairs(count: int, like: Tensor) -> Tensor:
-    """Standardised points ``[count, B, D]`` in antithetic pairs."""
+    """Standard normal points ``[count, B, D]`` in antithetic pairs."""
     noise = torch.randn(count // 2, *like.shape, dtype=like.dtype, device=like.device)
     return torch.cat([noise, -noise])
 
 
 def _step(gradient: Tensor, factor: Tensor, radius: Tensor | float) -> Tensor:
-    """The Gauss-Newton step, of at most the length ``radius`` in the metric whose Cholesky factor is given."""
+    """The Gauss-Newton step, shortened to the length ``radius`` in the metric whose Cholesky factor is given."""
     change, length = _newton(gradient, factor)
     return _finite((change * (radius / length).clamp(max=1.0)).unsqueeze(-1)).squeeze(-1)
 
 
 def _newton(gradient: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """The whole step ``[B, D]``, and its length ``[B, 1]`` in that metric."""
+    """The full Gauss-Newton step ``[B, D]``, and its length ``[B, 1]`` in the metric with this Cholesky factor."""
     change = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
     return change, (change * gradient).sum(-1, keepdim=True).clamp(min=1e-30).sqrt()
 
 
 def _finite(change: Tensor) -> Tensor:
-    """No change ``[B, *, *]`` of a datum for which the density overflows."""
+    """The change ``[B, *, *]``, zero for data for which an entry is not finite."""
     return torch.where(change.isfinite().all(-1).all(-1)[:, None, None], change, 0.0)

@@ -1,4 +1,4 @@
-"""Fitted Gaussians of a block of data, skewed along the axes where a fit says so."""
+"""Batched Gaussians fitted to a block of data, with an optional skew along each axis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-MEAN_OF_ROOT = 1.35453080648131  # E sqrt(1 + w^2) of a standard normal w
-THIRD = 1.69467254173697  # skewness that a unit of epsilon gives: 3 E (w^2 - 1) sqrt(1 + w^2)
-LARGEST = 1.5  # of |epsilon|: slopes differ by a factor of 20 from one tail to the other
+MEAN_OF_ROOT = 1.35453080648131  # E sqrt(1 + w^2) for standard normal w
+THIRD = 1.69467254173697  # skewness per unit of epsilon: 3 E (w^2 - 1) sqrt(1 + w^2)
+LARGEST = 1.5  # largest |epsilon|: slopes differ by a factor of 20 between the tails
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class Skew:
     .. math:: u = m + \tau\, \bigl[ w \cosh \varepsilon
         + (\sqrt{1 + w^2} - \mathbb E \sqrt{1 + w^2}) \sinh \varepsilon \bigr]
 
-    Its slope lies between :math:`\tau e^{-|\varepsilon|}` and :math:`\tau e^{|\varepsilon|}`, so tails stay those of w.
+    Its slope is between :math:`\tau e^{-|\varepsilon|}` and :math:`\tau e^{|\varepsilon|}`, so tails decay like w's.
 
     Attributes:
         loc: m.
         scale: :math:`\tau`.
-        epsilon: :math:`\varepsilon`; the skewness of u is 1.69 times it, to first order.
+        epsilon: :math:`\varepsilon`; to first order the skewness of u is 1.69 times this.
 
     Source: Jones and Pewsey (2009), Biometrika 96, 761.
     """
@@ -34,11 +34,11 @@ class Skew:
 
     @classmethod
     def of_skewness(cls, loc: Tensor, scale: Tensor, skewness: Tensor) -> "Skew":
-        """With given skewnesses, to first order and within what the transformation may do."""
+        """The transformation with given skewnesses, to first order; epsilon is clamped to :data:`LARGEST`."""
         return cls(loc, scale, (skewness / THIRD).clamp(-LARGEST, LARGEST))
 
     def place(self, w: Tensor) -> Tensor:
-        """U ``[*, B, D]`` at w."""
+        """The point u ``[*, B, D]`` at w."""
         root = (1.0 + w.square()).sqrt() - MEAN_OF_ROOT
         return self.loc + self.scale * (self.epsilon.cosh() * w + self.epsilon.sinh() * root)
 
@@ -58,26 +58,26 @@ class Skew:
 
     @property
     def parts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """All that it is made of."""
+        """The three tensors ``loc``, ``scale`` and ``epsilon``."""
         return self.loc, self.scale, self.epsilon
 
     def to(self, dtype: torch.dtype) -> "Skew":
-        """In another precision."""
+        """Convert to another dtype."""
         return Skew(*(part.to(dtype) for part in self.parts))
 
     def __getitem__(self, rows: Tensor | slice) -> "Skew":
-        """Those of some of the data."""
+        """Select data by index."""
         return Skew(*(part[rows] for part in self.parts))
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Gaussians of a block of data, in coordinates u or, where they are skewed, in w.
+    """A Gaussian per datum of a block, in coordinates u or, with a skew, in w.
 
     Attributes:
         mean: ``[B, D]``, float64.
         factor: Cholesky factor of the precision, ``[B, D, D]``, float64.
-        skew: From w to u; None where the Gaussian is one in u.
+        skew: The transformation from w to u; None for a Gaussian in u.
     """
 
     mean: Tensor
@@ -85,7 +85,7 @@ class Gaussian:
     skew: Skew | None = None
 
     def place(self, standard: Tensor) -> Tensor:
-        """The points u ``[*, B, D]`` that standardised ones have here: mean + factor^-T standard, skewed."""
+        """Map standardised points ``[*, B, D]`` to u: mean + factor^-T standard, then the skew."""
         w = self._unskewed(standard)
         return w if self.skew is None else self.skew.place(w)
 
@@ -95,45 +95,45 @@ class Gaussian:
         return torch.einsum("...bi,bij->...bj", w - self.mean, self.factor)
 
     def pull_back(self, gradient: Tensor, standard: Tensor) -> Tensor:
-        """The gradient ``[*, B, D]`` of log p(u) as that of the density in standardised points, there."""
+        """Convert the gradient ``[*, B, D]`` of log p(u) to that of the log-density in standardised coordinates."""
         if self.skew is not None:
             w = self._unskewed(standard)
             gradient = self.skew.log_slope(w).exp() * gradient + self.skew.slope_gradient(w)
         return self._solve(self.factor, gradient, upper=False)
 
     def log_det(self, standard: Tensor) -> Tensor:
-        """Logarithm of the determinant by which points are stretched to standardised ones, there, ``[*, B]``."""
+        """Log-Jacobian of :meth:`standardise` (from u to standardised points) at ``standard``, ``[*, B]``."""
         constant = self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         if self.skew is None:
             return constant
         return constant - self.skew.log_slope(self._unskewed(standard)).sum(-1)
 
     def _unskewed(self, standard: Tensor) -> Tensor:
-        """The Gaussian's own points w."""
+        """The points w, before the skew."""
         return self.mean + self._solve(self.factor.mT, standard, upper=True)
 
     def _solve(self, factor: Tensor, right: Tensor, upper: bool) -> Tensor:
-        columns = right.movedim(-2, 0)  # a triangle a datum, all points as its columns
+        columns = right.movedim(-2, 0)  # one triangular solve per datum, with all points as columns
         solved = torch.linalg.solve_triangular(factor, columns.flatten(1, -2).mT, upper=upper)
         return solved.mT.reshape(columns.shape).movedim(0, -2)
 
     def __getitem__(self, rows: Tensor | slice) -> "Gaussian":
-        """Those of some of the data."""
+        """Select data by index."""
         return Gaussian(self.mean[rows], self.factor[rows], None if self.skew is None else self.skew[rows])
 
     def put(self, rows: Tensor, other: "Gaussian") -> "Gaussian":
-        """With others in place of those of some of the data; none are skewed."""
+        """Replace the Gaussians at ``rows`` by ``other``; neither may be skewed."""
         return Gaussian(self.mean.index_put((rows,), other.mean), self.factor.index_put((rows,), other.factor))
 
     @staticmethod
     def cat(parts: Sequence["Gaussian"]) -> "Gaussian":
-        """Those of several blocks as one; skewed are all or none."""
+        """Concatenate blocks, of which all or none are skewed."""
         mean, factor = torch.cat([part.mean for part in parts]), torch.cat([part.factor for part in parts])
         skews = [part.skew.parts for part in parts if part.skew is not None]
         return Gaussian(mean, factor, Skew(*map(torch.cat, zip(*skews, strict=True))) if skews else None)
 
     @staticmethod
     def choose(condition: Tensor, one: "Gaussian", other: "Gaussian") -> "Gaussian":
-        """One or the other for each datum, by a condition ``[B]``; of Gaussians that are not skewed."""
+        """Select ``one`` or ``other`` per datum by a condition ``[B]``; neither may be skewed."""
         mean = torch.where(condition.unsqueeze(-1), one.mean, other.mean)
         return Gaussian(mean, torch.where(condition[:, None, None], one.factor, other.factor))

@@ -1,4 +1,4 @@
-"""The refined proposal as a guide of Pyro."""
+"""The refined proposal as a Pyro guide."""
 
 from typing import Any, ClassVar
 
@@ -23,15 +23,15 @@ from pyrodgm.infer.tracing.contexts import evaluating, fork_rng
 from pyrodgm.infer.training.feeds.columns import Columns, device_and_dtype
 from pyrodgm.infer.training.feeds.support import check_support
 
-JOINT = "_refined"  # the auxiliary site of all latents together
+JOINT = "_refined"  # name of the auxiliary site that holds all latents
 
 
 class Joint(TorchDistribution):
-    """A mixture of Student's t distributions around the modes of each datum, for Pyro.
+    """Pyro distribution of a refined proposal: per datum, a mixture of Student's t distributions around its modes.
 
     Args:
-        mixture: Of N data, in float64.
-        dtype: Of the draws.
+        mixture: The mixtures of N data, in float64.
+        dtype: Dtype of draws and log-densities.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -56,15 +56,16 @@ class Joint(TorchDistribution):
 
 
 class RefinedGuide:
-    """A guide that draws the latents of some data from what is fitted to the posterior of each.
+    """Pyro guide that draws the latents of given data from proposals fitted to each datum's posterior.
 
-    That is a Student's t or, of several modes, an equal mixture of them. The auxiliary site ``"_refined"`` holds all
-    latents of a datum as one vector, of which the latent sites take parts, as in Pyro's own
-    :class:`pyro.infer.autoguide.AutoContinuous`; constrained ones and logits of sticks through their bijection.
+    The proposal of a datum is a Student's t or, with several modes, an equal mixture of t's. As in
+    :class:`pyro.infer.autoguide.AutoContinuous`, an auxiliary site, ``"_refined"``, holds all latents of a datum as one
+    vector, and the latent sites are parts of it, mapped through a bijection for constrained latents and logits of
+    sticks.
 
     Attributes:
-        mean: Where the t of the largest mode of each datum is centred, by the name of the latent site,
-            ``[N, *event]``.
+        mean: The centre of each datum's first component, by latent site, ``[N, *event]``. This is the fit that starts
+            from the pair's guide, unless its mass is negligible; it need not be the largest mode.
     """
 
     def __init__(self, coordinates: Coordinates, proposal: Mixture, x: Tensor) -> None:
@@ -72,7 +73,7 @@ class RefinedGuide:
 
     @property
     def mean(self) -> dict[str, Tensor]:
-        """Centres by the name of the site."""
+        """Centre of the first component of each datum, by latent site."""
         largest = self.proposal.gaussians[0]
         centre = largest.place(torch.zeros_like(largest.mean).unsqueeze(0)).squeeze(0).to(self.x)
         with torch.no_grad():
@@ -93,30 +94,30 @@ class RefinedGuide:
         return values
 
     def _placed(self, u: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Values at u ``[*, N, D]`` and the log-densities of their Deltas, ``[*, N]``."""
-        with poutine.block():  # the model runs for the values alone
+        """Site values at u ``[*, N, D]`` and the log-densities of their Delta sites, ``[*, N]``."""
+        with poutine.block():  # run the model for the values only, hidden from outer handlers
             return self.coordinates.placed(self.x, u)
 
 
 def refine(
     pair: nn.Module, x: Tensor, num_samples: int | None = None, *, max_bytes: int = 2**27, seed: int | None = None
 ) -> RefinedGuide:
-    """A guide fitted to the posterior of each datum, as :func:`log_likelihood` does for its proposal.
+    """Fit a guide to the posterior of each datum: the proposal of the first stage of :func:`log_likelihood`.
 
-    It is what the estimate draws from where no datum needs a later stage, without the draws of the prior that
-    :func:`log_likelihood` mixes in where the posterior is near the prior.
+    It leaves out the draws of the prior that :func:`log_likelihood` mixes in where the posterior is near the prior.
 
     Pyro's :func:`~pyro.infer.importance.vectorized_importance_weights`, :func:`~pyro.infer.importance.psis_diagnostic`
     and :class:`~pyro.infer.Predictive` take it in place of the pair's guide, and its ``mean`` starts
     :class:`~pyro.infer.NUTS`.
 
     Args:
-        pair: A module with ``model(x)`` and ``guide(x)``, of continuous latents, whose sites say their curvature.
-        x: Data ``[N, *event]``, which the guide is for.
-        num_samples: Evaluations of the likelihood's network a datum, of which the fit takes up to half; by default the
-            usual fit.
+        pair: A module with ``model(x)`` and ``guide(x)``, of continuous latents, whose sites all have a known
+            curvature (docs/likelihood.md lists the families).
+        x: Data ``[N, *event]``; the guide runs on exactly these.
+        num_samples: Evaluations of the likelihood's network per datum, of which the fit takes up to half; by default
+            the usual fit.
         max_bytes: Bound on the memory.
-        seed: Seed of the fit; the caller's random state is left as it was. None draws from the current state.
+        seed: Seed of the fit; the caller's random state is restored. None draws from the current state.
 
     Raises:
         ValueError: If the pair does not allow it, with the reason, its data plate is subsampled, ``num_samples`` is too
@@ -156,7 +157,7 @@ def refine(
 
 
 def _require_no_scale(pair: nn.Module, x: Tensor) -> None:
-    """Refuse a subsampled data plate, whose scale the refined guide does not have."""
+    """Raise UnsupportedError for a subsampled data plate, since the refined guide has no scale."""
     with fork_rng(x.device):
         for site in joint_sites(traces(pair, x)[1]):
             if site["scale"] != 1.0:

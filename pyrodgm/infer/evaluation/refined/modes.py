@@ -1,4 +1,4 @@
-"""Modes of a posterior that the guide's answer does not lead to, from draws of guide and prior."""
+"""Search for further modes of the posterior from draws of guide and prior."""
 
 import math
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from pyrodgm.infer.evaluation.refined.gauss_newton import MODES, PURSUED, Moment
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.student import Mixture
 
-SIDE_BY_SIDE = 4  # climbs of a datum; as many points as the rounds of a fit have
-NEGLIGIBLE = 5.0  # nats by which the integral of a mode is below the largest, from which it is left out
-LOWEST = -1e300  # of an integral that is not finite
-SHARE = 0.2  # of the sum of all weights, which a draw at a mode alone must exceed for the mode to count as another
+SIDE_BY_SIDE = 4  # climbs of a datum that run in one batch: as many as the points of a round
+NEGLIGIBLE = 5.0  # a mode is dropped if its integral is this many nats below the largest
+LOWEST = -1e300  # log-integral of the first mode where no mode has a finite one
+SHARE = 0.2  # a mode counts as a further one if the weight of a draw at it exceeds this share of the sum of weights
 
 
 @dataclass(frozen=True)
 class Modes:
-    """A Gaussian at one mode of each datum of a block.
+    """One mode of each datum of a block, with a Gaussian around it.
 
     Attributes:
-        gaussian: With the curvature of the joint density as its precision.
-        integral: Logarithm of the integral over the mode, ``[B]``; minus infinity where a datum has none here.
-        points: At which the density was evaluated on the way.
+        gaussian: Its precision is the curvature of the joint density.
+        integral: Logarithm of the integral over the mode, ``[B]``; minus infinity for data without such a mode.
+        points: Number of points per datum that were evaluated to find it.
     """
 
     gaussian: Gaussian
@@ -41,12 +41,12 @@ class Modes:
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws that may lead to modes.
+    """Candidate points from which modes may be found.
 
     Attributes:
-        u: ``[C, B, D]``, of anything.
-        joint: Log p(x, u) of these, ``[C, B]``.
-        many: Draws that a proposal will be weighed with.
+        u: Points from any distribution, ``[C, B, D]``.
+        joint: Log p(x, u) at the points, ``[C, B]``.
+        many: Number of draws of the proposal that will be weighed.
     """
 
     u: Tensor
@@ -54,11 +54,11 @@ class Draws:
     many: int
 
     def weights(self, proposal: Mixture, level: Tensor) -> Tensor:
-        """Logarithms of their weights under a proposal, relative to the sum of all that it will give, ``[C, B]``.
+        """Log-weights the points would have as draws of a proposal, relative to the sum of its weights, ``[C, B]``.
 
         Args:
-            proposal: Of which they might have been drawn.
-            level: Log p(x) as it is estimated, ``[B]``.
+            proposal: The proposal.
+            level: The current estimate of log p(x), ``[B]``.
         """
         known = torch.isfinite(self.u).all(-1) & torch.isfinite(self.joint)
         weight = self.joint.double() - proposal.log_density(self.u.double()) - level
@@ -66,9 +66,9 @@ class Draws:
 
 
 def climb_from(u: Tensor, x: Tensor, moments_of: Callable[[Tensor], Moments]) -> Modes:
-    """The modes that climbs from points ``[B, D]`` end at, one a datum; none where a point is not finite."""
+    """Climb from points ``[B, D]`` to one mode per datum; data whose point is not finite get none."""
     begins = u.isfinite().all(-1)
-    first = torch.where(begins.unsqueeze(-1), u, 0.0)  # all climb, so that one graph serves
+    first = torch.where(begins.unsqueeze(-1), u, 0.0)  # climb for all data, so that the shapes fit one graph
     gaussian, integral, points = climb(first, begins, moments_of(x), x.dtype)
     return Modes(gaussian, torch.where(begins, integral, -math.inf), points)
 
@@ -76,18 +76,19 @@ def climb_from(u: Tensor, x: Tensor, moments_of: Callable[[Tensor], Moments]) ->
 def search(
     x: Tensor, known: list[Modes], fitted: int, starts: Tensor, draws: Draws, moments_of: Callable[[Tensor], Moments]
 ) -> list[Modes]:
-    """Known modes of a block and those that climbs from other points lead to.
+    """Search for further modes of a block by climbs; returns the known modes and those found.
 
-    Climbs begin at the starts, side by side, and then at the draw that the modes found so far explain the least, as
-    long as the weight of one would be more than the sum of all others and the climb before led to another mode.
+    The climbs from ``starts`` run in batches. Then up to :data:`PURSUED` climbs start from the draw that the modes
+    found so far explain least, as long as the weight of such a draw would exceed the sum of all others and the previous
+    climb found a new mode.
 
     Args:
         x: The data ``[B, *event]``.
-        known: At least one.
-        fitted: How many of them, the first, have been fitted, as in :func:`distinct`.
-        starts: Points ``[n, B, D]``.
-        draws: Of guide and prior, say.
-        moments_of: Gives the moments of some data, as in :func:`~.gauss_newton.fit`.
+        known: Known modes, at least one.
+        fitted: Number of known modes, the first ones, that come from fits, as in :func:`distinct`.
+        starts: Points ``[n, B, D]`` to climb from in any case.
+        draws: Candidate points, such as draws of guide and prior.
+        moments_of: Returns the moments function of some data, as in :func:`~.gauss_newton.fit`.
     """
     found, count = list(known), len(x)
     for group in starts.split(SIDE_BY_SIDE) if len(starts) else ():
@@ -99,7 +100,7 @@ def search(
         level = torch.stack([modes.integral for modes in found]).max(0).values
         modes, known_by_now = distinct(found, draws.many, fitted)
         worst = draws.weights(Mixture(tuple(modes)), level).max(0)
-        promising = (worst.values > 0) & (known_by_now > before)  # a climb back to a known mode was one from its tail
+        promising = (worst.values > 0) & (known_by_now > before)  # a draw in the tail of a known mode leads back to it
         if not promising.any():
             break
         begin = draws.u.gather(0, worst.indices[None, :, None].expand(1, *draws.u.shape[1:])).squeeze(0)
@@ -109,14 +110,15 @@ def search(
 
 
 def distinct(found: list[Modes], many: int, fitted: int = 0) -> tuple[list[Gaussian], Tensor]:
-    """The modes of each datum, the first ``fitted`` and then by falling integral, and how many it has, ``[B]``.
+    """The distinct modes of each datum, and their number, ``[B]``.
 
-    Left out are those of negligible integral, and those at which a t around others would have given draws: where the
-    weight at the mode is not unexplained. A fit to a mode explains less than its climb where the curvature at the mode
-    is too small, as at a turning point of a decoder. A datum with fewer than another has its first more than once.
+    The first ``fitted`` modes take precedence, then those with larger integrals. Dropped are modes with a negligible
+    integral, and modes explained by the ones already taken: a proposal of t's around these would give draws there. Fits
+    come first since a climb explains too much where the curvature at the mode is too small, as at a turning point of a
+    decoder. Data with fewer modes than others have their first mode repeated.
     """
     left = torch.stack([modes.integral for modes in found]).nan_to_num(-math.inf, math.inf, -math.inf)
-    left[0] = torch.where(left.isfinite().any(0), left[0], LOWEST)  # one at least, where densities overflow
+    left[0] = torch.where(left.isfinite().any(0), left[0], LOWEST)  # keep one mode where densities overflow
     least, modes = left.max(0).values - NEGLIGIBLE, list[Gaussian]()
     order = torch.arange(len(found), device=left.device).clamp(max=fitted).unsqueeze(-1)
     level = torch.full_like(least, -math.inf)

@@ -1,4 +1,4 @@
-"""Programs of a pair for several points a datum side by side, and at given values."""
+"""Runs a pair's programs on several points per datum in a batch, and at given values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,12 +11,12 @@ PARTICLES = -2  # dimension of the points, left of the data plate
 
 
 def particles(program: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """The program for ``count`` points side by side."""
+    """The program in a plate of ``count`` points left of the data plate."""
     return pyro.plate("num_particles_vectorized", count, dim=PARTICLES)(program)
 
 
 class Placed(Messenger):
-    """Gives latent sites, by name, the values that functions of their priors say."""
+    """Messenger that sets latent sites, by name, to values computed by functions of their priors."""
 
     def __init__(self, values: dict[str, Callable[[Any], Tensor]]) -> None:
         super().__init__()

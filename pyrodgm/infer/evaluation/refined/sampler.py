@@ -1,4 +1,4 @@
-"""Importance samples from refined proposals, with further stages for the data that need them."""
+"""Importance sampling with refined proposals, with further stages for flagged data."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -21,40 +21,41 @@ from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 from pyrodgm.infer.evaluation.refined.student import Mixture
 from pyrodgm.infer.tracing.contexts import fork_rng
 
-CHAINS, TEMPERATURES = 64, (24, 64)  # of the last stage; more temperatures for data that stay flagged
+CHAINS, TEMPERATURES = 64, (24, 64)  # of the annealing; the second number of temperatures for data still flagged
 GUIDE, REFINED, REFITTED, ANNEALED = 0, 1, 2, 3  # stages
-ROUGH = (2, 2, 2, 2)  # points of each step of the fits that say how to centre
-CENTRING_ROUNDS = 2  # times that these are made
-DOUBT = 2  # times the least effective sample size that a second fit of flagged data needs: a near pass may be chance
-OF_PRIOR = 10  # one in so many draws is the prior's where it reaches the posterior
-FEW = 2  # blocks of flagged data up to which tracing what a second fit alone runs does not pay
-LONG = 100  # temperatures from which tracing a single annealing does
+ROUGH = (2, 2, 2, 2)  # points per round of the rough fits that determine the centring
+CENTRING_ROUNDS = 2  # number of times that these fits are made
+DOUBT = 2  # the second fit needs so many times the usual effective sample size: a narrow pass may be chance
+OF_PRIOR = 10  # one in so many draws is from the prior where the posterior is near it
+FEW = 2  # up to so many blocks of flagged data, tracing the programs of the second fit does not pay
+LONG = 100  # number of temperatures above which tracing pays for a single annealing
 
-Take = Callable[[Tensor], tuple[Tensor, Tensor]]  # gives data and modes of some indices
-Put = Callable[[Tensor, dict[str, Any]], None]  # is told what a stage has found for them
-Rows = tuple[Tensor, Mixture]  # indices of data, and what is fitted to them
+Take = Callable[[Tensor], tuple[Tensor, Tensor]]  # from indices to data and modes
+Put = Callable[[Tensor, dict[str, Any]], None]  # receives a stage's results for some indices
+Rows = tuple[Tensor, Mixture]  # indices of data, and their fitted proposals
 
 
 class RefinedSampler:
-    """Fits a proposal for each datum, draws afresh and weighs, a block of data at a time, within a memory bound.
+    """Fits a proposal to each datum's posterior and computes importance weights of fresh draws, block by block.
 
-    Where draws of guide or prior lead to further modes, the proposal is a mixture. Data whose weights cannot be trusted
-    are fitted again with a search for the modes first, from the guide's answer and, where a prior is a mixture, from
-    its responsible component too, and get as many draws again, of these fits; those still untrusted are annealed from
-    there. No draw that a fit or a diagnostic has seen is weighed.
+    The proposal is a mixture where draws of guide or prior lead to further modes. Flagged data get a second fit, which
+    searches for modes first (from the guide's mean and, where a prior is a mixture, from its most responsible
+    component), and as many fresh draws again. Data that are still flagged are annealed from there. Draws used by a fit
+    or a diagnostic are never weighed.
 
     Args:
-        coordinates: Of the pair.
-        x: Some data, ``[N, *event]``, evenly spread: rough fits to them say how to centre latents of several levels.
-        count: Data in all.
-        plan: How the evaluations of a datum are spent.
+        coordinates: Coordinates of the pair's latents.
+        x: Some data, ``[N, *event]``, evenly spaced over all; rough fits to them determine the centring of latents that
+            depend on others.
+        count: Number of data in all.
+        plan: Allocation of the evaluations per datum.
         max_bytes: Bound on the memory.
-        mode: How the programs run; ``"auto"``: traced where there are blocks enough to pay for it.
+        mode: How the programs run; ``"auto"`` traces if there are enough blocks to pay for it.
 
     Attributes:
-        block: Data that are fitted at a time.
-        batch: Data that are annealed at a time.
-        chunk: Draws of a block that are weighed at a time.
+        block: Number of data fitted at once.
+        batch: Number of data annealed at once.
+        chunk: Number of draws per datum of a block weighed at once.
     """
 
     def __init__(self, coordinates: Coordinates, x: Tensor, count: int, plan: Plan, max_bytes: int, mode: str) -> None:
@@ -63,7 +64,7 @@ class RefinedSampler:
         with fork_rng(x.device):
             draw_bytes = growth(lambda n: coordinates.log_joint(one, x.new_zeros(n, 1, plan.size)))
         fit_bytes = max(plan.points) * (plan.size + GRADIENT) * draw_bytes  # a tangent takes as much as a value
-        held = 5 * 8 * plan.size * plan.draws  # of all draws of a datum
+        held = 5 * 8 * plan.size * plan.draws  # bytes for all draws of a datum
         self.block = even(count, int(max_bytes / 2 / max(fit_bytes, held)))
         self.batch = self._data_at_once(CHAINS)
         self.chunk = even(plan.draws, int(max_bytes / 2 / (draw_bytes * self.block)))
@@ -78,7 +79,7 @@ class RefinedSampler:
     def weigh(self, x: Tensor, keep: bool) -> dict[str, Any]:
         """Log-likelihood, effective sample size, k-hat and stage of a block ``[B, *event]``, on the CPU.
 
-        Also ``modes``, points ``[B, modes, D]`` near modes where others than the guide's were found, else NaN.
+        Also ``modes``: points ``[B, modes, D]`` near the modes of data for which further modes were found, else NaN.
         """
         fitted = self.fitting.first(x)
         u, log_weights, given, is_bounded = self._draw(x, fitted)
@@ -92,26 +93,26 @@ class RefinedSampler:
         return result
 
     def weigh_again(self, rows: Tensor, take: Take, put: Put) -> None:
-        """The later stages, for data that :meth:`weigh` has flagged.
+        """Run the later stages for data that are flagged after :meth:`weigh`.
 
         Args:
-            rows: Their indices.
-            take: Gives the data of such indices, and their modes as :meth:`weigh` returns them.
-            put: Is told what a stage has found for some of them, as :meth:`weigh` returns it; ``evaluations`` are those
-                of that stage alone.
+            rows: Indices of the flagged data.
+            take: Returns the data at some indices, and their modes as :meth:`weigh` returns them.
+            put: Receives indices and a stage's results for them, as :meth:`weigh` returns them; ``evaluations`` counts
+                that stage only.
         """
         self.fitting.graphs.makes_more = len(rows) > FEW * self.block
         still: Iterable[Rows] = self._refitted(rows, take, put)
         for temperatures in TEMPERATURES:
             still = self._annealed(still, temperatures, take, put)
-        for _ in still:  # runs the stages, each as soon as the one before has left it a batch
+        for _ in still:  # drives the generators: each stage runs as soon as the one before has yielded a batch
             pass
 
     def _refitted(self, rows: Tensor, take: Take, put: Put) -> Iterator[Rows]:
-        """Gives what stays flagged, or nearly."""
+        """Fit again; yields the data that stay flagged or nearly so."""
         for block in rows.split(self.block):
             count = len(block)
-            filled = self.block if 2 * count > self.block else count  # the graphs take whole blocks
+            filled = self.block if 2 * count > self.block else count  # pad to a whole block to reuse its graphs
             x, modes = take(block[torch.arange(filled) % count])
             fitted = self.fitting.again(x, modes.movedim(1, 0))
             _, log_weights, given, is_bounded = self._draw(x, fitted)
@@ -121,7 +122,7 @@ class RefinedSampler:
             yield _flagged(block, fitted.proposal[:count], result, DOUBT)
 
     def _annealed(self, fitted: Iterable[Rows], temperatures: int, take: Take, put: Put) -> Iterator[Rows]:
-        """Gives what stays flagged."""
+        """Anneal; yields the data that stay flagged."""
         betas = torch.linspace(0.0, 1.0, temperatures + 1, dtype=torch.float64)
         cost = CHAINS * (1 + LEAPFROGS * (temperatures - 1)) * GRADIENT
         for rows, proposal in _batches(fitted, self.batch):
@@ -132,11 +133,11 @@ class RefinedSampler:
             yield _flagged(rows, proposal, result)
 
     def exact(self, trace: Trace, count: int) -> Tensor:
-        """The vectors ``[count, D]`` of the latents of a trace of the model."""
+        """The latents of a model trace in these coordinates, ``[count, D]``."""
         return self.coordinates.from_trace(trace, count)
 
     def reverse(self, x: Tensor, u: Tensor, chains: int, temperatures: Tensor) -> Tensor:
-        """Log-weights ``[chains, N]`` of chains from draws of the posterior ``[N, D]`` of all data to the proposal."""
+        """Log-weights ``[chains, N]`` of chains annealed from posterior draws ``u`` ``[N, D]`` to the proposal."""
         graphs, found = Graphs("traced" if len(temperatures) > LONG else "eager", self.coordinates.pair), []
         count = self._data_at_once(chains)
         none = u.new_full((self.plan.modes, self.block, self.plan.size), math.nan)
@@ -151,7 +152,7 @@ class RefinedSampler:
         return anneal(proposal, partial(self.fitting.gradient, x, graphs), first, temperatures, x.dtype)
 
     def _data_at_once(self, chains: int) -> int:
-        """Of as many chains each, whose gradients take no more memory than a block that is fitted."""
+        """Number of data whose chains' gradients take no more memory than the fit of a block."""
         return max(1, self.block * max(self.plan.points) * (self.plan.size + GRADIENT) // (GRADIENT * chains))
 
     def _centre(self, x: Tensor) -> None:
@@ -161,10 +162,10 @@ class RefinedSampler:
         self.coordinates.centre(x, fitted.place(noise).to(x.dtype))
 
     def _draw(self, x: Tensor, fitted: Fitted) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draws ``[count, B, D]``, their log-weights and log p(x | u), ``[count, B]``.
+        """Draws ``[count, B, D]``, their log-weights and log p(x | u), both ``[count, B]``, and a mask ``[B]``.
 
-        A tenth of those of a posterior near the prior are the prior's, with which no weight exceeds 10 p(x | u); the
-        last result says for which data, ``[B]``.
+        The mask has the data whose posterior is near the prior: a tenth of their draws are from the prior, so that no
+        weight exceeds 10 p(x | u).
         """
         u, log_q = fitted.proposal.draw(self.plan.draws)
         is_near = fitted.is_near_prior
@@ -191,9 +192,9 @@ class RefinedSampler:
 
 
 def _bound(result: dict[str, Any], given: Tensor, is_bounded: Tensor) -> None:
-    """Where no weight exceeds 10 p(x | u), its tail is no heavier than that of p(x | u), whose k-hat serves too.
+    """Replace k-hat by that of p(x | u) if smaller, where no weight exceeds 10 p(x | u) and so has no heavier tail.
 
-    Not where so few draws count that a later stage is worth its cost.
+    Data with an effective sample size below a tenth of the draws are left out, as a later stage is worth its cost.
     """
     rows = is_bounded.cpu() & (OF_PRIOR * result["ess"] > len(given))
     if rows.any():
@@ -207,7 +208,7 @@ def _flagged(rows: Tensor, proposal: Mixture, result: dict[str, Any], strict: fl
 
 
 def _batches(pieces: Iterable[Rows], size: int) -> Iterator[Rows]:
-    """Pieces joined and cut to ``size`` data each, the last to what is left."""
+    """Regroup pieces into batches of ``size`` data; the last batch may be smaller."""
     held: list[Rows] = []
     for piece in pieces:
         held.append(piece)

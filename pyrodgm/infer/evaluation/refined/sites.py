@@ -1,4 +1,4 @@
-"""Sites of the joint density whose latents a proposal can be refined for."""
+"""The sites of the joint density, and checks that a refined proposal can handle them."""
 
 import math
 from collections.abc import Callable
@@ -14,17 +14,17 @@ from pyrodgm.infer.estimators.reading import counted, mask_of, plates, subsampli
 from pyrodgm.infer.estimators.sites import Site, Trace
 from pyrodgm.infer.tracing.contexts import fork_rng
 
-HALVES = ("_observed", "_unobserved")  # as Pyro calls the two parts of a site with an obs_mask
+HALVES = ("_observed", "_unobserved")  # Pyro's name suffixes for the two parts of a site with an obs_mask
 
 
 class UnsupportedError(PyrodgmError, ValueError):
-    """A pair whose latents are no real vector a datum, or that says nothing of its curvature."""
+    """Raised for a pair that a refined proposal cannot handle; the message has the reason."""
 
 
 def joint_sites(model: Trace) -> list[Site]:
-    """The sites of the joint density: all that count but what an ``obs_mask`` leaves unobserved, which integrates to 1.
+    """The sites of the joint density.
 
-    A mask of False takes a site's density out.
+    Left out are the values that an ``obs_mask`` leaves unobserved, which integrate to 1, and sites with the mask False.
     """
     sites = counted(model)
     names = {site["name"] for site in sites}
@@ -33,7 +33,7 @@ def joint_sites(model: Trace) -> list[Site]:
 
 
 class _AllMissing(Messenger):
-    """Lets what an ``obs_mask`` leaves unobserved stand for the whole site, so that all that it feeds shows."""
+    """Replaces the value of an ``obs_mask`` site by its draw, as if all were unobserved, to expose what it feeds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,9 +49,10 @@ class _AllMissing(Messenger):
 
 
 def require_fixed(log_joint: Callable[[], Tensor], device: torch.device) -> None:
-    """Refuse a joint density that differs between two random states at the same latents.
+    """Raise UnsupportedError for a joint density that differs between two random states at the same latents.
 
-    So does one in which a value that ``obs_mask`` leaves unobserved, a latent that no proposal draws, feeds a site.
+    This also catches values that an ``obs_mask`` leaves unobserved and that feed other sites: they are latents that no
+    proposal draws.
     """
 
     def evaluate(seed: int) -> Tensor:
@@ -67,17 +68,17 @@ def require_fixed(log_joint: Callable[[], Tensor], device: torch.device) -> None
 
 
 def base_of(fn: Any) -> Any:
-    """A family without the wrappers that make its batch dimensions those of an event."""
+    """The base distribution inside any ``Independent`` wrappers."""
     while isinstance(fn, Independent):
         fn = fn.base_dist
     return fn
 
 
 def check_site(site: Site, allowed: Any) -> None:
-    """Refuse a site that lies in further plates or is scaled, and a latent one that is masked or of another support.
+    """Raise UnsupportedError for a site in further plates or with a scale, and for a masked latent or a wrong support.
 
-    No support is allowed alone where ``allowed`` is None. The scale of a subsampled data plate is let pass: the joint
-    density of a datum, which is read without any scale, does not have it.
+    ``allowed`` is the support required of latents; None allows any. The scale of a subsampled data plate passes, since
+    the joint density of a datum is computed without scales.
     """
     name, fn = site["name"], site["fn"]
     frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]

@@ -1,4 +1,4 @@
-"""Coordinates of the logits of sticks in which their prior is a standard normal, or nearly so."""
+"""Coordinates of stick logits in which their prior is standard normal, or nearly so."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 from pyrodgm.arithmetic import log1m_power, log1mexp, wide
 
 LOG_SQRT_2_PI = 0.5 * math.log(2.0 * math.pi)
-LEAST = 1e-300  # of an exponential draw: no logarithm of zero
+LEAST = 1e-300  # lower bound of an exponential variable, to avoid the logarithm of zero
 NEWTON_STEPS = 12
 
 
@@ -21,16 +21,17 @@ class SticksFromNormal:
 
     .. math:: (1 - v^a)^b = 1 - \Phi(u), \qquad y = \log v - \log(1 - v)
 
-    So is Beta(1, b), with :math:`1 - v = (1 - \Phi(u))^{1/b}`. A Beta(a, b) has the same tails at both ends; with
+    This includes Beta(1, b), with :math:`1 - v = (1 - \Phi(u))^{1/b}`. A Beta(a, b) has the same tails at both ends;
+    its density in u,
 
     .. math:: \log p(u) = \log N(u) - \log\bigl(a b\, B(a, b)\bigr) + (b - 1)\,[\log(1 - v) - \log(1 - v^a)]
 
-    its density in u is the normal one times a factor between two positive bounds. All of it is computed from log v and
-    log(1 - v), in float64.
+    is the normal one times a factor between two positive bounds. Everything is computed from log v and log(1 - v), in
+    float64.
 
     Attributes:
         concentration1: a, ``[*batch, *event]``.
-        concentration0: b, likewise.
+        concentration0: b, ``[*batch, *event]``.
         beta: Whether v is Beta(a, b) rather than Kumaraswamy(a, b).
         event_dim: Number of dimensions of an event.
     """
@@ -61,7 +62,7 @@ class SticksFromNormal:
         return sum_rightmost(log_p, self.event_dim).to(u.dtype)
 
     def features(self, u: Tensor, value: Tensor) -> list[Tensor]:
-        return [u.unsqueeze(-1)]  # of a standard normal
+        return [u.unsqueeze(-1)]  # features of a standard normal
 
     def _logs(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log v, log(1 - v) and log(1 - v^a)."""
@@ -77,12 +78,12 @@ def log_normal(u: Tensor) -> Tensor:
 
 
 def normal_score(lower: Tensor, upper: Tensor) -> Tensor:
-    """The u with log Phi(u) = lower and log(1 - Phi(u)) = upper, from the smaller one, which is exact."""
+    """The u with log Phi(u) = lower and log(1 - Phi(u)) = upper, from the smaller of the two, which is exact."""
     return torch.where(upper < lower, -_inverse_log_ndtr(upper), _inverse_log_ndtr(lower))
 
 
 def _inverse_log_ndtr(log_p: Tensor) -> Tensor:
-    """The x with log Phi(x) = log_p, by Newton's steps from below, which rise to it: log Phi is concave."""
+    """The x with log Phi(x) = log_p, by Newton steps from below, which increase to it because log Phi is concave."""
     x = -torch.sqrt(-2.0 * log_p)  # Phi(x) <= exp(-x^2 / 2) for x < 0
     for _ in range(NEWTON_STEPS):
         value = torch.special.log_ndtr(x)

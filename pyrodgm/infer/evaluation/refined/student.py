@@ -1,4 +1,4 @@
-"""Multivariate Student's t distributions around fitted Gaussians, and equal mixtures of them."""
+"""Multivariate Student's t distributions around fitted Gaussians, and their equal-weight mixtures."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from torch import Tensor
 from pyrodgm.infer.evaluation.refined.gaussian import Gaussian
 
 DEGREES = 10.0
-WIDTH = 1.1  # of the scale relative to that of the Gaussian
+WIDTH = 1.1  # scale of the t relative to that of the Gaussian
 
 
 def draw(gaussian: Gaussian, count: int) -> tuple[Tensor, Tensor]:
-    """Draws ``[count, B, D]`` and their log-densities ``[count, B]``, float64."""
+    """Draw from the t around a Gaussian: draws ``[count, B, D]`` and log-densities ``[count, B]``, float64."""
     normal = torch.randn(count, *gaussian.mean.shape, dtype=torch.float64, device=gaussian.mean.device)
     gamma = torch.distributions.Gamma(gaussian.mean.new_tensor(DEGREES / 2), gaussian.mean.new_tensor(0.5))
     standard = normal * (DEGREES / gamma.sample((count, len(gaussian.mean), 1))).sqrt()
@@ -22,12 +22,12 @@ def draw(gaussian: Gaussian, count: int) -> tuple[Tensor, Tensor]:
 
 
 def log_density(gaussian: Gaussian, standard: Tensor) -> Tensor:
-    """Log-density in the coordinates of the Gaussian of points that are ``standard`` ``[*, B, D]`` times the width."""
+    """Log-density in u of points ``gaussian.place(WIDTH * standard)``, ``[*, B]``, for ``standard`` ``[*, B, D]``."""
     return standard_log_density(standard) + gaussian.log_det(WIDTH * standard)
 
 
 def standard_log_density(standard: Tensor) -> Tensor:
-    """The same in the coordinates in which the Gaussian is a standard one, ``[*, B]``."""
+    """Log-density of ``WIDTH * standard`` in coordinates in which the Gaussian is a standard one, ``[*, B]``."""
     size = standard.shape[-1]
     norm = math.lgamma((DEGREES + size) / 2) - math.lgamma(DEGREES / 2) - 0.5 * size * math.log(DEGREES * math.pi)
     return norm - 0.5 * (DEGREES + size) * torch.log1p(standard.square().sum(-1) / DEGREES) - size * math.log(WIDTH)
@@ -35,21 +35,22 @@ def standard_log_density(standard: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Equal mixtures of t distributions around the Gaussians that are fitted to each datum of a block.
+    """Equal-weight mixtures of t distributions around the Gaussians fitted to each datum of a block.
 
-    A datum with fewer modes than another of its block has one of its Gaussians more than once.
+    Data with fewer modes than others of the block have a Gaussian repeated.
 
     Attributes:
-        gaussians: Of the whole block each, those of the largest integral first.
+        gaussians: Components, each with one Gaussian per datum of the block, in the order of
+            :func:`~.modes.distinct`.
     """
 
     gaussians: tuple[Gaussian, ...]
 
     def draw(self, count: int) -> tuple[Tensor, Tensor]:
-        """Draws ``[count, B, D]``, as many of each component as of any other, and their log-densities ``[count, B]``.
+        """Stratified draws ``[count, B, D]``, equally many per component, with their log-densities ``[count, B]``.
 
-        That the numbers are fixed and not drawn leaves the mean of the weights unbiased; see Owen and Zhou (2000), JASA
-        95, 135, on the balance heuristic.
+        With fixed instead of random numbers of draws per component the mean weight remains unbiased; see Owen and Zhou
+        (2000), JASA 95, 135, on the balance heuristic.
         """
         if len(self.gaussians) == 1:
             return draw(self.gaussians[0], count)
@@ -58,7 +59,7 @@ class Mixture:
         return u, self.log_density(u)
 
     def draw_independent(self, count: int) -> Tensor:
-        """The same, of components that are drawn, too: independent of each other."""
+        """Independent draws ``[count, B, D]``, for which the component is drawn too."""
         u = draw(self.gaussians[0], count)[0]
         chosen = torch.randint(len(self.gaussians), u.shape[:-1], device=u.device).unsqueeze(-1)
         for i, gaussian in enumerate(self.gaussians[1:], 1):
@@ -66,17 +67,17 @@ class Mixture:
         return u
 
     def log_density(self, u: Tensor) -> Tensor:
-        """At u ``[*, B, D]``, ``[*, B]``."""
+        """Log-density ``[*, B]`` at u ``[*, B, D]``."""
         each = [log_density(gaussian, gaussian.standardise(u) / WIDTH) for gaussian in self.gaussians]
         return torch.stack(each).logsumexp(0) - math.log(len(each))
 
     def __getitem__(self, rows: Tensor | slice) -> "Mixture":
-        """Those of some of the data."""
+        """Select data by index."""
         return Mixture(tuple(gaussian[rows] for gaussian in self.gaussians))
 
     @staticmethod
     def cat(parts: Sequence["Mixture"]) -> "Mixture":
-        """Those of several blocks as one."""
+        """Concatenate blocks; those with fewer components have their first repeated."""
         most = max(len(part.gaussians) for part in parts)
         padded = [part.gaussians + part.gaussians[:1] * (most - len(part.gaussians)) for part in parts]
         return Mixture(tuple(Gaussian.cat(each) for each in zip(*padded, strict=True)))
