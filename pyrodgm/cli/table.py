@@ -9,7 +9,19 @@ import tyro
 from pyrodgm.cli.refusals import check_flags, in_one_line
 from pyrodgm.cli.terminal import print_anywhere
 from pyrodgm.infer import DamagedFileError
-from pyrodgm.zoo.tables import TABLES, MissingResultError, best_runs, finished_runs, text, train_missing, write_into
+from pyrodgm.zoo.tables import (
+    TABLES,
+    Finished,
+    MissingResultError,
+    Row,
+    Table,
+    best_runs,
+    evaluate,
+    finished_runs,
+    text,
+    train_missing,
+    write_into,
+)
 
 
 @dataclass(frozen=True)
@@ -68,18 +80,28 @@ def regenerate(flags: TableFlags) -> str:
     for row in chosen.rows:
         first = chosen.config(row, changes).seed
         seeds = range(first, first + count)
-        tried = []
-        for setting in chosen.settings:
-            changed = {**changes, **setting}
-            runs = finished_runs(chosen, row, flags.runs, seeds, changed)
-            missing = [seed for seed in seeds if seed not in runs]
-            if missing and row in to_train:
-                for line in train_missing(chosen, row, flags.runs, missing, changed):
-                    print(line, flush=True)
-                runs = finished_runs(chosen, row, flags.runs, seeds, changed)
-            tried.append(runs)
-        found[row.name] = best_runs(chosen, tried)
+        if row in to_train:
+            _train(chosen, row, flags.runs, seeds, changes)
+        found[row.name] = {s: run for s, run in _best(chosen, row, flags.runs, seeds, changes).items() if run.results}
     rows = text(chosen, found, count)
     if flags.page is not None:
         write_into(flags.page, chosen.name, rows)
     return rows
+
+
+def _train(table: Table, row: Row, folder: Path, seeds: range, changes: dict[str, Any]) -> None:
+    for setting in table.settings:
+        changed = {**changes, **setting}
+        known = finished_runs(table, row, folder, seeds, changed)
+        missing = [seed for seed in seeds if seed not in known]
+        if missing:
+            for line in train_missing(table, row, folder, missing, changed):
+                print(line, flush=True)
+    for run in _best(table, row, folder, seeds, changes).values():
+        if not run.results:
+            print(evaluate(table, row, run, changes), flush=True)
+
+
+def _best(table: Table, row: Row, folder: Path, seeds: range, changes: dict[str, Any]) -> dict[int, Finished]:
+    tried = [finished_runs(table, row, folder, seeds, {**changes, **setting}) for setting in table.settings]
+    return best_runs(table, tried)

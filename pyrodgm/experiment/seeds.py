@@ -36,7 +36,7 @@ ERRORS = (
 )
 
 
-def train_seeds(system: ImageSystem[C], config: C) -> Iterator[str]:
+def train_seeds(system: ImageSystem[C], config: C, *, evaluate: bool = True) -> Iterator[str]:
     """Train the pairs of ``config.num_seeds`` seeds, each with a run folder of its own, and yield results and spread.
 
     They are trained in one graph by :func:`pyrodgm.infer.fit_many`, or one after another where their graphs cannot be
@@ -45,6 +45,7 @@ def train_seeds(system: ImageSystem[C], config: C) -> Iterator[str]:
     Args:
         system: The published system.
         config: Its flags; the seeds are its own and the next ones.
+        evaluate: Whether to evaluate the trained pairs; if not, nothing is yielded.
 
     Raises:
         ValueError: If a run folder holds a run with other flags, or a number is out of range.
@@ -63,10 +64,17 @@ def train_seeds(system: ImageSystem[C], config: C) -> Iterator[str]:
     pairs = _together(system, configs, data) if can_train_together(system, config, data) else None
     for i, one in enumerate(configs):
         if pairs is None:
-            yield train(system, one, system.report).report
-        else:
-            yield system.report(pairs[i], data, read_run(one.folder), **report_options(one))
-    yield spread(configs)
+            text = train(system, one, system.report if evaluate else _no_report).report
+        elif evaluate:
+            text = system.report(pairs[i], data, read_run(one.folder), **report_options(one))
+        if evaluate:
+            yield text
+    if evaluate:
+        yield spread(configs)
+
+
+def _no_report(*args: Any, **options: Any) -> str:
+    return ""
 
 
 def can_train_together(system: ImageSystem[C], config: C, data: Dataset) -> bool:

@@ -12,9 +12,13 @@ import pytest
 import torch
 
 from pyrodgm import cli
+from pyrodgm.datasets import load
+from pyrodgm.experiment.training import fit_options
+from pyrodgm.infer import FitSettings, fit
 from pyrodgm.infer.training.loggers import read_csv
 from pyrodgm.zoo import vampprior
 from pyrodgm.zoo.tables import TABLES, Column, Finished, MissingResultError, Row, Table, best_runs, text, write_into
+from pyrodgm.zoo.tables.runs import _has_ended
 from pyrodgm.zoo.tables.table import by_encoder
 
 TINY = {"data": "digits", "latent": 2, "hidden": (4,), "epochs": 2, "warmup": 0.0, "patience": None}
@@ -93,18 +97,45 @@ def test_the_validation_bound_chooses_a_setting_for_each_seed(tiny):
 
 
 @pytest.mark.slow
-def test_each_setting_of_a_search_is_trained_once(monkeypatch, tmp_path, capsys):
-    one = Table("digits", vampprior.SYSTEM, ROWS[:1], TINY, search={"learning_rate": (1e-3, 1e-2)})
+def test_of_a_search_only_the_best_run_of_each_seed_is_evaluated(monkeypatch, tmp_path, capsys):
+    one = Table("digits", vampprior.SYSTEM, ROWS[:1], TINY, search={"learning_rate": (1e-3, 1e-2)}, seeds=2)
     monkeypatch.setitem(TABLES, "digits", one)
-    for _ in range(2):
-        cli.main(["table", "digits", "--runs", str(tmp_path)])
-        assert "of 2 tried" in capsys.readouterr().out.split("| | test")[1]
-        folders = {f"digits-standard-normal-learning-rate-0-{digits}-14" for digits in ("001", "01")}
-        assert {path.name for path in tmp_path.iterdir()} == folders
+    call = ["table", "digits", "--runs", str(tmp_path)]
+    cli.main(call)
+    rows = capsys.readouterr().out.split("| | test")[1]
+    digits = {"001": "0.001", "01": "0.01"}
+    folders = {f"digits-standard-normal-learning-rate-0-{name}-{seed}" for name in digits for seed in (14, 15)}
+    assert {path.name for path in tmp_path.iterdir()} == folders
     bounds = {name: max(row["valid_bound"] for row in read_csv(tmp_path / name / "metrics.csv")) for name in folders}
-    cli.main(["table", "digits", "--runs", str(tmp_path), "--no-train"])
-    rate = "0.01" if max(bounds, key=bounds.get).endswith("-01-14") else "0.001"
-    assert f"| learning rate {rate}; of 2 tried |" in capsys.readouterr().out
+    best = [max((name for name in folders if name.endswith(seed)), key=bounds.__getitem__) for seed in ("14", "15")]
+    assert sorted(file.parent.name for file in tmp_path.rglob("results.json")) == sorted(best)
+    for name in best:
+        assert f"learning rate {digits[name.split('-')[6]]}; of 2 tried" in rows
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.*")}
+    for again in (call, [*call, "--no-train"]):
+        cli.main(again)
+        assert capsys.readouterr().out.split("| | test")[1] == rows
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.*")} == before
+    # Killed before the evaluation of the chosen: shown without it, and evaluated without training again.
+    (tmp_path / best[1] / "results.json").unlink()
+    cli.main([*call, "--no-train"])
+    assert "| 1 of 2 seeds |" in capsys.readouterr().out
+    cli.main(call)
+    assert capsys.readouterr().out.split("| | test")[1] == rows
+    assert (tmp_path / best[1] / "state.pt").stat().st_mtime_ns == before[tmp_path / best[1] / "state.pt"]
+
+
+def test_training_has_ended_by_the_rule_of_fit(tmp_path):
+    data, table = load("digits"), Table("digits", vampprior.SYSTEM, ROWS[:1], TINY)
+    for patience, epochs, warmup, rate in ((2, 60, 3.0, 0.3), (None, 3, 0.0, 0.01)):
+        changes = {"patience": patience, "epochs": epochs, "warmup": warmup, "learning_rate": rate, "valid_every": 2}
+        config = table.config(ROWS[0], changes)
+        torch.manual_seed(0)
+        options = fit_options(table.system, config) | {"batch_size": 500}
+        settings = FitSettings(valid_every=2)
+        rows = fit(table.system.build(config, data), data, **options, settings=settings).metrics
+        assert (len(rows) < epochs) == (patience is not None)
+        assert [_has_ended(config, rows[:n]) for n in range(1, len(rows) + 1)] == [False] * (len(rows) - 1) + [True]
 
 
 def test_a_page_keeps_what_is_around_a_table(tmp_path):

@@ -11,7 +11,7 @@ from pyrodgm.zoo.tables.grey_mnist import GREY_MNIST
 from pyrodgm.zoo.tables.nade import NADE
 from pyrodgm.zoo.tables.page import text, write_into
 from pyrodgm.zoo.tables.penn_treebank import PENN_TREEBANK
-from pyrodgm.zoo.tables.runs import Finished, MissingResultError, best_runs, finished_runs, train_missing
+from pyrodgm.zoo.tables.runs import Finished, MissingResultError, best_runs, evaluate, finished_runs, train_missing
 from pyrodgm.zoo.tables.static_mnist import STATIC_MNIST
 from pyrodgm.zoo.tables.table import Column, Row, Table
 
@@ -27,6 +27,7 @@ __all__ = [
     "Row",
     "Table",
     "best_runs",
+    "evaluate",
     "finished_runs",
     "text",
     "train_missing",

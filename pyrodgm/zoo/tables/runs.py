@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrodgm.errors import PyrodgmError
-from pyrodgm.experiment import ImageSystem, train_seeds
+from pyrodgm.experiment import Evaluation, ImageSystem, train_seeds
 from pyrodgm.experiment.run import changed_arguments
 from pyrodgm.infer import DamagedFileError
 from pyrodgm.infer.training.loggers import read_csv
@@ -29,11 +29,11 @@ class MissingResultError(PyrodgmError, KeyError):
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that was trained and evaluated.
+    """A run that was trained to its end.
 
     Attributes:
         path: Its folder.
-        results: The content of its ``results.json``.
+        results: The content of its ``results.json``; empty before it is evaluated.
         seconds: Seconds that each epoch took.
         bound: Best validation bound; NaN where there is none.
         setting: Flags by which it differs from others that were tried, and how many of these there are.
@@ -64,14 +64,15 @@ def finished_runs(
 ) -> dict[int, Finished]:
     """Runs of a row that exist anywhere in a folder, by their seeds, whatever their names.
 
-    A run is one of the row's if its flags are, those apart that do not decide its value, and it was evaluated.
+    A run is one of the row's if its flags are, those apart that do not decide its value, and it was evaluated. Where a
+    table evaluates only the best of several settings, it is enough that training has ended.
     """
     configs = {seed: replace(table.config(row, changes), seed=seed) for seed in seeds}
     found: dict[int, Finished] = {}
     for path in sorted(file.parent for file in folder.rglob("config.json")):
         for seed, config in configs.items():
-            if seed not in found and _is_of(path, table, config):
-                run = _finished(path, table)
+            if (seed not in found or not found[seed].results) and _is_of(path, table, config):
+                run = _finished(path, table, config)
                 if run is not None:
                     found[seed] = run
     return found
@@ -84,19 +85,29 @@ def _is_of(path: Path, table: Table, config: Any) -> bool:
         return False
 
 
-def _finished(path: Path, table: Table) -> Finished | None:
+def _finished(path: Path, table: Table, config: Any) -> Finished | None:
     try:
-        results = json.loads((path / "results.json").read_text(encoding="utf-8"))
-        bound = _best_bound(path) if table.search else math.nan
-        run = Finished(path, results, [row["seconds"] for row in read_csv(path / "times.csv")], bound)
+        seconds, file = [one["seconds"] for one in read_csv(path / "times.csv")], path / "results.json"
+        metrics = read_csv(path / "metrics.csv") if table.search else []
+        if table.evaluates_best and not file.exists():
+            return Finished(path, {}, seconds, _best_bound(metrics)) if _has_ended(config, metrics) else None
+        run = Finished(path, json.loads(file.read_text(encoding="utf-8")), seconds, _best_bound(metrics))
         run.entry(table.value)
     except (OSError, ValueError, KeyError):  # killed before its evaluation had ended
         return None
     return run
 
 
-def _best_bound(path: Path) -> float:
-    bounds = [row.get("valid_bound", math.nan) for row in read_csv(path / "metrics.csv")]
+def _has_ended(config: Any, metrics: Sequence[Mapping[str, float]]) -> bool:
+    """Whether training has run for all its epochs or, by the rule of :func:`pyrodgm.infer.fit`, has stopped early."""
+    bounds = {int(one["epoch"]): one["valid_bound"] for one in metrics if not math.isnan(one["valid_bound"])}
+    last = int(metrics[-1]["epoch"])
+    waited = last - max(max(bounds, key=lambda epoch: bounds[epoch], default=0), math.ceil(config.kl_warmup))
+    return last >= config.epochs or (config.patience is not None and last in bounds and waited >= config.patience)
+
+
+def _best_bound(metrics: Sequence[Mapping[str, float]]) -> float:
+    bounds = [one.get("valid_bound", math.nan) for one in metrics]
     return max((value for value in bounds if not math.isnan(value)), default=math.nan)
 
 
@@ -114,7 +125,9 @@ def best_runs(table: Table, runs: Sequence[Mapping[int, Finished]]) -> dict[int,
 def train_missing(
     table: Table, row: Row, folder: Path, missing: Sequence[int], changes: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Train and evaluate a row with some seeds, together where the system can, or resume what was killed.
+    """Train a row with some seeds, together where the system can, or resume what was killed.
+
+    Runs are evaluated, unless the table evaluates only the best of several settings.
 
     Args:
         table: The table.
@@ -130,14 +143,22 @@ def train_missing(
     words = "".join(c if c.isalnum() else " " for c in " ".join([row.name, *searched]).lower())
     prefix, config = folder / "-".join([table.name, *words.split()]), table.config(row, changes)
     for first, last in _stretches(missing):
-        if isinstance(table.system, ImageSystem) and last > first and not table.system.own_seeds:
+        together = table.evaluates_best or last > first
+        if together and isinstance(table.system, ImageSystem) and not table.system.own_seeds:
             flags = {"seed": first, "num_seeds": last - first + 1, "run": str(prefix), "resume": True}
-            yield from train_seeds(table.system, replace(config, **flags))
+            yield from train_seeds(table.system, replace(config, **flags), evaluate=not table.evaluates_best)
         else:
             for seed in range(first, last + 1):
                 path = Path(f"{prefix}-{seed}")
                 resume = (path / "state.pt").exists()
                 yield from table.system.main(replace(config, seed=seed, run=str(path), resume=resume))
+
+
+def evaluate(table: Table, row: Row, run: Finished, changes: Mapping[str, Any]) -> str:
+    """Evaluate a run as the flags of its row say; returns what the system prints."""
+    config = table.config(row, changes)
+    names = ("num_samples", "num_images", "encoder_samples", "root", "device", "figures")
+    return table.system.evaluate(run.path, Evaluation(**{name: getattr(config, name) for name in names}))
 
 
 def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

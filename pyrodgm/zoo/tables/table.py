@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pyrodgm.experiment import System
+from pyrodgm.experiment import ImageSystem, System
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Table:
         seeds: Number of seeds, the first of them that of the flags.
         columns: Further columns.
         search: Values of flags of which each combination is trained; of these the run with the best validation bound
-            counts, for each row and seed.
+            is evaluated, for each row and seed.
     """
 
     name: str
@@ -89,6 +89,11 @@ class Table:
     def settings(self) -> list[dict[str, Any]]:
         """The combinations of ``search``; without one a single one of no flags."""
         return [dict(zip(self.search, values, strict=True)) for values in itertools.product(*self.search.values())]
+
+    @property
+    def evaluates_best(self) -> bool:
+        """Whether of several settings only the best is evaluated; systems with their own training evaluate each run."""
+        return len(self.settings) > 1 and isinstance(self.system, ImageSystem) and not self.system.own_seeds
 
     def config(self, row: Row, changes: Mapping[str, Any]) -> Any:
         """Flags of a row for the first seed.
