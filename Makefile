@@ -74,7 +74,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-TABLES := static_mnist caltech101_silhouettes frey_faces grey_mnist nade penn_treebank
+TABLES := static_mnist dynamic_mnist caltech101_silhouettes frey_faces grey_mnist dvae_sharp nade penn_treebank_search penn_treebank
 
 tables: $(READY)
 	for name in $(TABLES); do $(BIN)/python -m pyrodgm table $$name --page docs/results.md || exit 1; done

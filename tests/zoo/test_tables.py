@@ -48,6 +48,14 @@ def test_declarations_are_of_flags_that_the_systems_have(table):
     assert text(table, {}, table.seeds).count("not run: `pyrodgm table") == len(table.rows)
 
 
+def test_make_tables_writes_each_into_its_place_on_the_page():
+    root = Path(__file__).parents[2]
+    page, made = (root / "docs/results.md").read_text("utf-8"), (root / "Makefile").read_text("utf-8")
+    published = set(TABLES) - {"digits"}
+    assert set(re.findall("<!-- table (.*) -->", page)) == published
+    assert set(re.search("^TABLES := (.*)$", made, re.MULTILINE)[1].split()) == published
+
+
 def results(value, **more):
     entries = {"log_likelihood": value, "standard_error": 0.25, "elbo": value - 1, "num_samples": 1000, **more}
     return Finished(Path("runs"), entries, [30.0] * 3)

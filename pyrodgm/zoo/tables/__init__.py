@@ -6,17 +6,32 @@ results of a run.
 
 from pyrodgm.zoo.tables.caltech101_silhouettes import CALTECH
 from pyrodgm.zoo.tables.digits import DIGITS
+from pyrodgm.zoo.tables.dvae_sharp import DVAE_SHARP
+from pyrodgm.zoo.tables.dynamic_mnist import DYNAMIC_MNIST
 from pyrodgm.zoo.tables.frey_faces import FREY_FACES
 from pyrodgm.zoo.tables.grey_mnist import GREY_MNIST
 from pyrodgm.zoo.tables.nade import NADE
 from pyrodgm.zoo.tables.page import text, write_into
 from pyrodgm.zoo.tables.penn_treebank import PENN_TREEBANK
+from pyrodgm.zoo.tables.penn_treebank_search import PENN_TREEBANK_SEARCH
 from pyrodgm.zoo.tables.runs import Finished, MissingResultError, best_runs, evaluate, finished_runs, train_missing
 from pyrodgm.zoo.tables.static_mnist import STATIC_MNIST
 from pyrodgm.zoo.tables.table import Column, Row, Table
 
 TABLES: dict[str, Table] = {
-    t.name: t for t in (STATIC_MNIST, CALTECH, FREY_FACES, GREY_MNIST, NADE, PENN_TREEBANK, DIGITS)
+    table.name: table
+    for table in (
+        STATIC_MNIST,
+        DYNAMIC_MNIST,
+        CALTECH,
+        FREY_FACES,
+        GREY_MNIST,
+        DVAE_SHARP,
+        NADE,
+        PENN_TREEBANK_SEARCH,
+        PENN_TREEBANK,
+        DIGITS,
+    )
 }
 
 __all__ = [
